@@ -1,0 +1,14 @@
+//! What every floor shares: time as a value, addresses that say whose they are, timers, sealed tokens.
+
+mod addr;
+mod time;
+mod timers;
+mod token;
+
+pub use addr::{ClientAddr, FlowId, ListenerId, PeerAddr, RelayedAddr, Transport, TrunkId, ZoneId};
+pub use time::{Now, UnixTime};
+pub use timers::{TimerId, Timers};
+pub use token::NodeKey;
+
+/// The random numbers that a pure machine is given: a seeded generator in tests, the system's in production.
+pub type Rng = Box<dyn rand::Rng + Send>;

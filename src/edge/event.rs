@@ -1,0 +1,141 @@
+//! What the edge tells the outside: `observe/` turns it into log lines, metrics and CDRs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{ClientAddr, ListenerId, UnixTime};
+
+/// Something worth telling.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A request was refused, by policy or by the edge itself.
+    Refused(Refused),
+    /// A call was answered.
+    Answered {
+        /// Its Call-ID, escaped for logs by the reader.
+        call_id: Arc<str>,
+        /// From INVITE to 200.
+        setup: Duration,
+    },
+    /// A call ended, however it ended: one CDR.
+    CallEnded(Box<Cdr>),
+    /// A phone registered through us.
+    Registered {
+        /// Address of record's user part.
+        user: Arc<str>,
+        /// Where it is.
+        remote: ClientAddr,
+        /// For how long.
+        expires: Duration,
+    },
+    /// Its registration ended or its flow closed.
+    Unregistered {
+        /// Address of record's user part.
+        user: Arc<str>,
+    },
+    /// A target was marked down or up.
+    TargetHealth {
+        /// URI as configured.
+        target: Arc<str>,
+        /// Now up.
+        up: bool,
+    },
+    /// Bytes that were no message.
+    Malformed {
+        /// Where they came in.
+        listener: ListenerId,
+        /// From whom.
+        source: IpAddr,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A SIP message in or out, for the ladder of `demo` and for `trace`; only made when asked for.
+    Message(Box<LadderMessage>),
+}
+
+/// A refusal: its name is the same in log, metric, CDR and `explain`.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// When.
+    pub at: UnixTime,
+    /// Rule or reason by name: "toll fraud / never premium or satellite", "no route", "not registered", …
+    pub rule: Arc<str>,
+    /// Status sent; 0 if dropped in silence.
+    pub status: u16,
+    /// Who asked.
+    pub source: ClientAddr,
+    /// Where.
+    pub listener: ListenerId,
+    /// Method.
+    pub method: Arc<str>,
+    /// Call-ID.
+    pub call_id: Arc<str>,
+    /// Called number or user.
+    pub to: Arc<str>,
+    /// An alert was asked for.
+    pub alert: bool,
+}
+
+/// One call, when it is over.
+#[derive(Clone, Debug)]
+pub struct Cdr {
+    /// INVITE received.
+    pub started: UnixTime,
+    /// 200 received.
+    pub answered: Option<UnixTime>,
+    /// Over.
+    pub ended: UnixTime,
+    /// Call-ID.
+    pub call_id: Arc<str>,
+    /// Caller, as in From.
+    pub from: Arc<str>,
+    /// Called, as in the Request-URI.
+    pub to: Arc<str>,
+    /// Where the caller is.
+    pub source: ClientAddr,
+    /// Name of the zone, trunk or "pbx" it came from.
+    pub from_party: Arc<str>,
+    /// Name of the trunk or "pbx" it went to.
+    pub to_party: Arc<str>,
+    /// Target that took it, URI as configured.
+    pub target: Arc<str>,
+    /// Route's name.
+    pub route: Arc<str>,
+    /// Policy rule that permitted it.
+    pub rule: Arc<str>,
+    /// Final status (200 for an answered call).
+    pub status: u16,
+    /// Why it ended: "bye from caller", "bye from callee", "cancelled", "rejected", "no media", "drained", "time-out".
+    pub end: &'static str,
+    /// Per stream and side: packets, bytes, refused.
+    pub media: Vec<StreamCdr>,
+}
+
+/// A stream's counters in the CDR.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, Default)]
+pub struct StreamCdr {
+    pub kind: Arc<str>,
+    pub a_packets: u64,
+    pub a_bytes: u64,
+    pub a_refused: u64,
+    pub b_packets: u64,
+    pub b_bytes: u64,
+    pub b_refused: u64,
+}
+
+/// One message on the ladder.
+#[derive(Clone, Debug)]
+pub struct LadderMessage {
+    /// When.
+    pub at: UnixTime,
+    /// True: towards us.
+    pub received: bool,
+    /// The far end.
+    pub remote: String,
+    /// Our side.
+    pub listener: ListenerId,
+    /// The message.
+    pub bytes: bytes::Bytes,
+}

@@ -1,0 +1,270 @@
+//! What the edge is told: names resolved, nothing optional that it would have to look up. `config::compile` builds it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use crate::base::{ListenerId, NodeKey, Transport, TrunkId, ZoneId};
+use crate::relay::RelayAddress;
+
+/// Everything.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the node, in tokens, logs, metrics and CDRs.
+    pub name: Arc<str>,
+    /// Seals branches and tokens.
+    pub key: NodeKey,
+    /// Indexed by [`ZoneId`].
+    pub zones: Vec<Zone>,
+    /// Indexed by [`ListenerId`].
+    pub listeners: Vec<Listener>,
+    /// The PBX, if any.
+    pub pbx: Option<Pbx>,
+    /// Indexed by [`TrunkId`].
+    pub trunks: Vec<Trunk>,
+    /// Read from the top; the first that fits is taken.
+    pub routes: Vec<Route>,
+    /// TLS peer settings that [`crate::sip::transaction::Destination`] indexes.
+    pub tls_peers: Vec<TlsPeer>,
+    /// Capacities.
+    pub limits: Limits,
+}
+
+/// A network with a level of trust.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How far it is trusted.
+    pub trust: Trust,
+    /// Who may speak.
+    pub admit: Admit,
+    /// Sources that belong to it; empty: any.
+    pub networks: Vec<IpNetwork>,
+    /// Relayed address it is shown; `None`: calls to or from it are not anchored.
+    pub relay: Option<RelayAddress>,
+    /// Media settings of this zone.
+    pub media: Media,
+}
+
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    None,
+    Peer,
+    Full,
+}
+
+/// What a zone asks of those who are neither trunk nor PBX.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    Registered,
+    Authenticated,
+    Trunks,
+    Any,
+}
+
+/// Media settings, merged from `relay.media`, the zone's and the trunk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Candidates are appended towards this side when the offer does ICE (`ice: auto` and `append`).
+    pub ice_append: bool,
+    /// Whether media goes through the relay.
+    pub anchor: Anchor,
+    /// A call without media for this long is ended on both legs.
+    pub idle_timeout: Duration,
+}
+
+/// `anchor:` in the configuration.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    Always,
+    /// Only where the two sides are in different zones, or one is behind NAT.
+    WhenNeeded,
+    Never,
+}
+
+/// Where we listen, and how we name ourselves there.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Its transport.
+    pub transport: Transport,
+    /// The bound address; port 0 is replaced by the real one before the edge starts.
+    pub bind: SocketAddr,
+    /// Host (and port) in Via, Record-Route, Contact: `advertise`, else the bind address.
+    pub advertise: Arc<str>,
+}
+
+/// A host that requests are sent to.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The URI as typed.
+    pub uri: Arc<str>,
+    /// Host part: an address, or a name that `net/` keeps resolved ([`crate::edge::Edge::handle_resolved`]).
+    pub host: Host,
+    /// Port, or the transport's default.
+    pub port: u16,
+    /// Transport.
+    pub transport: Transport,
+    /// Lower first.
+    pub priority: u16,
+    /// Share among equals.
+    pub weight: u16,
+    /// Index into [`Settings::tls_peers`]; `u16::MAX` if not TLS.
+    pub tls: u16,
+    /// The listener whose address and zone face this target. Chosen by `config::compile`: same zone; same transport if
+    /// there is one, else for UDP none is an error, for TCP and TLS any of the zone.
+    pub listener: ListenerId,
+}
+
+/// An address, or a name to resolve.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// As is.
+    Ip(IpAddr),
+    /// A and AAAA; RFC 3263's NAPTR and SRV come with the trunk issue.
+    Name(Arc<str>),
+}
+
+/// The PBX behind.
+#[derive(Clone, Debug)]
+pub struct Pbx {
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Tried in order.
+    pub hosts: Vec<Target>,
+    /// Health by OPTIONS.
+    pub health: Option<Health>,
+    /// When to go on to the next host.
+    pub failover: Failover,
+}
+
+/// OPTIONS probes.
+#[derive(Clone, Copy, Debug)]
+pub struct Health {
+    /// Interval.
+    pub options_every: Duration,
+    /// Unanswered ones until it counts as down.
+    pub down_after: u32,
+}
+
+/// A carrier.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Where calls to it go; empty: it only calls in.
+    pub hosts: Vec<Target>,
+    /// Nobody else may speak as this trunk.
+    pub accept_from: Vec<IpNetwork>,
+    /// Calls at once, both directions.
+    pub calls_at_once: Option<u32>,
+    /// New calls per interval.
+    pub new_calls: Option<(u32, Duration)>,
+    /// Media settings.
+    pub media: Media,
+}
+
+/// When the next host is tried.
+#[derive(Clone, Debug)]
+pub struct Failover {
+    /// Statuses that move on; default 503.
+    pub statuses: Vec<u16>,
+    /// No answer at all (not even 100) for this long moves on; default 4 s.
+    pub after: Duration,
+}
+
+/// Who a request comes from or goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// The PBX.
+    Pbx,
+    /// Any trunk (in `from`).
+    AnyTrunk,
+    /// This trunk.
+    Trunk(TrunkId),
+    /// Anyone in this zone.
+    Zone(ZoneId),
+}
+
+/// One line of the routing table.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Who; empty: everyone.
+    pub from: Vec<Party>,
+    /// Patterns on the called number or user: exact, or a prefix with `*` at the end; empty: all.
+    pub to: Vec<Arc<str>>,
+    /// What then.
+    pub then: RouteThen,
+    /// Overrides the PBX's or trunks' default.
+    pub failover: Option<Failover>,
+}
+
+/// What a route says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteThen {
+    /// To these, in order.
+    SendTo(Vec<Party>),
+    /// Refuse with this status.
+    Reject(u16),
+}
+
+/// How to treat a TLS peer that we call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TlsPeer {
+    /// SNI and the name that the certificate must carry.
+    pub server_name: Arc<str>,
+    /// How strictly.
+    pub verify: Verify,
+}
+
+/// `tls: { verify: … }`.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verify {
+    Name,
+    Chain,
+    None,
+}
+
+/// Capacities: what happens when they are full has a status code and a test.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Transactions of each kind: 503.
+    pub transactions: usize,
+    /// Calls: 503.
+    pub calls: usize,
+    /// Registered contacts: 503.
+    pub registrations: usize,
+    /// Unanswered calls of one source: 503 (ATTACKS.md: ports exhausted by unanswered INVITEs).
+    pub unanswered_per_source: usize,
+    /// Ceiling that Max-Forwards is lowered to.
+    pub max_forwards: u32,
+    /// Of one message.
+    pub message: crate::sip::message::Limits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            transactions: 200_000,
+            calls: 100_000,
+            registrations: 100_000,
+            unanswered_per_source: 200,
+            max_forwards: 70,
+            message: Default::default(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What a leg of a call's media is allowed to do.
+
+pub mod latch;

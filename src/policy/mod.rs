@@ -1,0 +1,107 @@
+//! Policies: what is known of a request ([`Facts`]) goes in, a [`Permit`] or a [`Refusal`] comes out. Knows no SIP.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{ListenerId, Now, TrunkId, ZoneId};
+
+/// Where in a request's life a policy speaks.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    Packets,
+    Registrations,
+    Calls,
+    Routes,
+    Relay,
+    InCall,
+}
+
+/// What is known of a request when policy is asked. Built by `edge/admit`; borrowed from the message.
+#[derive(Clone, Debug)]
+pub struct Facts<'f> {
+    /// Which rules apply.
+    pub stage: Stage,
+    /// Real source.
+    pub source: IpAddr,
+    /// False for UDP before any round trip: such a source is dropped, never banned.
+    pub source_proven: bool,
+    /// The listener that took it.
+    pub listener: ListenerId,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// The trunk it speaks as.
+    pub trunk: Option<TrunkId>,
+    /// It is the PBX.
+    pub from_pbx: bool,
+    /// Method.
+    pub method: &'f str,
+    /// Authenticated or registered user; else the From user.
+    pub user: Option<&'f str>,
+    /// Number or user of From.
+    pub from: Option<&'f str>,
+    /// Number or user that is called (Request-URI).
+    pub to: Option<&'f str>,
+    /// User-Agent.
+    pub agent: Option<&'f str>,
+    /// It came over TLS or WSS.
+    pub tls: bool,
+}
+
+/// Proof that policy was asked and said yes. Only [`Engine::decide`] makes one; `forward()` takes one.
+#[derive(Debug)]
+pub struct Permit {
+    /// Name of the rule that said so, or "default".
+    pub rule: Arc<str>,
+    /// Gauges (`calls_at_once`) that this call holds until it ends.
+    pub gauges: GaugeHold,
+    _sealed: (),
+}
+
+/// Handed back to [`Engine::release`] when the call ends.
+#[derive(Debug, Default)]
+pub struct GaugeHold(pub Vec<u64>);
+
+/// The answer that a refusal asks for.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Reject { status: u16, reason: Arc<str> },
+    Challenge,
+    Drop,
+    Ban(Duration),
+}
+
+/// Policy said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What to do.
+    pub action: Action,
+    /// Policy and rule, as in log, metric, CDR: "toll fraud / never premium or satellite".
+    pub rule: Arc<str>,
+    /// `alert` was among the answers.
+    pub alert: bool,
+}
+
+/// All policies, their counters and bans. One per shard; shared tables are inside.
+#[derive(Debug)]
+pub struct Engine {}
+
+impl Engine {
+    /// Asks every policy of the facts' stage, in the order of the files.
+    pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
+        let _ = (facts, now);
+        todo!()
+    }
+    /// Before parsing: bans and `packets` rules. True: drop it.
+    pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {
+        let _ = (source, listener, now);
+        todo!()
+    }
+    /// The call is over: what it held is given back.
+    pub fn release(&mut self, hold: GaugeHold) {
+        let _ = hold;
+        todo!()
+    }
+}

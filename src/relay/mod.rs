@@ -1,0 +1,145 @@
+//! The relay's decisions: which port, which row, forward or drop. Pure; `net/relay` owns the sockets.
+//!
+//! A stream has one pair of relayed transport addresses: what arrives on side A's leaves from side B's, and back.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::base::RelayedAddr;
+
+/// Names a pair of relayed transport addresses (with their RTCP twins). Not used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PairId(pub u64);
+
+/// The two sides of a pair. A is the side that sent the INVITE.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    A,
+    B,
+}
+
+impl Side {
+    /// The other one.
+    pub fn other(self) -> Side {
+        match self {
+            Side::A => Side::B,
+            Side::B => Side::A,
+        }
+    }
+}
+
+/// The relayed addresses that a zone is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// Local address to bind.
+    pub bind: IpAddr,
+    /// What SDP says (1:1 NAT); the same as `bind` unless configured.
+    pub advertise: IpAddr,
+}
+
+/// One side's relayed addresses, as SDP shows them (advertised).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SideAddrs {
+    /// RTP (or whatever the stream is).
+    pub rtp: RelayedAddr,
+    /// RTCP: the next port up.
+    pub rtcp: RelayedAddr,
+}
+
+/// A pair that is open: sockets bound, nothing latched.
+#[derive(Clone, Debug)]
+pub struct OpenPair {
+    /// Its name.
+    pub id: PairId,
+    /// Facing side A.
+    pub a: SideAddrs,
+    /// Facing side B.
+    pub b: SideAddrs,
+    /// Written by the relay worker, read by whoever asks.
+    pub counters: Arc<PairCounters>,
+}
+
+/// Why no pair could be opened: the call gets 503.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    #[error("no relay port is free")]
+    PortsExhausted,
+    #[error("the relay address cannot be bound")]
+    CannotBind,
+}
+
+/// What one side's SDP and SIP say about who may speak on it.
+#[derive(Clone, Debug, Default)]
+pub struct LegRules {
+    /// Where SDP says that RTP goes; `None` on hold (`c=0.0.0.0`) or before the answer. Media goes there until the leg
+    /// latches, unless the edge forbids it (then `None`).
+    pub rtp: Option<SocketAddr>,
+    /// Likewise for RTCP.
+    pub rtcp: Option<SocketAddr>,
+    /// Besides the SDP address, a source with this IP may latch the leg (the SIP source, for a leg behind NAT).
+    pub sip_source: Option<IpAddr>,
+    /// Further networks that may latch (configuration).
+    pub allowed: Arc<[ipnetwork::IpNetwork]>,
+    /// Negotiated payload types; empty: anything passes (T.38, data channels).
+    pub payload_types: Vec<u8>,
+    /// The stream is RTP: only valid RTP or RTCP latches and passes (plus DTLS and STUN on a leg that does ICE or DTLS).
+    pub rtp_only: bool,
+    /// RTCP shares the RTP port.
+    pub rtcp_mux: bool,
+}
+
+/// Counters of a pair: one writer (its relay worker), any reader; relaxed.
+#[allow(missing_docs)]
+#[derive(Debug, Default)]
+pub struct PairCounters {
+    pub a: SideCounters,
+    pub b: SideCounters,
+}
+
+/// One side's: packets that came from it.
+#[derive(Debug, Default)]
+pub struct SideCounters {
+    /// Relayed to the other side.
+    pub packets: std::sync::atomic::AtomicU64,
+    /// Their bytes (UDP payload).
+    pub bytes: std::sync::atomic::AtomicU64,
+    /// From a stranger.
+    pub refused_source: std::sync::atomic::AtomicU64,
+    /// Not valid RTP/RTCP of a negotiated type.
+    pub refused_payload: std::sync::atomic::AtomicU64,
+    /// Valid, but the other side's destination is not known yet, or its socket's buffer is full.
+    pub undeliverable: std::sync::atomic::AtomicU64,
+}
+
+/// The relay as the edge sees it: opening is immediate (bind does not block), so it is a capability that is passed in,
+/// not a state (docs/adr/0006). Tests pass one without sockets.
+pub trait Relay: Send {
+    /// Takes ports and binds both sides' sockets (RTP even, RTCP odd).
+    fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError>;
+    /// Says who may speak on one side, at each offer and answer. Latches stay unless the SDP address changed.
+    fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules);
+    /// Closes the sockets and gives the ports back after a short rest. Twice does nothing.
+    fn close(&mut self, pair: PairId);
+    /// True if this address (as advertised) is one of ours and open: an SDP that names it is not stacked.
+    fn is_ours(&self, addr: SocketAddr) -> bool;
+    /// Open pairs and free ports.
+    fn usage(&self) -> RelayUsage;
+}
+
+/// For metrics and `status`.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayUsage {
+    pub pairs: usize,
+    pub ports_taken: usize,
+    pub ports_total: usize,
+}
+
+/// What relay workers report to the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RelayEvent {
+    /// No packet was relayed on the pair for `idle_timeout`.
+    Idle(PairId),
+}
