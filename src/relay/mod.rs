@@ -73,19 +73,24 @@ pub enum OpenError {
 /// What one side's SDP and SIP say about who may speak on it.
 #[derive(Clone, Debug, Default)]
 pub struct LegRules {
-    /// Where SDP says that RTP goes; `None` on hold (`c=0.0.0.0`) or before the answer. Media goes there until the leg
-    /// latches, unless the edge forbids it (then `None`).
+    /// Where SDP says that RTP goes: a source with this IP may latch the leg, and until one has, media goes there if
+    /// `send_before_latch` allows. `None` on hold (`c=0.0.0.0`), before the answer, or where it must never be reached.
     pub rtp: Option<SocketAddr>,
     /// Likewise for RTCP.
     pub rtcp: Option<SocketAddr>,
+    /// Media may go to `rtp` and `rtcp` before the leg has latched. False: this side has not proved that it is there
+    /// (ATTACKS.md: SDP that points at a victim); nothing leaves towards it until it has.
+    pub send_before_latch: bool,
     /// Besides the SDP address, a source with this IP may latch the leg (the SIP source, for a leg behind NAT).
     pub sip_source: Option<IpAddr>,
     /// Further networks that may latch (configuration).
     pub allowed: Arc<[ipnetwork::IpNetwork]>,
     /// Negotiated payload types; empty: anything passes (T.38, data channels).
     pub payload_types: Vec<u8>,
-    /// The stream is RTP: only valid RTP or RTCP latches and passes (plus DTLS and STUN on a leg that does ICE or DTLS).
+    /// The stream is RTP: only valid RTP or RTCP latches and passes (plus what `stun_and_dtls` says).
     pub rtp_only: bool,
+    /// The leg does ICE or DTLS: STUN and DTLS pass too (RFC 7983 tells them from RTP).
+    pub stun_and_dtls: bool,
     /// RTCP shares the RTP port.
     pub rtcp_mux: bool,
 }
