@@ -1,1 +1,3 @@
 //! The admin listener: metrics and status over HTTP.
+
+pub mod settings;

@@ -1,1 +1,3 @@
 //! The world: the only place with sockets, threads and clocks.
+
+pub mod settings;

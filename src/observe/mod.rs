@@ -1,1 +1,3 @@
 //! What happened, told to people and machines: log lines, metrics, CDRs, ladders.
+
+pub mod settings;

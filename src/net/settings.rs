@@ -1,0 +1,120 @@
+//! What `net/` is told. `config::compile` builds it; tests write it by hand.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything about sockets, certificates and patience that the edge need not know.
+#[derive(Clone, Debug)]
+pub struct NetSettings {
+    /// Self-signed certificates and CDRs are kept here; made (mode 0700) if it is not there.
+    pub data_dir: PathBuf,
+    /// `certificates:`; [`ListenerTls::certificate`] and [`PeerTrust::certificate`] index it.
+    pub certificates: Vec<Certificate>,
+    /// Same index as [`crate::edge::settings::Settings::listeners`]; `None` for listeners that are not TLS.
+    pub listeners: Vec<Option<ListenerTls>>,
+    /// Same index as [`crate::edge::settings::Settings::tls_peers`].
+    pub tls_peers: Vec<PeerTrust>,
+    /// Capacities of connections.
+    pub capacity: Capacity,
+    /// How long `net/` waits.
+    pub patience: Patience,
+}
+
+/// One entry of `certificates:`.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Where it comes from.
+    pub source: CertificateSource,
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    /// PEM files; read again when one of them changes.
+    Files {
+        /// Certificate chain, leaf first.
+        chain: PathBuf,
+        /// Private key (PKCS#8, PKCS#1 or SEC1).
+        key: PathBuf,
+    },
+    /// Made on first start and kept in `data_dir/certificates/NAME.pem` and `NAME.key`.
+    SelfSigned {
+        /// DNS names and IP addresses that it carries.
+        names: Vec<String>,
+    },
+}
+
+/// TLS of one listener.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    /// Index into [`NetSettings::certificates`].
+    pub certificate: usize,
+    /// Clients must show a certificate that this CA (PEM file) has signed (mTLS).
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Whom to believe, and what to show, when we call a TLS peer.
+#[derive(Clone, Debug)]
+pub struct PeerTrust {
+    /// CA file (PEM); `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Index into [`NetSettings::certificates`]: shown if the peer asks for one (mTLS).
+    pub certificate: Option<usize>,
+}
+
+/// What happens when full: a new connection is closed at once, a peer that does not read is cut off.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Connections of all listeners together, those we opened included.
+    pub connections: usize,
+    /// Incoming connections of one source (IPv4 address or IPv6 /64).
+    pub connections_per_source: usize,
+    /// Bytes waiting to be written to one connection.
+    pub outbound_bytes: usize,
+    /// IPv6 UDP flows remembered; the longest idle one makes room. (An IPv4 flow's id is its address: no table.)
+    pub udp_flows: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Capacity {
+            connections: 50_000,
+            connections_per_source: 100,
+            outbound_bytes: 256 * 1024,
+            udp_flows: 200_000,
+        }
+    }
+}
+
+/// How long `net/` waits before it gives up on a peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a TLS handshake to complete, accepted or ours.
+    pub handshake: Duration,
+    /// For a TCP connection that we open.
+    pub connect: Duration,
+    /// For a message that has begun to arrive to be complete (slow-loris).
+    pub message: Duration,
+    /// For any byte at all on a connection; a keep-alive ping counts.
+    pub idle: Duration,
+    /// For a peer to take any byte of what we write.
+    pub write: Duration,
+    /// For live calls to end by themselves after SIGTERM.
+    pub drain: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience {
+            handshake: Duration::from_secs(5),
+            connect: Duration::from_secs(4),
+            message: Duration::from_secs(10),
+            idle: Duration::from_secs(600),
+            write: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
