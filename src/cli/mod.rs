@@ -1,6 +1,50 @@
-//! The command line.
+//! The command line: one file per subcommand.
 
-/// Runs the command line and says how it ended.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+mod check;
+mod demo;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// SIP edge proxy (SBC) with a media relay and YAML policies in one process.
+///
+/// New here? `turnpike demo` places a real call through the edge on this machine and shows every message of it.
+/// Then copy config/turnpike.yaml, change what its comments point at, and type
+/// `turnpike check --config turnpike.yaml` until it is content, and `turnpike run --config turnpike.yaml`.
+#[derive(Debug, Parser)]
+#[command(name = "turnpike", version, verbatim_doc_comment)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Carries calls until it is told to stop (SIGTERM: live calls end first; twice: at once)
+    Run(run::Args),
+    /// Reads a config and its policies, runs the policies' tests, and says what is wrong and what to type
+    Check(check::Args),
+    /// Places a real call through an edge on this machine and shows what happens
+    Demo(demo::Args),
+    /// Asks a running Turnpike what is live
+    Status(status::Args),
+}
+
+/// Runs the command line and says how it ended: 0 well, 1 not, 2 for a command line that cannot be read.
+pub fn main() -> ExitCode {
+    match CommandLine::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Status(args) => status::run(args),
+    }
+}
+
+/// Says why on standard error and ends with 1.
+fn fail(why: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {why}");
+    ExitCode::FAILURE
 }

@@ -1,0 +1,227 @@
+//! What a config file comes to: names resolved, defaults filled in, one part for each floor of the house.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use super::diagnose::Report;
+use super::secret::Secret;
+use crate::base::{ListenerId, NodeKey, TrunkId, ZoneId};
+use crate::edge::settings;
+
+/// Everything that a config file says.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Warnings, and what `run` refuses; no errors.
+    pub report: Report,
+    /// Name of this node.
+    pub name: Arc<str>,
+    /// Where bans, CDRs and the node's key are kept.
+    pub data_dir: PathBuf,
+    /// For the edge, but for its key: [`Edge::with_key`].
+    pub edge: Edge,
+    /// For the relay.
+    pub relay: Relay,
+    /// For the sockets.
+    pub net: Net,
+    /// Policy files, globs expanded, in the order of the config and then of their names.
+    pub policies: Vec<PathBuf>,
+    /// Names that policies may use.
+    pub names: Names,
+    /// Networks that are never banned.
+    pub never_ban: Vec<IpNetwork>,
+    /// The admin listener, if there is to be one.
+    pub admin: Option<Admin>,
+    /// How to log.
+    pub logging: Logging,
+}
+
+impl Compiled {
+    /// Fails with what this build cannot do yet and therefore refuses to ignore.
+    pub fn runnable(&self) -> Result<(), Report> {
+        let refused = self.report.not_yet();
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
+    }
+}
+
+/// [`settings::Settings`] without what the config does not hold: the key (it is in `data_dir`).
+#[allow(missing_docs)]
+#[derive(Clone, Debug)]
+pub struct Edge {
+    pub name: Arc<str>,
+    pub zones: Vec<settings::Zone>,
+    pub listeners: Vec<settings::Listener>,
+    pub pbx: Option<settings::Pbx>,
+    pub trunks: Vec<settings::Trunk>,
+    pub routes: Vec<settings::Route>,
+    pub tls_peers: Vec<settings::TlsPeer>,
+}
+
+impl Edge {
+    /// The edge's settings, complete.
+    pub fn with_key(self, key: NodeKey) -> settings::Settings {
+        settings::Settings {
+            name: self.name,
+            key,
+            zones: self.zones,
+            listeners: self.listeners,
+            pbx: self.pbx,
+            trunks: self.trunks,
+            routes: self.routes,
+            tls_peers: self.tls_peers,
+            limits: settings::Limits::default(),
+        }
+    }
+}
+
+/// `relay:`, but for the addresses (they are the zones').
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Ports that media may use: begins even, ends odd.
+    pub ports: RangeInclusive<u16>,
+    /// Worker threads; `None`: one per core.
+    pub workers: Option<usize>,
+    /// The shortest `idle_timeout` of all zones and trunks.
+    pub idle_timeout: Duration,
+}
+
+/// What the sockets need besides [`settings::Listener`].
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// Certificates by name, in the order of the file.
+    pub certificates: Vec<Certificate>,
+    /// Per listener ([`ListenerId`]), index into `certificates` for those that speak TLS.
+    pub listener_certificates: Vec<Option<usize>>,
+    /// Per TLS peer ([`settings::Settings::tls_peers`]), who may have signed its certificate.
+    pub peer_authorities: Vec<Authorities>,
+}
+
+/// One of `certificates:`.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Where it comes from.
+    pub source: CertificateSource,
+}
+
+/// Where a certificate comes from.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    /// PEM files, to be watched. Ours first.
+    Files {
+        /// The certificate and its intermediates, ours first.
+        chain: PathBuf,
+        /// The private key.
+        key: KeySource,
+    },
+    /// Made on first start for these names (host names or addresses), and kept in `data_dir`.
+    SelfSigned {
+        /// Names and addresses that it is for.
+        names: Vec<String>,
+    },
+}
+
+/// Where a private key comes from.
+#[derive(Clone, Debug)]
+pub enum KeySource {
+    /// A PEM file.
+    File(PathBuf),
+    /// PEM text that stood in the environment.
+    Text(Secret),
+}
+
+/// `tls: { ca: … }`: whose signature on a peer's certificate counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    /// Those that the operating system trusts.
+    System,
+    /// Those in this PEM file.
+    File(PathBuf),
+}
+
+/// `admin:`.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What its callers must show; `None` only on a loopback address.
+    pub token: Option<Secret>,
+}
+
+/// `logging:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// For people or for machines.
+    pub format: LogFormat,
+    /// The least level that is written.
+    pub level: LogLevel,
+    /// How much of a telephone number is shown.
+    pub numbers: Numbers,
+}
+
+/// `logging: { format: … }`.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `logging: { level: … }`.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `logging: { numbers: … }`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// All digits.
+    Full,
+    /// The last four; the rest as `*`.
+    Last4Digits,
+    /// None.
+    Hidden,
+}
+
+/// Names that policies may use, each at the index of its id.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Zones.
+    pub zones: Vec<Arc<str>>,
+    /// Listeners.
+    pub listeners: Vec<Arc<str>>,
+    /// Trunks.
+    pub trunks: Vec<Arc<str>>,
+}
+
+impl Names {
+    /// The zone of this name.
+    pub fn zone(&self, name: &str) -> Option<ZoneId> {
+        index(&self.zones, name).map(ZoneId)
+    }
+
+    /// The listener of this name.
+    pub fn listener(&self, name: &str) -> Option<ListenerId> {
+        index(&self.listeners, name).map(ListenerId)
+    }
+
+    /// The trunk of this name.
+    pub fn trunk(&self, name: &str) -> Option<TrunkId> {
+        index(&self.trunks, name).map(TrunkId)
+    }
+}
+
+fn index(names: &[Arc<str>], name: &str) -> Option<u16> {
+    names.iter().position(|n| **n == *name).and_then(|i| u16::try_from(i).ok())
+}
