@@ -10,6 +10,7 @@
 
 pub mod compiled;
 pub mod diagnose;
+pub mod policy;
 pub mod secret;
 pub mod yaml;
 

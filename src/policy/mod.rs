@@ -59,9 +59,10 @@ pub struct Permit {
     _sealed: (),
 }
 
-/// Handed back to [`Engine::release`] when the call ends.
+/// What a call holds: given back with [`Engine::release`] when it ends, however it ends.
+#[must_use = "a gauge that is not given back refuses the owner's next call"]
 #[derive(Debug, Default)]
-pub struct GaugeHold(pub Vec<u64>);
+pub struct GaugeHold {}
 
 /// The answer that a refusal asks for.
 #[allow(missing_docs)]
@@ -84,11 +85,26 @@ pub struct Refusal {
     pub alert: bool,
 }
 
-/// All policies, their counters and bans. One per shard; shared tables are inside.
+/// Something to tell people that changed no outcome: what an audited policy would have done, or a rule that only alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Policy and rule.
+    pub rule: Arc<str>,
+    /// What a policy in `mode: audit` would have done; none: the rule only alerts.
+    pub would: Option<Action>,
+    /// `alert` was among the answers.
+    pub alert: bool,
+}
+
+/// All policies, their counters and bans. One per shard.
 #[derive(Debug)]
 pub struct Engine {}
 
 impl Engine {
+    /// No policy at all: every request gets a [`Permit`]. For tests, and for a config without `policies`.
+    pub fn allow_all() -> Engine {
+        Engine {}
+    }
     /// Asks every policy of the facts' stage, in the order of the files.
     pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
         let _ = (facts, now);
@@ -99,9 +115,18 @@ impl Engine {
         let _ = (source, listener, now);
         todo!()
     }
-    /// The call is over: what it held is given back.
-    pub fn release(&mut self, hold: GaugeHold) {
-        let _ = hold;
+    /// The call is over: what it held is given back. `answered_for`: how long people talked; zero if nobody answered.
+    pub fn release(&mut self, hold: GaugeHold, answered_for: Duration, now: Now) {
+        let _ = (hold, answered_for, now);
+        todo!()
+    }
+    /// Somebody's credentials were wrong (a 401/407/403 to a request that carried some): feeds `failed_logins`.
+    pub fn login_failed(&mut self, source: IpAddr, user: Option<&str>, now: Now) {
+        let _ = (source, user, now);
+        todo!()
+    }
+    /// What to log besides the outcome; ask after each [`Self::decide`] and [`Self::refuses_packet`].
+    pub fn poll_note(&mut self) -> Option<Note> {
         todo!()
     }
 }

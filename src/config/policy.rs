@@ -1,0 +1,1 @@
+//! Policy files: from YAML to `policy::Settings`.
