@@ -1,3 +1,5 @@
 //! The world: the only place with sockets, threads and clocks.
 
 pub mod settings;
+
+pub mod udp;

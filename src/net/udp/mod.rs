@@ -1,0 +1,29 @@
+//! Batched UDP: many datagrams a system call (`recvmmsg(2)`, `sendmmsg(2)`), over any socket that has a descriptor.
+//!
+//! The only place of the house with `unsafe`: three system calls and the reading of a socket address. Each batch owns
+//! what its headers point to, and nothing of it moves or grows after `new`.
+#![allow(unsafe_code)]
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+mod batch;
+mod name;
+mod send_batch;
+
+pub use batch::Batch;
+pub use send_batch::{Refused, SendBatch};
+
+use std::io;
+
+/// What a system call that counts has to say: its count, or `errno`.
+fn counted(result: libc::c_int) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// An empty header of `recvmmsg` and `sendmmsg`.
+fn header(iov: *mut libc::iovec) -> libc::mmsghdr {
+    // SAFETY: mmsghdr is plain data, for which zeroes (null pointers, no lengths) are a valid value.
+    let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    header.msg_hdr.msg_iov = iov;
+    header.msg_hdr.msg_iovlen = 1;
+    header
+}
