@@ -1,6 +1,5 @@
 //! What a config file comes to: names resolved, defaults filled in, one part for each floor of the house.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,25 +8,25 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 use super::diagnose::Report;
-use super::secret::Secret;
+use crate::admin::settings::AdminSettings;
 use crate::base::{ListenerId, NodeKey, TrunkId, ZoneId};
 use crate::edge::settings;
+use crate::net::settings::NetSettings;
+use crate::observe::settings::Logging;
 
 /// Everything that a config file says.
 #[derive(Debug)]
 pub struct Compiled {
     /// Warnings, and what `run` refuses; no errors.
     pub report: Report,
-    /// Name of this node.
-    pub name: Arc<str>,
-    /// Where bans, CDRs and the node's key are kept.
+    /// Where bans, CDRs, the node's key and self-signed certificates are kept.
     pub data_dir: PathBuf,
     /// For the edge, but for its key: [`Edge::with_key`].
     pub edge: Edge,
     /// For the relay.
     pub relay: Relay,
     /// For the sockets.
-    pub net: Net,
+    pub net: NetSettings,
     /// Policy files, globs expanded, in the order of the config and then of their names.
     pub policies: Vec<PathBuf>,
     /// Names that policies may use.
@@ -35,7 +34,7 @@ pub struct Compiled {
     /// Networks that are never banned.
     pub never_ban: Vec<IpNetwork>,
     /// The admin listener, if there is to be one.
-    pub admin: Option<Admin>,
+    pub admin: Option<AdminSettings>,
     /// How to log.
     pub logging: Logging,
 }
@@ -87,111 +86,6 @@ pub struct Relay {
     pub workers: Option<usize>,
     /// The shortest `idle_timeout` of all zones and trunks.
     pub idle_timeout: Duration,
-}
-
-/// What the sockets need besides [`settings::Listener`].
-#[derive(Clone, Debug)]
-pub struct Net {
-    /// Certificates by name, in the order of the file.
-    pub certificates: Vec<Certificate>,
-    /// Per listener ([`ListenerId`]), index into `certificates` for those that speak TLS.
-    pub listener_certificates: Vec<Option<usize>>,
-    /// Per TLS peer ([`settings::Settings::tls_peers`]), who may have signed its certificate.
-    pub peer_authorities: Vec<Authorities>,
-}
-
-/// One of `certificates:`.
-#[derive(Clone, Debug)]
-pub struct Certificate {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Where it comes from.
-    pub source: CertificateSource,
-}
-
-/// Where a certificate comes from.
-#[derive(Clone, Debug)]
-pub enum CertificateSource {
-    /// PEM files, to be watched. Ours first.
-    Files {
-        /// The certificate and its intermediates, ours first.
-        chain: PathBuf,
-        /// The private key.
-        key: KeySource,
-    },
-    /// Made on first start for these names (host names or addresses), and kept in `data_dir`.
-    SelfSigned {
-        /// Names and addresses that it is for.
-        names: Vec<String>,
-    },
-}
-
-/// Where a private key comes from.
-#[derive(Clone, Debug)]
-pub enum KeySource {
-    /// A PEM file.
-    File(PathBuf),
-    /// PEM text that stood in the environment.
-    Text(Secret),
-}
-
-/// `tls: { ca: … }`: whose signature on a peer's certificate counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Authorities {
-    /// Those that the operating system trusts.
-    System,
-    /// Those in this PEM file.
-    File(PathBuf),
-}
-
-/// `admin:`.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// What its callers must show; `None` only on a loopback address.
-    pub token: Option<Secret>,
-}
-
-/// `logging:`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Logging {
-    /// For people or for machines.
-    pub format: LogFormat,
-    /// The least level that is written.
-    pub level: LogLevel,
-    /// How much of a telephone number is shown.
-    pub numbers: Numbers,
-}
-
-/// `logging: { format: … }`.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-/// `logging: { level: … }`.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
-/// `logging: { numbers: … }`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbers {
-    /// All digits.
-    Full,
-    /// The last four; the rest as `*`.
-    Last4Digits,
-    /// None.
-    Hidden,
 }
 
 /// Names that policies may use, each at the index of its id.

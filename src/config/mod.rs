@@ -11,7 +11,10 @@
 pub mod compiled;
 pub mod diagnose;
 pub mod policy;
+pub mod raw;
+pub mod read;
 pub mod secret;
+pub mod words;
 pub mod yaml;
 
 use std::path::Path;

@@ -1,0 +1,568 @@
+//! The config as typed: one struct per mapping of the schema, names not yet resolved. docs/config.md says what each key
+//! means.
+#![allow(missing_docs)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use super::diagnose::Problems;
+use super::read::{At, FromNode, FromWord, Named, Wrong, record, words};
+use super::words::{Bandwidth, Bind, HostPort, PortRange, Rate, Reference};
+use super::yaml::{Node, Value};
+use crate::edge::settings::{Admit, Anchor, Trust, Verify};
+use crate::observe::settings as logging;
+
+record! {
+    /// The whole file.
+    Config is "the config" {
+        name: Option<At<String>>,
+        data_dir: Option<At<PathBuf>>,
+        zones: Option<Named<Zone>>,
+        users: Option<Users>,
+        certificates: Option<Named<Certificate>>,
+        listeners: Option<Named<Listener>>,
+        pbx: Option<Pbx>,
+        trunks: Option<Named<Trunk>>,
+        routes: Option<Vec<Route>>,
+        relay: Option<Relay>,
+        policies: Option<Vec<At<String>>>,
+        never_ban: Option<Vec<IpNetwork>>,
+        state: Option<At<State>>,
+        admin: Option<Admin>,
+        logging: Option<Logging>,
+    }
+}
+
+record! {
+    /// `zones:`
+    Zone is "a zone" {
+        trust: Trust,
+        admit: At<Admit>,
+        networks: Option<Vec<IpNetwork>>,
+        media: Option<Media>,
+    }
+}
+
+words!(Trust, "level of trust", { "none" => Trust::None, "peer" => Trust::Peer, "full" => Trust::Full });
+
+words!(Admit, "way to admit", {
+    "registered" => Admit::Registered,
+    "authenticated" => Admit::Authenticated,
+    "trunks" => Admit::Trunks,
+    "any" => Admit::Any,
+});
+
+record! {
+    /// `users:`
+    Users is "users" {
+        realm: String,
+        file: At<PathBuf>,
+    }
+}
+
+record! {
+    /// A user of the users file.
+    User is "a user" {
+        password: Option<At<Reference>>,
+        ha1: Option<At<Hash<32>>>,
+        ha1_sha256: Option<At<Hash<64>>>,
+        role: Option<At<String>>,
+    }
+}
+
+/// A hash in hex digits. As good as the password, so it is not kept until something needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hash<const DIGITS: usize>;
+
+impl<const DIGITS: usize> FromNode for At<Hash<DIGITS>> {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let text = super::read::scalar(node, problems)?;
+        problems.hide(node.at);
+        if text.len() == DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Some(At { at: node.at, value: Hash });
+        }
+        let help = "write MD5(user:realm:password) in `ha1`, SHA-256 of the same in `ha1_sha256`, in hex";
+        problems.error(node.at, format!("this is not {DIGITS} hex digits"), help);
+        None
+    }
+}
+
+record! {
+    /// `certificates:`
+    Certificate is "a certificate" {
+        chain: Option<At<PathBuf>>,
+        key: Option<At<Reference>>,
+        self_signed: Option<At<Vec<At<String>>>>,
+    }
+}
+
+record! {
+    /// `listeners:`
+    Listener is "a listener" {
+        zone: At<String>,
+        bind: At<Bind>,
+        advertise: Option<HostPort>,
+        certificate: Option<At<String>>,
+        client_ca: Option<At<PathBuf>>,
+        origins: Option<At<Vec<String>>>,
+    }
+}
+
+record! {
+    /// `pbx:`
+    Pbx is "the PBX" {
+        zone: At<String>,
+        hosts: At<Vec<Host>>,
+        health: Option<Health>,
+        tls: Option<PeerTls>,
+    }
+}
+
+record! {
+    /// `pbx: { health: … }`
+    Health is "health" {
+        options_every: Duration,
+        down_after: Option<At<u32>>,
+    }
+}
+
+record! {
+    /// `tls:` of a trunk or the PBX.
+    PeerTls is "tls" {
+        verify: Option<Verify>,
+        ca: Option<At<Authorities>>,
+        certificate: Option<At<String>>,
+    }
+}
+
+words!(Verify, "way to verify a certificate", {
+    "name" => Verify::Name,
+    "chain" => Verify::Chain,
+    "none" => Verify::None,
+});
+
+/// `ca:` of `tls:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    /// Those of the operating system.
+    System,
+    /// Those in a PEM file.
+    File(PathBuf),
+}
+
+impl FromWord for Authorities {
+    fn from_word(text: &str) -> Result<Authorities, Wrong> {
+        match text {
+            "system" => Ok(Authorities::System),
+            path => PathBuf::from_word(path).map(Authorities::File),
+        }
+    }
+}
+
+/// A host that requests are sent to: a URI, or `{ uri, priority, weight }`.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// SIP URI.
+    pub uri: At<String>,
+    /// Lower first.
+    pub priority: Option<u16>,
+    /// Share among equals.
+    pub weight: Option<u16>,
+}
+
+record! {
+    HostSettings is "a host" {
+        uri: At<String>,
+        priority: Option<u16>,
+        weight: Option<u16>,
+    }
+}
+
+impl FromNode for Host {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<Host> {
+        if let Value::Mapping(_) = node.value {
+            let HostSettings { uri, priority, weight, .. } = HostSettings::from_node(node, problems)?;
+            return Some(Host { uri, priority, weight });
+        }
+        Some(Host { uri: At::from_node(node, problems)?, priority: None, weight: None })
+    }
+}
+
+record! {
+    /// `trunks:`
+    Trunk is "a trunk" {
+        zone: At<String>,
+        hosts: Option<At<Vec<Host>>>,
+        accept_from: Option<Vec<At<IpNetwork>>>,
+        limits: Option<TrunkLimits>,
+        auth: Option<Auth>,
+        register: Option<Register>,
+        caller_id: Option<CallerId>,
+        numbers: Option<NumberRules>,
+        headers: Option<Headers>,
+        media: Option<Media>,
+        tls: Option<PeerTls>,
+    }
+}
+
+record! {
+    /// `limits:` of a trunk.
+    TrunkLimits is "limits" {
+        calls_at_once: Option<u32>,
+        new_calls: Option<Rate>,
+    }
+}
+
+record! {
+    /// `auth:` of a trunk.
+    Auth is "auth" {
+        username: String,
+        password: At<Reference>,
+    }
+}
+
+record! {
+    /// `register:` of a trunk.
+    Register is "register" {
+        every: Duration,
+    }
+}
+
+record! {
+    /// `caller_id:` of a trunk.
+    CallerId is "caller_id" {
+        header: CallerIdHeader,
+        format: Option<NumberFormat>,
+    }
+}
+
+/// Header that carries the caller's number.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerIdHeader {
+    PAssertedIdentity,
+    PPreferredIdentity,
+    RemotePartyId,
+    From,
+}
+
+words!(CallerIdHeader, "header for a caller's number", {
+    "P-Asserted-Identity" => CallerIdHeader::PAssertedIdentity,
+    "P-Preferred-Identity" => CallerIdHeader::PPreferredIdentity,
+    "Remote-Party-ID" => CallerIdHeader::RemotePartyId,
+    "From" => CallerIdHeader::From,
+});
+
+/// How a number is written.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberFormat {
+    E164,
+    AsIs,
+}
+
+words!(NumberFormat, "format of a number", { "e164" => NumberFormat::E164, "as_is" => NumberFormat::AsIs });
+
+record! {
+    /// `numbers:` of a trunk.
+    NumberRules is "numbers" {
+        outbound: Option<Vec<NumberRule>>,
+        inbound: Option<Vec<NumberRule>>,
+    }
+}
+
+record! {
+    /// A rewriting of a number.
+    NumberRule is "a number rule" {
+        r#match: String,
+        replace: Replacement,
+    }
+}
+
+/// What a match is replaced by: may be nothing at all, written `""`.
+#[derive(Clone, Debug)]
+pub struct Replacement(pub String);
+
+impl FromWord for Replacement {
+    fn from_word(text: &str) -> Result<Replacement, Wrong> {
+        if text.is_empty() {
+            Ok(Replacement(String::new()))
+        } else {
+            String::from_word(text).map(Replacement)
+        }
+    }
+}
+
+record! {
+    /// `headers:` of a trunk.
+    Headers is "headers" {
+        remove: Option<Vec<String>>,
+        add: Option<Named<String>>,
+    }
+}
+
+record! {
+    /// `media:` of the relay, a zone or a trunk.
+    Media is "media" {
+        ice: Option<At<Ice>>,
+        srtp: Option<At<Srtp>>,
+        anchor: Option<At<Anchor>>,
+        idle_timeout: Option<Duration>,
+    }
+}
+
+/// `ice:` in the configuration.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ice {
+    Auto,
+    Append,
+    RelayOnly,
+    Terminate,
+    Strip,
+}
+
+words!(Ice, "treatment of ICE", {
+    "auto" => Ice::Auto,
+    "append" => Ice::Append,
+    "relay_only" => Ice::RelayOnly,
+    "terminate" => Ice::Terminate,
+    "strip" => Ice::Strip,
+});
+
+/// `srtp:` in the configuration.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Srtp {
+    Pass,
+    Off,
+    Sdes,
+    Dtls,
+    Optional,
+    Required,
+}
+
+words!(Srtp, "treatment of SRTP", {
+    "pass" => Srtp::Pass,
+    "off" => Srtp::Off,
+    "sdes" => Srtp::Sdes,
+    "dtls" => Srtp::Dtls,
+    "optional" => Srtp::Optional,
+    "required" => Srtp::Required,
+});
+
+words!(Anchor, "way to anchor media", {
+    "always" => Anchor::Always,
+    "when_needed" => Anchor::WhenNeeded,
+    "never" => Anchor::Never,
+});
+
+record! {
+    /// A line of `routes:`.
+    Route is "a route" {
+        name: At<String>,
+        from: Option<Vec<At<String>>>,
+        to: Option<Vec<At<String>>>,
+        send_to: Option<Vec<At<String>>>,
+        reject: Option<At<u16>>,
+        failover: Option<Failover>,
+    }
+}
+
+record! {
+    /// `failover:` of a route.
+    Failover is "failover" {
+        statuses: Option<Vec<At<u16>>>,
+        after: Option<Duration>,
+    }
+}
+
+record! {
+    /// `relay:`
+    Relay is "the relay" {
+        addresses: Option<Named<RelayAddress>>,
+        ports: Option<At<PortRange>>,
+        workers: Option<Workers>,
+        media: Option<Media>,
+        turn: Option<Turn>,
+    }
+}
+
+record! {
+    /// `relay: { addresses: … }`
+    RelayAddress is "a relay address" {
+        bind: At<IpAddr>,
+        advertise: Option<At<IpAddr>>,
+    }
+}
+
+/// `workers:` of the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One per core.
+    Auto,
+    /// So many.
+    Count(u16),
+}
+
+impl FromWord for Workers {
+    fn from_word(text: &str) -> Result<Workers, Wrong> {
+        match (text, text.parse()) {
+            ("auto", _) => Ok(Workers::Auto),
+            (_, Ok(count @ 1..=256)) => Ok(Workers::Count(count)),
+            _ => Err(Wrong::new(format!("`{text}` is no number of workers"), "write `auto`, or 1 to 256")),
+        }
+    }
+}
+
+record! {
+    /// `turn:` of the relay.
+    Turn is "turn" {
+        realm: String,
+        listeners: Named<TurnListener>,
+        credentials: Option<Credentials>,
+        roles: Option<Named<Role>>,
+        default_role: Option<At<String>>,
+    }
+}
+
+/// A listener of `turn:`: a bind, or `{ bind, certificate }`.
+#[derive(Clone, Debug)]
+pub struct TurnListener {
+    /// Where it listens.
+    pub bind: At<Bind>,
+    /// Its certificate, for TLS.
+    pub certificate: Option<At<String>>,
+}
+
+record! {
+    TurnListenerSettings is "a TURN listener" {
+        bind: At<Bind>,
+        certificate: Option<At<String>>,
+    }
+}
+
+impl FromNode for TurnListener {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<TurnListener> {
+        if let Value::Mapping(_) = node.value {
+            let TurnListenerSettings { bind, certificate, .. } = FromNode::from_node(node, problems)?;
+            return Some(TurnListener { bind, certificate });
+        }
+        Some(TurnListener { bind: At::from_node(node, problems)?, certificate: None })
+    }
+}
+
+record! {
+    /// `credentials:` of `turn:`.
+    Credentials is "credentials" {
+        shared_secret: Option<At<Reference>>,
+        lifetime: Option<Duration>,
+        users: Option<Named<User>>,
+    }
+}
+
+record! {
+    /// A role of `turn:`.
+    Role is "a role" {
+        allocations: Option<u32>,
+        bandwidth: Option<Bandwidth>,
+        lifetime: Option<Duration>,
+        peers: Option<Peers>,
+    }
+}
+
+/// `peers:` of a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// Our own relayed addresses, and the media addresses of admitted calls.
+    Calls,
+    /// These networks.
+    Networks(Vec<IpNetwork>),
+}
+
+impl FromNode for Peers {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<Peers> {
+        match &node.value {
+            Value::Scalar { text, .. } if text == "calls" => Some(Peers::Calls),
+            Value::Sequence(_) => Vec::from_node(node, problems).map(Peers::Networks),
+            _ => {
+                problems.error(
+                    node.at,
+                    "these are no peers",
+                    "write `calls`, or networks such as `[192.0.2.0/24]`",
+                );
+                None
+            }
+        }
+    }
+}
+
+/// `state:` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In `data_dir`.
+    Embedded,
+    /// Redis or Valkey.
+    Redis,
+}
+
+impl FromNode for At<State> {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<At<State>> {
+        let value = match super::read::scalar(node, problems)? {
+            "embedded" => State::Embedded,
+            url if url.starts_with("redis://") || url.starts_with("rediss://") => {
+                // A password may stand in the URL.
+                problems.hide(node.at);
+                State::Redis
+            }
+            _ => {
+                problems.error(
+                    node.at,
+                    "state is kept nowhere of this name",
+                    "write `embedded` or `redis://HOST:6379/0`",
+                );
+                return None;
+            }
+        };
+        Some(At { at: node.at, value })
+    }
+}
+
+record! {
+    /// `admin:`
+    Admin is "admin" {
+        listen: At<SocketAddr>,
+        token: Option<At<Reference>>,
+    }
+}
+
+record! {
+    /// `logging:`
+    Logging is "logging" {
+        format: Option<logging::Format>,
+        level: Option<logging::Level>,
+        numbers: Option<logging::Numbers>,
+    }
+}
+
+words!(logging::Format, "format of the log", {
+    "text" => logging::Format::Text,
+    "json" => logging::Format::Json,
+});
+
+words!(logging::Level, "level of the log", {
+    "error" => logging::Level::Error,
+    "warn" => logging::Level::Warn,
+    "info" => logging::Level::Info,
+    "debug" => logging::Level::Debug,
+    "trace" => logging::Level::Trace,
+});
+
+words!(logging::Numbers, "way to show numbers", {
+    "last_4_digits" => logging::Numbers::Last4Digits,
+    "full" => logging::Numbers::Full,
+    "none" => logging::Numbers::None,
+});
