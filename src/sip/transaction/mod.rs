@@ -2,12 +2,30 @@
 //!
 //! The layer is the only door between messages and the edge: what is new goes up, retransmissions are absorbed here.
 
-use std::time::{Duration, Instant};
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+mod build;
+mod invite_client;
+mod invite_server;
+mod key;
+mod layer;
+mod machine;
+mod non_invite_client;
+mod non_invite_server;
+mod peers;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::message::Message;
 use crate::base::{ClientAddr, FlowId, ListenerId, Transport};
+
+pub use layer::Transactions;
+
+pub(crate) use key::MAGIC_COOKIE;
 
 /// Names a server transaction. Not used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,16 +88,24 @@ pub struct TimerValues {
     pub t4: Duration,
 }
 
+impl Default for TimerValues {
+    fn default() -> Self {
+        TimerValues { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+    }
+}
+
 /// What became of a request that arrived.
 #[derive(Debug)]
 pub enum Received {
-    /// A new request: the transaction now exists and expects answers through [`Transactions::respond`].
+    /// A new request: the transaction now exists and stays until it is answered through [`Transactions::respond`] or
+    /// given up by [`Transactions::abandon`].
     New(ServerId),
     /// A retransmission, or the ACK of a non-2xx: nothing to do.
     Absorbed,
     /// An ACK that matches no transaction waiting for it: it acknowledges a 2xx and is forwarded statelessly (§16.11).
     Ack,
-    /// CANCEL for this INVITE transaction (§9.2); the CANCEL's own transaction is the first, and must be answered.
+    /// A CANCEL that found its INVITE (§9.2): first the CANCEL's own transaction, which must be answered, then the
+    /// INVITE's, which may have its final response already. A CANCEL that found none is `New`.
     Cancel(ServerId, ServerId),
     /// Full: answer statelessly with 503.
     Full,
@@ -112,69 +138,4 @@ pub enum TransactionOutput {
     ServerGone(ServerId),
     /// The client transaction is gone.
     ClientGone(ClientId),
-}
-
-/// All transactions of one shard.
-#[derive(Debug)]
-pub struct Transactions {}
-
-impl Transactions {
-    /// `capacity` bounds server and client transactions each.
-    pub fn new(timers: TimerValues, capacity: usize) -> Self {
-        let _ = (timers, capacity);
-        todo!()
-    }
-    /// A request arrived (RFC 3261 §17.2.3 matching: branch, sent-by, method; pre-3261 requests by the older rules).
-    pub fn receive_request(&mut self, request: &Message, source: &Source, now: Instant) -> Received {
-        let _ = (request, source, now);
-        todo!()
-    }
-    /// A response arrived (§17.1.3: branch and CSeq method).
-    pub fn receive_response(&mut self, response: &Message, now: Instant) -> ResponseFor {
-        let _ = (response, now);
-        todo!()
-    }
-    /// Sends a response in a server transaction; `to` was worked out by §18.2.2.
-    pub fn respond(&mut self, id: ServerId, status: u16, bytes: Bytes, to: Destination, now: Instant) {
-        let _ = (id, status, bytes, to, now);
-        todo!()
-    }
-    /// Sends a request in a new client transaction. `branch` is the one in its top Via. `None` if full.
-    pub fn send_request(
-        &mut self,
-        request: Message,
-        to: Destination,
-        transport: Transport,
-        now: Instant,
-    ) -> Option<ClientId> {
-        let _ = (request, to, transport, now);
-        todo!()
-    }
-    /// §9.1: builds and sends a CANCEL for this INVITE client transaction, as soon as a provisional response allows it.
-    pub fn cancel(&mut self, id: ClientId, now: Instant) {
-        let _ = (id, now);
-        todo!()
-    }
-    /// The transport failed for this destination.
-    pub fn send_failed(&mut self, to: Destination, now: Instant) {
-        let _ = (to, now);
-        todo!()
-    }
-    /// Next thing to do.
-    pub fn poll_output(&mut self) -> Option<TransactionOutput> {
-        todo!()
-    }
-    /// When to call [`Self::handle_timeout`].
-    pub fn poll_timeout(&mut self) -> Option<Instant> {
-        todo!()
-    }
-    /// Fires what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        todo!()
-    }
-    /// Live server and client transactions.
-    pub fn len(&self) -> (usize, usize) {
-        todo!()
-    }
 }
