@@ -1,3 +1,226 @@
 //! Latching (RFC 7362), the strict kind of DESIGN.md §4: a leg opens only to the address in its SDP, or, behind NAT,
 //! to a source IP that equals the SIP source IP or is allowed by configuration, and only by a packet that is valid
 //! RTP of a negotiated payload type. Later strangers are dropped and counted.
+//!
+//! A latch holds until an offer or answer names another address. A source that moves in mid-call (a NAT that rebinds,
+//! a phone that restarts) is a stranger until its re-INVITE says so: an SSRC is no credential, anyone on the path of
+//! one packet can copy it (CVE-2017-14099).
+
+use std::net::SocketAddr;
+
+use crate::relay::{Component, LegRules};
+
+/// One side of a stream: who may speak on it, and who has.
+#[derive(Debug, Default)]
+pub struct Leg {
+    rules: LegRules,
+    rtp: Latch,
+    rtcp: Latch,
+}
+
+/// One component's.
+#[derive(Debug, Default)]
+struct Latch {
+    /// The last address that SDP named: `None` in the rules (hold) does not forget it.
+    named: Option<SocketAddr>,
+    source: Option<SocketAddr>,
+}
+
+impl Leg {
+    /// New rules from an offer or answer. A component's latch survives if SDP names the same address (or none: hold)
+    /// and its source would still be let in.
+    pub fn set_rules(&mut self, rules: LegRules) {
+        self.rules = rules;
+        for component in [Component::Rtp, Component::Rtcp] {
+            let named = self.named_now(component);
+            let latch = self.latch_mut(component);
+            let moved = named.is_some() && named != latch.named;
+            latch.named = named.or(latch.named);
+            let source = latch.source;
+            if moved || source.is_some_and(|source| !self.is_permitted(component, source)) {
+                self.latch_mut(component).source = None;
+            }
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &LegRules {
+        &self.rules
+    }
+
+    /// The only source that is heard, once there is one.
+    pub fn source(&self, component: Component) -> Option<SocketAddr> {
+        self.latch(component).source
+    }
+
+    /// Where to send: to the latched source; before, to the SDP address, if that is allowed.
+    pub fn destination(&self, component: Component) -> Option<SocketAddr> {
+        let unproved = || self.named_now(component).filter(|_| self.rules.send_before_latch);
+        self.source(component).or_else(unproved)
+    }
+
+    /// True if a valid packet from `source` may latch the component, which nobody has yet. RTCP comes from the host
+    /// that RTP comes from, unless SDP names another for it (RFC 3605).
+    pub fn may_latch(&self, component: Component, source: SocketAddr) -> bool {
+        let beside_rtp = match (component, self.rtp.source) {
+            (Component::Rtcp, Some(rtp)) => rtp.ip() == source.ip() || self.is_named(component, source),
+            _ => true,
+        };
+        beside_rtp && self.is_permitted(component, source)
+    }
+
+    /// Only `source` is heard from now on.
+    pub fn latch_to(&mut self, component: Component, source: SocketAddr) {
+        self.latch_mut(component).source = Some(source);
+    }
+
+    fn is_permitted(&self, component: Component, source: SocketAddr) -> bool {
+        self.is_named(component, source)
+            || self.rules.sip_source == Some(source.ip())
+            || self.rules.allowed.iter().any(|network| network.contains(source.ip()))
+    }
+
+    /// The same IP and port; a scope that the kernel adds to a link-local address does not count.
+    fn is_named(&self, component: Component, source: SocketAddr) -> bool {
+        let named = self.latch(component).named;
+        named.is_some_and(|named| named.ip() == source.ip() && named.port() == source.port())
+    }
+
+    fn named_now(&self, component: Component) -> Option<SocketAddr> {
+        match component {
+            Component::Rtp => self.rules.rtp,
+            Component::Rtcp => self.rules.rtcp,
+        }
+    }
+
+    fn latch(&self, component: Component) -> &Latch {
+        match component {
+            Component::Rtp => &self.rtp,
+            Component::Rtcp => &self.rtcp,
+        }
+    }
+
+    fn latch_mut(&mut self, component: Component) -> &mut Latch {
+        match component {
+            Component::Rtp => &mut self.rtp,
+            Component::Rtcp => &mut self.rtcp,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Component::{Rtcp, Rtp};
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn named(rtp: &str) -> LegRules {
+        let rtp = at(rtp);
+        let rtcp = SocketAddr::new(rtp.ip(), rtp.port() + 1);
+        LegRules { rtp: Some(rtp), rtcp: Some(rtcp), ..LegRules::default() }
+    }
+
+    fn leg(rules: LegRules) -> Leg {
+        let mut leg = Leg::default();
+        leg.set_rules(rules);
+        leg
+    }
+
+    #[test]
+    fn before_any_rules_nobody_may_speak() {
+        let leg = Leg::default();
+        assert!(!leg.may_latch(Rtp, at("192.0.2.1:4000")));
+        assert_eq!(leg.destination(Rtp), None);
+    }
+
+    #[test]
+    fn the_sdp_address_is_ip_and_port() {
+        let leg = leg(named("192.0.2.1:4000"));
+        assert!(leg.may_latch(Rtp, at("192.0.2.1:4000")));
+        assert!(leg.may_latch(Rtcp, at("192.0.2.1:4001")));
+        for stranger in ["192.0.2.1:4001", "192.0.2.1:4002", "192.0.2.2:4000"] {
+            assert!(!leg.may_latch(Rtp, at(stranger)), "{stranger}");
+        }
+    }
+
+    #[test]
+    fn behind_nat_the_sip_source_and_allowed_networks_may_latch_from_any_port() {
+        let leg = leg(LegRules {
+            sip_source: Some("198.51.100.7".parse().unwrap()),
+            allowed: ["203.0.113.0/28".parse().unwrap()].into(),
+            ..named("10.0.0.5:4000")
+        });
+        assert!(leg.may_latch(Rtp, at("198.51.100.7:61000")));
+        assert!(leg.may_latch(Rtp, at("203.0.113.15:1024")));
+        assert!(!leg.may_latch(Rtp, at("198.51.100.8:61000")));
+        assert!(!leg.may_latch(Rtp, at("203.0.113.16:1024")));
+    }
+
+    #[test]
+    fn rtcp_comes_from_the_host_of_rtp_or_the_named_address() {
+        let mut leg =
+            leg(LegRules { allowed: ["203.0.113.0/28".parse().unwrap()].into(), ..named("192.0.2.1:4000") });
+        leg.latch_to(Rtp, at("203.0.113.2:5000"));
+        assert!(leg.may_latch(Rtcp, at("203.0.113.2:9000")));
+        assert!(leg.may_latch(Rtcp, at("192.0.2.1:4001")));
+        assert!(!leg.may_latch(Rtcp, at("203.0.113.3:9000")));
+    }
+
+    #[test]
+    fn nothing_is_sent_to_an_unproved_address_unless_allowed() {
+        let mut unproved = leg(named("192.0.2.1:4000"));
+        assert_eq!(unproved.destination(Rtp), None);
+        unproved.latch_to(Rtp, at("192.0.2.1:4000"));
+        assert_eq!(unproved.destination(Rtp), Some(at("192.0.2.1:4000")));
+
+        let mut early = leg(LegRules {
+            send_before_latch: true,
+            sip_source: Some("198.51.100.7".parse().unwrap()),
+            ..named("192.0.2.1:4000")
+        });
+        assert_eq!(early.destination(Rtp), Some(at("192.0.2.1:4000")));
+        early.latch_to(Rtp, at("198.51.100.7:61000"));
+        assert_eq!(early.destination(Rtp), Some(at("198.51.100.7:61000")), "never back to SDP's");
+    }
+
+    #[test]
+    fn a_latch_holds_until_sdp_names_another_address() {
+        let sip_source = Some("198.51.100.7".parse().unwrap());
+        let nat = |rtp| LegRules { sip_source, ..named(rtp) };
+        let mut leg = leg(nat("10.0.0.5:4000"));
+        leg.latch_to(Rtp, at("198.51.100.7:61000"));
+        leg.latch_to(Rtcp, at("198.51.100.7:61001"));
+
+        leg.set_rules(LegRules { payload_types: vec![8], ..nat("10.0.0.5:4000") });
+        assert_eq!(leg.source(Rtp), Some(at("198.51.100.7:61000")), "other codecs, same address");
+        leg.set_rules(LegRules { rtp: None, rtcp: None, ..nat("10.0.0.5:4000") });
+        assert_eq!(leg.source(Rtp), Some(at("198.51.100.7:61000")), "hold");
+        leg.set_rules(nat("10.0.0.5:4000"));
+        assert_eq!(leg.source(Rtp), Some(at("198.51.100.7:61000")), "taken from hold");
+        leg.set_rules(LegRules { rtcp: Some(at("10.0.0.5:4009")), ..nat("10.0.0.5:4000") });
+        assert_eq!(leg.source(Rtp), Some(at("198.51.100.7:61000")));
+        assert_eq!(leg.source(Rtcp), None, "each component by itself");
+        leg.set_rules(nat("10.0.0.5:4002"));
+        assert_eq!(leg.source(Rtp), None);
+    }
+
+    #[test]
+    fn a_latch_ends_when_its_source_is_no_longer_let_in() {
+        let from = |ip: &str| LegRules { sip_source: Some(ip.parse().unwrap()), ..named("10.0.0.5:4000") };
+        let mut leg = leg(from("198.51.100.7"));
+        leg.latch_to(Rtp, at("198.51.100.7:61000"));
+        leg.set_rules(from("198.51.100.9"));
+        assert_eq!(leg.source(Rtp), None, "the phone has moved to another network");
+    }
+
+    #[test]
+    fn hold_does_not_unlatch_an_address_that_only_sdp_let_in() {
+        let mut leg = leg(named("192.0.2.1:4000"));
+        leg.latch_to(Rtp, at("192.0.2.1:4000"));
+        leg.set_rules(LegRules { rtp: None, rtcp: None, ..named("192.0.2.1:4000") });
+        assert_eq!(leg.destination(Rtp), Some(at("192.0.2.1:4000")));
+    }
+}

@@ -2,8 +2,14 @@
 //!
 //! A stream has one pair of relayed transport addresses: what arrives on side A's leaves from side B's, and back.
 
+pub mod forward;
+pub mod ports;
+pub mod row;
+
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::RelayedAddr;
 
@@ -27,6 +33,26 @@ impl Side {
             Side::B => Side::A,
         }
     }
+}
+
+/// The two transport addresses of one side of a stream (RFC 8445 §2).
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// RTP, or whatever the stream is.
+    Rtp,
+    Rtcp,
+}
+
+/// What the relay is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Ports for media, on each bind address; pairs of an even and the next odd one.
+    pub ports: RangeInclusive<u16>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// A pair that relays nothing for this long is reported ([`RelayEvent::Idle`]).
+    pub idle_timeout: Duration,
 }
 
 /// The relayed addresses that a zone is shown.
@@ -73,7 +99,7 @@ pub enum OpenError {
 /// What one side's SDP and SIP say about who may speak on it.
 #[derive(Clone, Debug, Default)]
 pub struct LegRules {
-    /// Where SDP says that RTP goes: a source with this IP may latch the leg, and until one has, media goes there if
+    /// Where SDP says that RTP goes: this source (IP and port) may latch the leg, and until one has, media goes there if
     /// `send_before_latch` allows. `None` on hold (`c=0.0.0.0`), before the answer, or where it must never be reached.
     pub rtp: Option<SocketAddr>,
     /// Likewise for RTCP.
