@@ -1,10 +1,31 @@
 //! Policies: what is known of a request ([`Facts`]) goes in, a [`Permit`] or a [`Refusal`] comes out. Knows no SIP.
+//!
+//! | file | story |
+//! |---|---|
+//! | [`settings`] | policies, rules, answers and limits, names resolved |
+//! | [`matcher`] | what a rule looks at; [`number`], [`network`], [`window`]: the sets it looks in |
+//! | `counter` | rates, budgets and gauges; `table`: their memory; `ban`: who is dropped unread |
+//! | `engine` | asks the rules in order |
+//! | [`trial`] | the tests that stand in policy files |
+
+mod ban;
+mod counter;
+mod engine;
+pub mod matcher;
+pub mod network;
+pub mod number;
+pub mod settings;
+mod table;
+pub mod trial;
+pub mod window;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{ListenerId, Now, TrunkId, ZoneId};
+use crate::base::{ListenerId, TrunkId, ZoneId};
+pub use engine::Engine;
+pub use settings::{Policy, Settings};
 
 /// Where in a request's life a policy speaks.
 #[allow(missing_docs)]
@@ -16,6 +37,10 @@ pub enum Stage {
     Routes,
     Relay,
     InCall,
+}
+
+impl Stage {
+    const COUNT: usize = Stage::InCall as usize + 1;
 }
 
 /// What is known of a request when policy is asked. Built by `edge/admit`; borrowed from the message.
@@ -62,7 +87,7 @@ pub struct Permit {
 /// What a call holds: given back with [`Engine::release`] when it ends, however it ends.
 #[must_use = "a gauge that is not given back refuses the owner's next call"]
 #[derive(Debug, Default)]
-pub struct GaugeHold {}
+pub struct GaugeHold(counter::Holds);
 
 /// The answer that a refusal asks for.
 #[allow(missing_docs)]
@@ -94,39 +119,4 @@ pub struct Note {
     pub would: Option<Action>,
     /// `alert` was among the answers.
     pub alert: bool,
-}
-
-/// All policies, their counters and bans. One per shard.
-#[derive(Debug)]
-pub struct Engine {}
-
-impl Engine {
-    /// No policy at all: every request gets a [`Permit`]. For tests, and for a config without `policies`.
-    pub fn allow_all() -> Engine {
-        Engine {}
-    }
-    /// Asks every policy of the facts' stage, in the order of the files.
-    pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
-        let _ = (facts, now);
-        todo!()
-    }
-    /// Before parsing: bans and `packets` rules. True: drop it.
-    pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {
-        let _ = (source, listener, now);
-        todo!()
-    }
-    /// The call is over: what it held is given back. `answered_for`: how long people talked; zero if nobody answered.
-    pub fn release(&mut self, hold: GaugeHold, answered_for: Duration, now: Now) {
-        let _ = (hold, answered_for, now);
-        todo!()
-    }
-    /// Somebody's credentials were wrong (a 401/407/403 to a request that carried some): feeds `failed_logins`.
-    pub fn login_failed(&mut self, source: IpAddr, user: Option<&str>, now: Now) {
-        let _ = (source, user, now);
-        todo!()
-    }
-    /// What to log besides the outcome; ask after each [`Self::decide`] and [`Self::refuses_packet`].
-    pub fn poll_note(&mut self) -> Option<Note> {
-        todo!()
-    }
 }

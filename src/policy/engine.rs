@@ -1,0 +1,288 @@
+//! Asks the rules in order: within a policy the first that speaks decides, and any policy can refuse.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ban::Bans;
+use super::counter::Counters;
+use super::matcher::Asked;
+use super::network::NetworkSet;
+use super::settings::{Answer, Capacity, Mode, Policy, Rule, Settings, Verdict};
+use super::trial::Counted;
+use super::{Action, Facts, GaugeHold, Note, Permit, Refusal, Stage};
+use crate::base::{ListenerId, NodeKey, Now, ZoneId};
+
+/// All policies, their counters and bans. One per shard.
+#[derive(Debug)]
+pub struct Engine {
+    stages: [Vec<Asking>; Stage::COUNT],
+    /// Rules with `failed_logins`, which count outside any stage.
+    login_rules: Vec<(u32, Arc<Rule>)>,
+    counters: Counters,
+    bans: Bans,
+    never_ban: NetworkSet,
+    notes: VecDeque<Note>,
+    note_capacity: usize,
+    by_default: Arc<str>,
+    banned: Arc<str>,
+}
+
+/// A policy as it is asked at one stage: only the rules that can speak there.
+#[derive(Clone, Debug)]
+struct Asking {
+    mode: Mode,
+    /// Each with its number, which is the same at every stage.
+    rules: Vec<(u32, Arc<Rule>)>,
+    default: Arc<Rule>,
+}
+
+impl Engine {
+    /// Nothing counted, nobody banned. `key` keeps strangers from choosing where their counters lie.
+    pub fn new(settings: Settings, key: &NodeKey) -> Engine {
+        let Settings { policies, never_ban, capacity } = settings;
+        let mut engine = Engine {
+            stages: Default::default(),
+            login_rules: Vec::new(),
+            counters: Counters::new(capacity, key),
+            bans: Bans::new(capacity.bans),
+            never_ban: never_ban.into_iter().collect(),
+            notes: VecDeque::new(),
+            note_capacity: capacity.notes,
+            by_default: "default".into(),
+            banned: "banned".into(),
+        };
+        let mut number = 0;
+        for policy in policies.into_iter().filter(|p| p.mode != Mode::Disabled) {
+            engine.add(policy, &mut number);
+        }
+        engine
+    }
+
+    /// No policy at all: every request gets a [`Permit`]. For tests, and for a config without `policies`.
+    pub fn allow_all() -> Engine {
+        let capacity = Capacity { keys: 1, ..Capacity::default() };
+        Engine::new(Settings { capacity, ..Settings::default() }, &NodeKey::new([0; 16]))
+    }
+
+    fn add(&mut self, policy: Policy, number: &mut u32) {
+        let Policy { name, mode, stages, rules, default } = policy;
+        let default =
+            Rule { name: format!("{name} / default").into(), when: Vec::new(), count: None, answer: default };
+        let default = Arc::new(default);
+        let first = *number;
+        let rules: Vec<_> = (first..).zip(rules.into_iter().map(Arc::new)).collect();
+        *number += u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        self.login_rules.extend(rules.iter().filter(|(_, rule)| rule.counts_logins()).cloned());
+        for stage in stages {
+            let rules = rules.iter().filter(|(_, rule)| rule.can_speak_at(stage)).cloned().collect();
+            if let Some(asked) = self.stages.get_mut(stage as usize) {
+                asked.push(Asking { mode, rules, default: Arc::clone(&default) });
+            }
+        }
+    }
+
+    /// Asks every policy of the facts' stage, in the order of the files.
+    ///
+    /// # Errors
+    /// The first refusal; then nothing is held, and whatever was taken on the way has been given back.
+    pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
+        let asked = Asked::new(facts, now);
+        if self.is_bannable(&asked) && self.bans.holds(asked.source, now.instant) {
+            return Err(Refusal { action: Action::Drop, rule: Arc::clone(&self.banned), alert: false });
+        }
+        let mut hold = GaugeHold::default();
+        let mut permitted_by = Arc::clone(&self.by_default);
+        let policies = std::mem::take(&mut self.stages);
+        let outcome = self.ask_all(&policies, &asked, &mut hold, &mut permitted_by, now);
+        self.stages = policies;
+        match outcome {
+            Ok(()) => Ok(Permit { rule: permitted_by, gauges: hold, _sealed: () }),
+            Err(refusal) => {
+                self.counters.release(hold, Duration::ZERO, now);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn ask_all(
+        &mut self,
+        policies: &[Vec<Asking>; Stage::COUNT],
+        asked: &Asked<'_>,
+        hold: &mut GaugeHold,
+        permitted_by: &mut Arc<str>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        for policy in policies.get(asked.facts.stage as usize).into_iter().flatten() {
+            let mut taken = GaugeHold::default();
+            let spoke = self.ask(policy, asked, &mut taken, now);
+            match (&spoke.answer.verdict, policy.mode) {
+                (Some(Verdict::Refuse(action)), Mode::Audit) => {
+                    // What it would have refused holds none of its gauges, as if it had been refused.
+                    self.counters.release(taken, Duration::ZERO, now);
+                    self.note(spoke, Some(action.clone()));
+                    continue;
+                }
+                (Some(Verdict::Refuse(action)), _) => {
+                    self.counters.release(taken, Duration::ZERO, now);
+                    return Err(self.refuse(spoke, action, asked, now));
+                }
+                (Some(Verdict::AllowEverywhere), Mode::Enforce) => {
+                    hold.0.extend(taken.0);
+                    *permitted_by = Arc::clone(&spoke.name);
+                    return Ok(());
+                }
+                _ => hold.0.extend(taken.0),
+            }
+            if policy.mode == Mode::Enforce && !Arc::ptr_eq(spoke, &policy.default) {
+                *permitted_by = Arc::clone(&spoke.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rule of this policy that decides.
+    fn ask<'p>(
+        &mut self,
+        policy: &'p Asking,
+        asked: &Asked<'_>,
+        hold: &mut GaugeHold,
+        now: Now,
+    ) -> &'p Arc<Rule> {
+        for (number, rule) in &policy.rules {
+            let speaks = rule.when.iter().all(|condition| condition.holds(asked))
+                && rule.count.as_ref().is_none_or(|c| self.counters.exceeded(*number, c, asked, hold, now));
+            match (speaks, &rule.answer.verdict) {
+                (false, _) => {}
+                (true, None) => self.note(rule, None),
+                (true, Some(_)) => return rule,
+            }
+        }
+        &policy.default
+    }
+
+    fn refuse(&mut self, rule: &Rule, action: &Action, asked: &Asked<'_>, now: Now) -> Refusal {
+        let Answer { ban, alert, .. } = rule.answer;
+        let mut action = action.clone();
+        if let Some(length) = ban
+            && asked.facts.source_proven
+            && self.is_bannable(asked)
+            && let Some(until) = now.instant.checked_add(length)
+        {
+            self.bans.insert(asked.source, until, now.instant);
+            if action == Action::Drop {
+                action = Action::Ban(length);
+            }
+        }
+        Refusal { action, rule: Arc::clone(&rule.name), alert }
+    }
+
+    /// DESIGN §6, a ban must not be a weapon: whoever we cannot do without is out of its reach.
+    fn is_bannable(&self, asked: &Asked<'_>) -> bool {
+        !asked.facts.from_pbx && asked.facts.trunk.is_none() && !self.never_ban.contains(asked.source)
+    }
+
+    /// Before parsing: bans and `packets` rules. True: drop it. Asked per datagram and per new connection. Whoever may
+    /// not be banned is not dropped here either.
+    pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {
+        if self.never_ban.contains(source) {
+            return false;
+        }
+        if self.bans.holds(source, now.instant) {
+            return true;
+        }
+        let no_policy = self.stages.get(Stage::Packets as usize).is_none_or(Vec::is_empty);
+        if no_policy {
+            return false;
+        }
+        let facts = Facts { listener, ..Facts::of_source(Stage::Packets, source) };
+        match self.decide(&facts, now) {
+            Ok(permit) => {
+                self.release(permit.gauges, Duration::ZERO, now);
+                false
+            }
+            Err(_) => true,
+        }
+    }
+
+    /// The call is over: what it held is given back. `answered_for`: how long people talked; zero if nobody answered.
+    pub fn release(&mut self, hold: GaugeHold, answered_for: Duration, now: Now) {
+        self.counters.release(hold, answered_for, now);
+    }
+
+    /// Somebody's credentials were wrong (a 401/407/403 to a request that carried some): feeds `failed_logins`.
+    pub fn login_failed(&mut self, source: IpAddr, user: Option<&str>, now: Now) {
+        let facts = Facts { user, ..Facts::of_source(Stage::Registrations, source) };
+        let asked = Asked::new(&facts, now);
+        for (number, rule) in &self.login_rules {
+            if let Some(count) = &rule.count {
+                self.counters.login_failed(*number, count, &asked, now);
+            }
+        }
+    }
+
+    /// What to log besides the outcome; ask after each [`Self::decide`] and [`Self::refuses_packet`].
+    pub fn poll_note(&mut self) -> Option<Note> {
+        self.notes.pop_front()
+    }
+
+    fn note(&mut self, rule: &Rule, would: Option<Action>) {
+        if self.notes.len() < self.note_capacity {
+            self.notes.push_back(Note { rule: Arc::clone(&rule.name), would, alert: rule.answer.alert });
+        }
+    }
+
+    /// For tests in policy files: as if `given` had been counted before for everyone whom `facts` concern.
+    pub(super) fn preset(&mut self, facts: &Facts<'_>, given: &Counted, now: Now) {
+        let asked = Asked::new(facts, now);
+        for policy in self.stages.get(facts.stage as usize).into_iter().flatten() {
+            for (number, rule) in &policy.rules {
+                if let Some(count) = &rule.count {
+                    self.counters.preset(*number, count, &asked, given, now);
+                }
+            }
+        }
+    }
+
+    /// True if no call holds anything.
+    #[cfg(test)]
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.counters.live_gauges() == 0
+    }
+}
+
+impl Facts<'_> {
+    /// All that is known before parsing.
+    fn of_source(stage: Stage, source: IpAddr) -> Self {
+        Facts {
+            stage,
+            source,
+            source_proven: false,
+            listener: ListenerId(u16::MAX),
+            zone: ZoneId(u16::MAX),
+            trunk: None,
+            from_pbx: false,
+            method: "",
+            user: None,
+            from: None,
+            to: None,
+            agent: None,
+            tls: false,
+        }
+    }
+}
+
+impl Rule {
+    /// A rule is asked at a stage only if everything in it is known there and its answer can be given there.
+    fn can_speak_at(&self, stage: Stage) -> bool {
+        self.when.iter().all(|condition| condition.is_known_at(stage))
+            && self.count.as_ref().is_none_or(|count| count.limits.iter().any(|l| l.counts_at(stage)))
+            && (stage != Stage::Packets || self.answer.is_silent())
+    }
+
+    fn counts_logins(&self) -> bool {
+        use super::settings::Limit;
+        self.count.iter().flat_map(|c| &c.limits).any(|l| matches!(l, Limit::FailedLogins(_)))
+    }
+}

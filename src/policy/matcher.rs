@@ -1,0 +1,181 @@
+//! What a rule looks at (`when:`), one condition per key.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::network::NetworkSet;
+use super::number::NumberSet;
+use super::window::Window;
+use super::{Facts, Stage, number};
+use crate::base::{ListenerId, Now, TrunkId, UnixTime, ZoneId};
+
+/// One key of `when:`.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// `not`. A fact that is missing is in no list, so `to: not $home` holds for a request that calls nobody.
+    pub negated: bool,
+    /// What must hold.
+    pub matcher: Matcher,
+}
+
+/// What can be looked at.
+#[allow(missing_docs)]
+#[derive(Clone, Debug)]
+pub enum Matcher {
+    To(Arc<NumberSet>),
+    From(Arc<NumberSet>),
+    User(Arc<NumberSet>),
+    Source(Arc<NetworkSet>),
+    Party(Vec<Party>),
+    Trunk(Vec<TrunkId>),
+    Zone(Vec<ZoneId>),
+    Listener(Vec<ListenerId>),
+    Agent(Arc<[Glob]>),
+    Method(Vec<Arc<str>>),
+    Tls(bool),
+    Time(Vec<Window>),
+    /// Parsed and checked, but not built yet: never holds, `not` or not. `run` refuses the file.
+    NotYet,
+}
+
+/// Who asks, in the words of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// Whoever is neither the PBX nor a trunk.
+    Phones,
+    /// The PBX.
+    Pbx,
+    /// Any trunk.
+    Trunks,
+}
+
+/// The facts in the form in which rules look at them. Made once for a decision.
+pub(super) struct Asked<'f> {
+    pub facts: &'f Facts<'f>,
+    pub source: IpAddr,
+    pub to: Option<std::borrow::Cow<'f, str>>,
+    pub from: Option<std::borrow::Cow<'f, str>>,
+    pub user: Option<std::borrow::Cow<'f, str>>,
+    pub at: UnixTime,
+}
+
+impl<'f> Asked<'f> {
+    pub fn new(facts: &'f Facts<'f>, now: Now) -> Self {
+        Asked {
+            facts,
+            source: facts.source.to_canonical(),
+            to: facts.to.map(number::normalise),
+            from: facts.from.map(number::normalise),
+            user: facts.user.map(number::normalise),
+            at: now.unix,
+        }
+    }
+
+    fn party(&self) -> Party {
+        match self.facts {
+            Facts { from_pbx: true, .. } => Party::Pbx,
+            Facts { trunk: Some(_), .. } => Party::Trunks,
+            _ => Party::Phones,
+        }
+    }
+}
+
+impl Condition {
+    pub(super) fn holds(&self, asked: &Asked<'_>) -> bool {
+        let in_set = |set: &NumberSet, fact: &Option<_>| fact.as_deref().is_some_and(|n| set.contains(n));
+        let facts = asked.facts;
+        let fits = match &self.matcher {
+            Matcher::To(numbers) => in_set(numbers, &asked.to),
+            Matcher::From(numbers) => in_set(numbers, &asked.from),
+            Matcher::User(users) => in_set(users, &asked.user),
+            Matcher::Source(networks) => networks.contains(asked.source),
+            Matcher::Party(parties) => parties.contains(&asked.party()),
+            Matcher::Trunk(trunks) => facts.trunk.is_some_and(|t| trunks.contains(&t)),
+            Matcher::Zone(zones) => zones.contains(&facts.zone),
+            Matcher::Listener(listeners) => listeners.contains(&facts.listener),
+            Matcher::Agent(globs) => facts.agent.is_some_and(|a| globs.iter().any(|g| g.matches(a))),
+            Matcher::Method(methods) => methods.iter().any(|m| **m == *facts.method),
+            Matcher::Tls(tls) => facts.tls == *tls,
+            Matcher::Time(windows) => windows.iter().any(|w| w.contains(asked.at)),
+            Matcher::NotYet => return false,
+        };
+        fits != self.negated
+    }
+
+    /// Before parsing, only the source and the listener are known.
+    pub(super) fn is_known_at(&self, stage: Stage) -> bool {
+        stage != Stage::Packets
+            || matches!(self.matcher, Matcher::Source(_) | Matcher::Listener(_) | Matcher::Time(_))
+    }
+}
+
+/// A pattern with `*` (anything) and `?` (one character), blind to case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob(Box<[u8]>);
+
+/// No product has a longer name; what comes behind is not looked at.
+const LONGEST_AGENT: usize = 256;
+
+impl Glob {
+    /// Any text is a pattern.
+    pub fn new(pattern: &str) -> Glob {
+        Glob(pattern.to_ascii_lowercase().into_bytes().into())
+    }
+
+    /// Takes at most pattern × text steps: on a mismatch only the last `*` is tried again.
+    pub fn matches(&self, text: &str) -> bool {
+        let text = text.as_bytes();
+        let text = text.get(..LONGEST_AGENT).unwrap_or(text);
+        let (mut p, mut t) = (0, 0);
+        let mut retry: Option<(usize, usize)> = None;
+        while let Some(byte) = text.get(t) {
+            match self.0.get(p) {
+                Some(b'*') => {
+                    retry = Some((p + 1, t));
+                    p += 1;
+                }
+                Some(wanted) if *wanted == b'?' || *wanted == byte.to_ascii_lowercase() => {
+                    p += 1;
+                    t += 1;
+                }
+                _ => {
+                    let Some((after_star, from)) = retry else { return false };
+                    retry = Some((after_star, from + 1));
+                    p = after_star;
+                    t = from + 1;
+                }
+            }
+        }
+        self.0.get(p..).is_some_and(|rest| rest.iter().all(|b| *b == b'*'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        for (pattern, text, fits) in [
+            ("friendly-scanner*", "Friendly-Scanner/1.0", true),
+            ("friendly-scanner*", "not a friendly-scanner", false),
+            ("*scanner", "friendly-scanner", true),
+            ("*ip*li", "sipcli", true),
+            ("sip?li", "sipcli", true),
+            ("sipcli", "sipcli/v1.8", false),
+            ("", "", true),
+            ("*", "", true),
+            ("?", "", false),
+            ("a*b*c", "aXbXbXc", true),
+            ("a*b*c", "aXbXbX", false),
+        ] {
+            assert_eq!(Glob::new(pattern).matches(text), fits, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_agent_costs_no_more_than_its_length_times_the_patterns() {
+        let agent = "a".repeat(64 * 1024);
+        assert!(!Glob::new("*a*a*a*a*a*a*a*a*a*a*b").matches(&agent));
+    }
+}

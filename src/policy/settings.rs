@@ -1,0 +1,171 @@
+//! What the engine is told: policies with every name resolved. `config::policy` builds it from YAML.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use super::matcher::Condition;
+use super::{Action, Stage};
+
+/// All policies, in the order in which they are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// In the order of the files.
+    pub policies: Vec<Policy>,
+    /// Never banned, and never dropped unread: `never_ban` of the config, and the addresses of the PBX and the trunks.
+    pub never_ban: Vec<IpNetwork>,
+    /// How much is remembered.
+    pub capacity: Capacity,
+}
+
+/// How much is remembered at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// Keys of rates and of budgets, each; full: the one idle for longest is forgotten.
+    pub keys: usize,
+    /// Keys with live calls; full: whoever would need another is over the limit.
+    pub gauges: usize,
+    /// Banned sources; full: the ban that ends first is lifted.
+    pub bans: usize,
+    /// Notes not yet fetched; full: new ones are lost.
+    pub notes: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Capacity { keys: 1 << 18, gauges: 200_000, bans: 100_000, notes: 256 }
+    }
+}
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `policy:`.
+    pub name: Arc<str>,
+    /// `mode:`.
+    pub mode: Mode,
+    /// `applies_to:`.
+    pub stages: Vec<Stage>,
+    /// `rules:`, in their order.
+    pub rules: Vec<Rule>,
+    /// `default:`, when no rule speaks.
+    pub default: Answer,
+}
+
+/// Whether a policy's word counts.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Enforce,
+    Audit,
+    Disabled,
+}
+
+/// One rule: speaks if all of `when` holds and, if it counts, its limit is exceeded.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Policy and rule, as in log, metric and CDR: "toll fraud / never premium or satellite".
+    pub name: Arc<str>,
+    /// `when:`; empty: always.
+    pub when: Vec<Condition>,
+    /// `count:`.
+    pub count: Option<Count>,
+    /// `then:`, or `over:` of a rule that counts.
+    pub answer: Answer,
+}
+
+/// What a rule says when it speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The decision; none (`alert` alone): the next rule is asked.
+    pub verdict: Option<Verdict>,
+    /// Ban the source for this long, if it may be banned.
+    pub ban: Option<Duration>,
+    /// Tell somebody.
+    pub alert: bool,
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// This policy has nothing against it.
+    Allow,
+    /// No policy is asked any more.
+    AllowEverywhere,
+    /// No. (`ban` alone is [`Action::Drop`] with [`Answer::ban`].)
+    Refuse(Action),
+}
+
+impl Answer {
+    /// `allow`.
+    pub const ALLOW: Answer = Answer { verdict: Some(Verdict::Allow), ban: None, alert: false };
+
+    /// True for what can be said before parsing: everything but an answer in SIP.
+    pub(super) fn is_silent(&self) -> bool {
+        !matches!(&self.verdict, Some(Verdict::Refuse(Action::Reject { .. } | Action::Challenge)))
+    }
+}
+
+/// `count:`: several limits under one key. The rule speaks if one of them is exceeded.
+#[derive(Clone, Debug)]
+pub struct Count {
+    /// What is counted separately.
+    pub per: Per,
+    /// Each at most once.
+    pub limits: Vec<Limit>,
+}
+
+/// `per:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// One IPv4 address, or an IPv6 /64 (what one customer has).
+    Source,
+    /// Its /24, or /64.
+    SourceNetwork,
+    /// The user; of a request without one, its source.
+    User,
+    /// The trunk; a request that comes from none is not counted.
+    Trunk,
+    /// The called number up to its fifth digit: country and network.
+    DestinationPrefix,
+    /// Everything together.
+    All,
+}
+
+/// One limit of a `count:`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Calls from INVITE to their end.
+    CallsAtOnce(u32),
+    /// INVITEs that begin a call.
+    NewCalls(Rate),
+    /// Requests of any method.
+    Requests(Rate),
+    /// Datagrams and new connections, before parsing.
+    Packets(Rate),
+    /// Wrong credentials ([`super::Engine::login_failed`]).
+    FailedLogins(Rate),
+    /// Time that answered calls took; looked at when a call begins.
+    Minutes(Budget),
+}
+
+/// `10/min burst 4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many in `per`; at least 1.
+    pub events: u32,
+    /// The interval; longer than zero.
+    pub per: Duration,
+    /// How many at once; at least 1.
+    pub burst: u32,
+}
+
+/// `60/day`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How much talk in `per`.
+    pub talk: Duration,
+    /// The interval, from the first call that counts.
+    pub per: Duration,
+}

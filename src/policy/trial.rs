@@ -1,0 +1,156 @@
+//! The tests that stand in policy files: a request that is made up, what was counted before it, and who should decide.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::settings::{Capacity, Limit, Mode, Policy, Settings};
+use super::{Action, Engine, Facts, Stage};
+use crate::base::{ListenerId, NodeKey, Now, TrunkId, UnixTime, ZoneId};
+
+/// One test.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// `name:`.
+    pub name: Arc<str>,
+    /// What comes in.
+    pub given: Given,
+    /// What was counted before.
+    pub counted: Counted,
+    /// Who should decide.
+    pub expect: Expect,
+}
+
+/// `given:`: the facts, owned.
+#[allow(missing_docs)]
+#[derive(Clone, Debug)]
+pub struct Given {
+    pub stage: Stage,
+    pub at: UnixTime,
+    pub source: IpAddr,
+    pub listener: ListenerId,
+    pub zone: ZoneId,
+    pub trunk: Option<TrunkId>,
+    pub from_pbx: bool,
+    pub method: Option<Arc<str>>,
+    pub user: Option<Arc<str>>,
+    pub from: Option<Arc<str>>,
+    pub to: Option<Arc<str>>,
+    pub agent: Option<Arc<str>>,
+    pub tls: bool,
+}
+
+impl Given {
+    /// A phone somewhere on the internet.
+    pub fn new(stage: Stage, at: UnixTime) -> Given {
+        Given {
+            stage,
+            at,
+            source: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
+            listener: ListenerId(u16::MAX),
+            zone: ZoneId(u16::MAX),
+            trunk: None,
+            from_pbx: false,
+            method: None,
+            user: None,
+            from: None,
+            to: None,
+            agent: None,
+            tls: false,
+        }
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let usual = if self.stage == Stage::Registrations { "REGISTER" } else { "INVITE" };
+        Facts {
+            stage: self.stage,
+            source: self.source,
+            source_proven: true,
+            listener: self.listener,
+            zone: self.zone,
+            trunk: self.trunk,
+            from_pbx: self.from_pbx,
+            method: self.method.as_deref().unwrap_or(usual),
+            user: self.user.as_deref(),
+            from: self.from.as_deref(),
+            to: self.to.as_deref(),
+            agent: self.agent.as_deref(),
+            tls: self.tls,
+        }
+    }
+}
+
+/// So much of each had been counted, a moment before, for whoever the request concerns.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    pub calls_at_once: Option<u32>,
+    pub new_calls: Option<u32>,
+    pub requests: Option<u32>,
+    pub packets: Option<u32>,
+    pub failed_logins: Option<u32>,
+    pub minutes: Option<u32>,
+}
+
+impl Counted {
+    pub(super) fn of(&self, limit: &Limit) -> Option<u32> {
+        match limit {
+            Limit::CallsAtOnce(_) => self.calls_at_once,
+            Limit::NewCalls(_) => self.new_calls,
+            Limit::Requests(_) => self.requests,
+            Limit::Packets(_) => self.packets,
+            Limit::FailedLogins(_) => self.failed_logins,
+            Limit::Minutes(_) => self.minutes,
+        }
+    }
+}
+
+/// `expect:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// It is permitted, whoever says so.
+    Allow,
+    /// This rule decides (its full name, as in [`super::settings::Rule::name`]).
+    Rule(Arc<str>),
+}
+
+/// A test that failed: what came out instead, in words.
+pub type Failure = String;
+
+/// Runs one test against its policy alone, as if `mode: enforce` stood there.
+///
+/// # Errors
+/// What came out instead.
+pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure> {
+    let policy = Policy { mode: Mode::Enforce, ..policy.clone() };
+    let capacity = Capacity { keys: 1, ..Capacity::default() };
+    let settings = Settings { policies: vec![policy], never_ban: Vec::new(), capacity };
+    let mut engine = Engine::new(settings, &NodeKey::new([0; 16]));
+    let now = Now { instant: epoch, unix: trial.given.at };
+    let facts = trial.given.facts();
+    engine.preset(&facts, &trial.counted, now);
+    let (rule, outcome) = match engine.decide(&facts, now) {
+        Ok(permit) => {
+            let rule = Arc::clone(&permit.rule);
+            engine.release(permit.gauges, std::time::Duration::ZERO, now);
+            (rule, "allowed".to_owned())
+        }
+        Err(refusal) => (refusal.rule, refusal.action.to_string()),
+    };
+    let passed = match &trial.expect {
+        Expect::Allow => outcome == "allowed",
+        Expect::Rule(expected) => rule == *expected,
+    };
+    if passed { Ok(()) } else { Err(format!("it was {outcome} by \"{rule}\"")) }
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Action::Reject { status, reason } => write!(f, "rejected with {status} {reason}"),
+            Action::Challenge => f.write_str("challenged"),
+            Action::Drop => f.write_str("dropped"),
+            Action::Ban(length) => write!(f, "banned for {} s", length.as_secs()),
+        }
+    }
+}
