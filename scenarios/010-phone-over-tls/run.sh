@@ -1,0 +1,33 @@
+#!/bin/bash
+. "$(dirname "$0")/../lib/lib.sh"
+heard_by_pbx=${ASTERISK_ROOT:-/var/cache/turnpike/asterisk}/tmp/turnpike/rx.wav
+
+network phone
+certificate $edge_outside
+edge
+"$lib/asterisk.sh" config /etc/turnpike-010 10.20.0.20
+start asterisk pbx "$lib/asterisk.sh" run /etc/turnpike-010
+wait_for 20 "Asterisk is ready" log_has asterisk "Asterisk Ready"
+
+# 1. The phone registers with digest through Turnpike, and calls the PBX's tone.
+account="<sip:201@$edge_outside:5061;transport=tls>;auth_user=201;auth_pass=pw201;regint=60;answermode=auto"
+baresip_config phone "$account" 440
+start phone phone baresip -f "$work/phone" -t 8 -e "/dial sip:601@$edge_outside:5061;transport=tls"
+wait_for 8 "Asterisk accepted the registration" log_has asterisk "Added contact"
+wait_for 8 "the phone's call was answered" log_has phone "Call established"
+wait_for 15 "the phone hung up" gone phone
+"$lib/tone.py" expect "$work"/phone/dump-*-dec.wav 1000
+"$lib/tone.py" expect "$heard_by_pbx" 440
+wait_for 5 "the call has a CDR" cdr_has '"status":200'
+
+# 2. The PBX calls the phone: down the connection that it registered over.
+rm -f "$work"/phone/dump-* "$heard_by_pbx"
+start phone phone baresip -f "$work/phone" -t 10
+wait_for 8 "the phone is registered again" log_has phone "1 binding"
+asterisk_cli "channel originate PJSIP/201 extension 601@default" >/dev/null
+wait_for 8 "the phone answered" log_has phone "Call established"
+wait_for 15 "the phone hung up" gone phone
+"$lib/tone.py" expect "$work"/phone/dump-*-dec.wav 1000
+"$lib/tone.py" expect "$heard_by_pbx" 440
+
+nothing_left

@@ -1,0 +1,38 @@
+#!/bin/bash
+. "$(dirname "$0")/../lib/lib.sh"
+
+network carrier
+edge
+voice
+second_pbx() { start second pbx sipp -sf "$lib/uas_call.xml" -i 10.20.0.21 -p 5060 -mp 31000 -rtp_echo -m 1; }
+call() { sipp_call carrier 198.51.100.20 $edge_outside:5060 -s 600 -m 1 -d 1000; }
+
+# 1. The first host answers 503.
+start first pbx sipp -sf "$lib/uas_503.xml" -i 10.20.0.20 -p 5060 -m 1
+second_pbx
+call
+wait_for 10 "the first host said 503, the second took the call" gone second
+
+# 2. Nobody listens on the first host's port: the kernel says so at once.
+second_pbx
+call
+wait_for 10 "the first host's port is closed, the second took the call" gone second
+
+# 3. The first host is silent: a socket that reads and never answers.
+start silent pbx python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("10.20.0.20", 5060))
+while True: s.recv(65535)'
+second_pbx
+call
+wait_for 10 "the first host was silent for 2 s, the second took the call" gone second
+kill "$(cat "$work/silent.pid")"
+wait_for 5 "three CDRs name the second host" cdrs_with_audio 3 acme pbx
+
+# 4. Both are gone: the caller is told, promptly.
+began=$SECONDS
+if call >/dev/null 2>&1; then fail "a call without a PBX went through"; fi
+[ $((SECONDS - began)) -le 8 ] || fail "the caller waited $((SECONDS - began)) s for the bad news"
+grep -qE "SIP/2.0 (408|503)" "$work"/sipp-carrier-messages.log || fail "the caller was told neither 408 nor 503"
+echo "ok: both hosts are gone, and the caller was told"
+
+nothing_left

@@ -1,0 +1,178 @@
+# Shared by every scenario's run.sh: hosts as network namespaces, peers, and what must be true at the end.
+# A run.sh sources this, calls `network`, starts peers with `start`, waits with `wait_for`, and ends with `nothing_left`.
+# Needs root. TURNPIKE names the binary.
+set -eEuo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[1]}")" && pwd)
+lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+turnpike=${TURNPIKE:-$here/../../target/debug/turnpike}
+work=$(mktemp -d /tmp/turnpike-scenario.XXXXXX)
+net=tp$$
+hosts=""
+
+# The internet side is 198.51.100.0/24, the office 10.20.0.0/24; only the edge is in both, and it does not route.
+edge_outside=198.51.100.10
+edge_inside=10.20.0.5
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+
+finish() {
+    local status=$?
+    trap - EXIT
+    for name in $hosts; do
+        ip netns pids "$net-$name" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
+        ip netns del "$net-$name" 2>/dev/null || true
+    done
+    if [ $status -ne 0 ]; then
+        for log in "$work"/*.log; do [ -s "$log" ] && { echo "--- $log"; grep -v loader.c "$log" | tr '\r' '\n' | grep -v 'bit/s' | tail -n 40; }; done
+        echo "everything is kept in $work"
+    else
+        rm -rf "$work"
+    fi
+    exit $status
+}
+trap finish EXIT
+
+namespace() { ip netns add "$net-$1"; hosts="$hosts $1"; on "$1" ip link set lo up; }
+
+# on HOST COMMAND…: runs it there.
+on() { ip netns exec "$net-$1" "${@:2}"; }
+
+# plug HOST INTERFACE SWITCH ADDRESS/LEN
+plug() {
+    local port="p$1$2"
+    ip -n "$net-$1" link add "$2" type veth peer name "$port" netns "$net-$3"
+    ip -n "$net-$3" link set "$port" master br0 up
+    ip -n "$net-$1" addr add "$4" dev "$2"
+    ip -n "$net-$1" link set "$2" up
+}
+
+# network OUTSIDE-HOST… : the edge, a PBX at 10.20.0.20 (and .21), and each named host outside from 198.51.100.20 on.
+network() {
+    [ "$(id -u)" = 0 ] || fail "scenarios make network namespaces: run them as root (or with sudo -E)"
+    local name address=20
+    for name in world office; do
+        namespace $name
+        on $name ip link add br0 type bridge stp_state 0 forward_delay 0
+        on $name ip link set br0 up
+    done
+    namespace edge
+    plug edge out world $edge_outside/24
+    plug edge in office $edge_inside/24
+    namespace pbx
+    plug pbx in office 10.20.0.20/24
+    on pbx ip addr add 10.20.0.21/24 dev in
+    for name in "$@"; do
+        namespace "$name"
+        plug "$name" out world 198.51.100.$address/24
+        address=$((address + 1))
+    done
+}
+
+# start NAME HOST COMMAND…: in the background, output in $work/NAME.log, pid in $work/NAME.pid.
+start() {
+    local name=$1 host=$2
+    shift 2
+    ip netns exec "$net-$host" "$@" >"$work/$name.log" 2>&1 </dev/null &
+    echo $! >"$work/$name.pid"
+}
+
+# wait_for SECONDS WHAT COMMAND…: polls until the command succeeds.
+wait_for() {
+    local deadline=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $deadline ] || fail "waited in vain for: $what"
+        sleep 0.1
+    done
+    echo "ok: $what"
+}
+
+# certificate NAME-OR-IP…: a self-signed one for the edge in $work/tls, as an operator's own CA would make.
+certificate() {
+    local names=""
+    for name in "$@"; do case $name in *[a-z]*) names+="DNS:$name," ;; *) names+="IP:$name," ;; esac; done
+    mkdir -p "$work/tls"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj "/CN=turnpike" \
+        -addext "subjectAltName=${names%,}" -keyout "$work/tls/key.pem" -out "$work/tls/chain.pem" 2>/dev/null
+}
+
+log_has() { grep -qE "$2" "$work/$1.log"; }
+
+# edge: starts Turnpike with this scenario's edge.yaml.
+edge() {
+    cp "$here"/*.yaml "$work/"
+    on edge "$turnpike" check --config "$work/edge.yaml" >"$work/check.log" 2>&1 || fail "turnpike check refuses edge.yaml"
+    start edge edge "$turnpike" run --config "$work/edge.yaml"
+    wait_for 10 "the edge is up" status_has '"calls"'
+}
+
+status() { on edge curl -sf http://127.0.0.1:8080/status; }
+status_has() { status | tr -d ' \n' | grep -qE "$1"; }
+field_is_zero() { status | tr -d ' \n' | grep -qE "\"$1\":0[,}]"; }
+cdr_has() { tr -d ' ' <"$work/data/cdr.jsonl" | grep -qE "$1"; }
+
+# nothing_left: no port, transaction or call is left behind (transactions live up to 32 s after their last message).
+nothing_left() {
+    for what in ports_taken calls server_transactions client_transactions; do
+        wait_for 45 "$what is back at 0" field_is_zero $what
+    done
+}
+
+# baresip HOST USER EXTRA-ACCOUNT-LINE TONE-HZ: a phone's configuration in $work/HOST; prints nothing.
+# It sends a tone and writes what it hears to $work/HOST/heard.wav.
+baresip_config() {
+    local dir=$work/$1 address
+    address=$(on "$1" ip -4 -o addr show dev out | awk '{sub("/.*","",$4); print $4}')
+    mkdir -p "$dir"
+    "$lib/tone.py" make "$dir/voice.wav" "$3" 60
+    cat >"$dir/config" <<X
+poll_method epoll
+sip_listen $address:0
+sip_cafile $work/tls/chain.pem
+audio_source aufile,$dir/voice.wav
+audio_player aubridge,nobody
+snd_path $dir
+audio_alert aufile,/dev/null
+rtp_timeout 0
+module_path /usr/lib/baresip/modules
+module g711.so
+module aufile.so
+module aubridge.so
+module sndfile.so
+module srtp.so
+module_tmp account.so
+module_app menu.so
+X
+    echo "$2" >"$dir/accounts"
+    : >"$dir/contacts"
+}
+
+gone() { ! kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }
+
+# asterisk_cli COMMAND: on the running PBX's console.
+asterisk_cli() { on pbx chroot "${ASTERISK_ROOT:-/var/cache/turnpike/asterisk}" /usr/sbin/asterisk -C /etc/turnpike-010/asterisk.conf -rx "$1"; }
+
+# voice: something to say, as raw A-law, in $work/voice.
+voice() { head -c 16000 /dev/zero | tr '\0' 'U' >"$work/voice"; }
+
+# sipp_call HOST IP TARGET SIPP-OPTIONS…: places calls that talk for -d milliseconds; fails unless all of them succeed.
+sipp_call() {
+    local host=$1 ip=$2 target=$3
+    shift 3
+    on "$host" sipp -sf "$lib/uac_call.xml" -i "$ip" -p 5060 -mi "$ip" -mp 20000 -key voice "$work/voice" -key from "$host" \
+        -trace_msg -message_file "$work/sipp-$host-messages.log" -message_overwrite true -timeout 30s -timeout_error -nostdin \
+        "$@" "$target" >"$work/sipp-$host.log" 2>&1
+    echo "ok: sipp on $host: ${*}"
+}
+
+# cdrs_with_audio N FROM TO: at least N calls between these two were relayed with packets from both sides.
+cdrs_with_audio() {
+    python3 - "$work/data/cdr.jsonl" "$@" <<'P'
+import json, sys
+path, wanted, source, target = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
+calls = [json.loads(line) for line in open(path)]
+good = [c for c in calls if (c["from_party"], c["to_party"]) == (source, target)
+        and c["media"] and all(m["a_packets"] > 10 and m["b_packets"] > 10 for m in c["media"])]
+sys.exit(0 if len(good) >= wanted else 1)
+P
+}

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Tones prove that audio arrived: a packet count does not tell one side's silence from the other's voice.
+
+    tone.py make FILE HZ SECONDS      an 8 kHz mono WAV
+    tone.py expect FILE HZ            exits 0 if that tone is the loudest in at least a second of the recording
+"""
+import math
+import struct
+import sys
+import wave
+
+RATE = 8000
+
+
+def make(path, hz, seconds):
+    samples = (int(12000 * math.sin(2 * math.pi * hz * i / RATE)) for i in range(int(seconds * RATE)))
+    with wave.open(path, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(RATE)
+        out.writeframes(b"".join(struct.pack("<h", s) for s in samples))
+
+
+def samples_of(path):
+    """Reads 16-bit PCM, also from a file whose length fields were never written because the recorder was stopped."""
+    data = open(path, "rb").read()
+    at, rate, channels = 12, RATE, 1
+    while at + 8 <= len(data):
+        kind, size = data[at:at + 4], struct.unpack("<I", data[at + 4:at + 8])[0]
+        if kind == b"fmt ":
+            channels, rate = struct.unpack("<HI", data[at + 10:at + 16])
+        if kind == b"data":
+            end = at + 8 + size if 0 < size <= len(data) - at - 8 else len(data)
+            pcm = data[at + 8:end]
+            pcm = pcm[:len(pcm) // 2 * 2]
+            return [s for (s,) in struct.iter_unpack("<h", pcm)][::channels], rate
+        at += 8 + size + size % 2
+    raise SystemExit(f"{path}: no audio in it")
+
+
+def power(window, rate, hz):
+    """Goertzel: the share of the window's energy that lies at `hz`."""
+    coefficient = 2 * math.cos(2 * math.pi * hz / rate)
+    s1 = s2 = 0.0
+    for sample in window:
+        s1, s2 = sample + coefficient * s1 - s2, s1
+    energy = sum(s * s for s in window) or 1.0
+    return 2 * (s1 * s1 + s2 * s2 - coefficient * s1 * s2) / (len(window) * energy)
+
+
+def expect(path, hz):
+    samples, rate = samples_of(path)
+    window = rate // 5
+    shares = [power(samples[i:i + window], rate, hz) for i in range(0, len(samples) - window + 1, window)]
+    clear = sum(share > 0.8 for share in shares)
+    print(f"{path}: {len(samples) / rate:.1f} s, {clear / 5:.1f} s of them a clear {hz:.0f} Hz tone")
+    sys.exit(0 if clear >= 5 else 1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["make"]:
+        make(sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))
+    elif sys.argv[1:2] == ["expect"]:
+        expect(sys.argv[2], float(sys.argv[3]))
+    else:
+        sys.exit(__doc__)

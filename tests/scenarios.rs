@@ -1,0 +1,32 @@
+//! Runs each scenario of `scenarios/` against the binary of this build. They need root (network namespaces) and the
+//! peers that `make tools` installs; where those are missing they fail and say so.
+
+use std::path::Path;
+use std::process::Command;
+
+fn scenario(name: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name).join("run.sh");
+    let output = Command::new("bash")
+        .arg(&script)
+        .env("TURNPIKE", env!("CARGO_BIN_EXE_turnpike"))
+        .output()
+        .expect("bash runs");
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    assert!(output.status.success(), "{name} failed\n{said}\n{complained}");
+}
+
+#[test]
+fn s010_phone_over_tls() {
+    scenario("010-phone-over-tls");
+}
+
+#[test]
+fn s020_carrier_trunk() {
+    scenario("020-carrier-trunk");
+}
+
+#[test]
+fn s030_pbx_down() {
+    scenario("030-pbx-down");
+}
