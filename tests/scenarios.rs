@@ -11,7 +11,8 @@ fn scenario(name: &str) {
         .env("TURNPIKE", env!("CARGO_BIN_EXE_turnpike"))
         .output()
         .expect("bash runs");
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
     assert!(output.status.success(), "{name} failed\n{said}\n{complained}");
 }

@@ -88,7 +88,8 @@ fn everywhere(mut look: impl FnMut(&Path, &str, &str) -> Option<String>) {
 
 /// The floors that a line names as `crate::floor` or `crate::{floor, …}`.
 fn imported(line: &str) -> Vec<String> {
-    let word = |s: &str| s.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let word =
+        |s: &str| s.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut names = Vec::new();
     for after in line.split("crate::").skip(1) {
         match after.strip_prefix('{') {
@@ -106,7 +107,9 @@ fn imports_run_one_way() {
         if floor == "lib" || floor == "main" {
             return None;
         }
-        let may = allowed.get(floor).unwrap_or_else(|| panic!("src/{floor} is not on the plan: add it to tests/tidy.rs"));
+        let may = allowed
+            .get(floor)
+            .unwrap_or_else(|| panic!("src/{floor} is not on the plan: add it to tests/tidy.rs"));
         let runs_up = |name: &String| {
             allowed.contains_key(name.as_str()) && name != floor && !may.contains(&name.as_str())
         };
@@ -143,11 +146,16 @@ fn no_test_sleeps_or_is_skipped() {
     for path in files.iter().filter(|p| p.file_name().is_some_and(|n| n != "tidy.rs")) {
         let text = fs::read_to_string(path).expect("UTF-8");
         for (number, line) in text.lines().enumerate().map(|(i, l)| (i + 1, l)) {
-            let waits = path.starts_with("tests") && line.contains("sleep(") && !line.contains("// between polls");
+            let waits =
+                path.starts_with("tests") && line.contains("sleep(") && !line.contains("// between polls");
             if waits || line.contains("#[ignore") {
                 found.push(format!("{}:{number}: {}", path.display(), line.trim()));
             }
         }
     }
-    assert!(found.is_empty(), "poll with a deadline (and mark the pause `// between polls`):\n{}", found.join("\n"));
+    assert!(
+        found.is_empty(),
+        "poll with a deadline (and mark the pause `// between polls`):\n{}",
+        found.join("\n")
+    );
 }
