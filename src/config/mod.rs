@@ -8,6 +8,7 @@
 //! | [`secret`] | secrets by reference, which print as `***` |
 //! | [`compiled`] | what the rest of the house is given |
 
+mod compile;
 pub mod compiled;
 pub mod diagnose;
 pub mod policy;
@@ -15,12 +16,16 @@ pub mod raw;
 pub mod read;
 pub mod secret;
 pub mod words;
+mod x509;
 pub mod yaml;
 
 use std::path::Path;
 
 pub use compiled::Compiled;
 pub use diagnose::Report;
+
+use diagnose::Problems;
+use read::FromNode;
 
 /// How `env:NAME` is looked up: the process's environment in `run`, a table in tests.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -37,6 +42,41 @@ pub fn process_environment(name: &str) -> Option<String> {
 /// Every mistake found, not just the first. What [`Compiled::report`] then still holds are warnings, and things that
 /// `run` refuses ([`Compiled::runnable`]).
 pub fn load(path: &Path, environment: Environment<'_>) -> Result<Compiled, Report> {
-    let _ = (path, environment);
-    todo!()
+    let text = read_text(path)?;
+    let root = parse(path, &text)?;
+    let mut problems = Problems::default();
+    let mut others = Report::default();
+    let raw = raw::Config::from_node(&root, &mut problems);
+    let compiled = raw.and_then(|raw| {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let (problems, others) = (&mut problems, &mut others);
+        compile::compile(compile::Context { raw: &raw, folder, environment, problems, others })
+    });
+    let mut report = Report::default();
+    report.add(path, &text, problems);
+    report.append(others);
+    match compiled {
+        Some(compiled) if !report.has_errors() => Ok(Compiled { report, ..compiled }),
+        _ => Err(report),
+    }
+}
+
+/// The text of a config or policy file.
+pub fn read_text(path: &Path) -> Result<String, Report> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let wrong = compile::missing(path, &error);
+        Report::unreadable(path, wrong.what, wrong.help)
+    })
+}
+
+/// The tree of a config or policy file; `path` is only for the report.
+pub fn parse(path: &Path, text: &str) -> Result<yaml::Node, Report> {
+    yaml::parse(text).map_err(|invalid| {
+        let mut problems = Problems::default();
+        let help = "look in this line and the one above for a missing quote, bracket, blank or `:`";
+        problems.error(invalid.at, format!("this cannot be read as YAML: {}", invalid.reason), help);
+        let mut report = Report::default();
+        report.add(path, text, problems);
+        report
+    })
 }

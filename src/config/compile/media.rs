@@ -1,0 +1,163 @@
+//! `relay:` and every `media:`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::super::compiled::Relay;
+use super::super::raw;
+use super::super::read::At;
+use super::super::words::PortRange;
+use super::Context;
+use crate::edge::settings::{Anchor, Media};
+use crate::relay::RelayAddress;
+
+/// Used when `relay: { ports: … }` says nothing.
+const PORTS: PortRange = PortRange { first: 40_000, last: 49_999 };
+
+/// Used when `relay: { media: … }` says nothing.
+const DEFAULT: Media =
+    Media { ice_append: true, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) };
+
+/// `relay:` without its addresses; also says what of it is not built yet.
+pub(super) fn relay(cx: &mut Context<'_>) -> Option<Relay> {
+    let raw = cx.raw;
+    let relay = raw.relay.as_ref();
+    let zones = raw.zones.iter().flat_map(|z| &z.entries).filter_map(|(_, zone)| zone.media.as_ref());
+    let trunks = raw.trunks.iter().flat_map(|t| &t.entries).filter_map(|(_, trunk)| trunk.media.as_ref());
+    let everyone: Vec<_> =
+        relay.and_then(|r| r.media.as_ref()).into_iter().chain(zones).chain(trunks).collect();
+    for media in &everyone {
+        not_yet(cx, media);
+    }
+    if let Some(turn) = relay.and_then(|r| r.turn.as_ref()) {
+        turn_server(cx, turn);
+    }
+    for (name, address) in relay.and_then(|r| r.addresses.as_ref()).iter().flat_map(|a| &a.entries) {
+        cx.zone(name);
+        check_address(cx, address);
+    }
+    let ports = relay.and_then(|r| r.ports.as_ref());
+    if let Some(ports) = ports {
+        ports_against_listeners(cx, ports);
+    }
+    let ports = ports.map_or(PORTS, |p| p.value);
+    let workers = match relay.and_then(|r| r.workers) {
+        Some(raw::Workers::Count(count)) => Some(usize::from(count)),
+        Some(raw::Workers::Auto) | None => None,
+    };
+    let shortest = everyone.iter().filter_map(|media| media.idle_timeout).min();
+    let idle_timeout = shortest.unwrap_or(DEFAULT.idle_timeout);
+    Some(Relay { ports: ports.first..=ports.last, workers, idle_timeout })
+}
+
+/// The zone's media settings: the relay's, unless the zone says otherwise.
+pub(super) fn of_zone(config: &raw::Config, zone: &raw::Zone) -> Media {
+    let relay = config.relay.as_ref().and_then(|r| r.media.as_ref());
+    merged(merged(DEFAULT, relay), zone.media.as_ref())
+}
+
+/// What `media` says, and for the rest `base`.
+pub(super) fn merged(base: Media, media: Option<&raw::Media>) -> Media {
+    let Some(media) = media else { return base };
+    Media {
+        ice_append: match &media.ice {
+            Some(ice) => matches!(ice.value, raw::Ice::Auto | raw::Ice::Append),
+            None => base.ice_append,
+        },
+        anchor: media.anchor.as_ref().map_or(base.anchor, |a| a.value),
+        idle_timeout: media.idle_timeout.unwrap_or(base.idle_timeout),
+    }
+}
+
+/// The relayed address of the zone called `zone`.
+pub(super) fn address(config: &raw::Config, zone: &str) -> Option<RelayAddress> {
+    let addresses = config.relay.as_ref()?.addresses.as_ref()?;
+    let (_, address) = addresses.entries.iter().find(|(name, _)| name.value == zone)?;
+    let bind = address.bind.value;
+    Some(RelayAddress { bind, advertise: address.advertise.as_ref().map_or(bind, |a| a.value) })
+}
+
+fn not_yet(cx: &mut Context<'_>, media: &raw::Media) {
+    if let Some(ice) = &media.ice
+        && !matches!(ice.value, raw::Ice::Auto | raw::Ice::Append)
+    {
+        cx.not_yet(ice.at, "this treatment of ICE", "write `ice: auto` or `ice: append`");
+    }
+    if let Some(srtp) = &media.srtp
+        && srtp.value != raw::Srtp::Pass
+    {
+        cx.not_yet(srtp.at, "this treatment of SRTP", "write `srtp: pass`");
+    }
+}
+
+fn check_address(cx: &mut Context<'_>, address: &raw::RelayAddress) {
+    let bind = address.bind.value;
+    let advertised = address.advertise.as_ref();
+    let shown = advertised.map_or(bind, |a| a.value);
+    let at = advertised.map_or(address.bind.at, |a| a.at);
+    if shown.is_unspecified() {
+        // RFC 3264 §8.4: `c=0.0.0.0` means hold.
+        let help =
+            format!("add `advertise: 203.0.113.10`, the address at which {bind} is reached from outside");
+        cx.problems.error(at, format!("SDP cannot name {shown}: it would mean \"on hold\""), help);
+    } else if shown.is_multicast() {
+        cx.problems.error(at, format!("{shown} is a multicast address"), "write a unicast address");
+    } else if bind.is_ipv4() != shown.is_ipv4() {
+        let any: IpAddr = if shown.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let what = "`bind` and `advertise` are of different IP versions";
+        cx.problems.error(at, what, format!("write `bind: {}`, or advertise one like {bind}", quoted(any)));
+    }
+}
+
+/// `::` is only a scalar in quotes.
+fn quoted(ip: IpAddr) -> String {
+    if ip.is_ipv4() { ip.to_string() } else { format!("\"{ip}\"") }
+}
+
+fn ports_against_listeners(cx: &mut Context<'_>, ports: &At<PortRange>) {
+    let PortRange { first, last } = ports.value;
+    for (name, listener) in cx.raw.listeners.iter().flat_map(|l| &l.entries) {
+        let port = listener.bind.value.address.port();
+        if listener.bind.value.transport == crate::base::Transport::Udp && (first..=last).contains(&port) {
+            let what = format!("port {port} of listener `{}` is also one of the relay's", name.value);
+            cx.problems.error(ports.at, what, "move the range or the listener: `ports: 40000-49999`");
+        }
+    }
+}
+
+/// Checked now, built later.
+fn turn_server(cx: &mut Context<'_>, turn: &raw::Turn) {
+    let config = cx.raw;
+    cx.not_yet(turn.at, "the TURN server", "comment `turn:` out");
+    for (name, listener) in &turn.listeners.entries {
+        let bind = &listener.bind;
+        match bind.value.transport {
+            crate::base::Transport::Udp | crate::base::Transport::Tcp => {}
+            crate::base::Transport::Tls => match &listener.certificate {
+                Some(certificate) => {
+                    cx.index(config.certificates.as_ref(), "certificate", certificate);
+                }
+                None => {
+                    let help = format!("write `{}: {{ bind: …, certificate: … }}`", name.value);
+                    cx.problems.error(bind.at, "a TLS listener needs `certificate`", help);
+                }
+            },
+            crate::base::Transport::Ws | crate::base::Transport::Wss => {
+                cx.problems.error(bind.at, "TURN has no WebSocket", "write `udp://`, `tcp://` or `tls://`");
+            }
+        }
+    }
+    if let Some(role) = &turn.default_role {
+        cx.index(turn.roles.as_ref(), "TURN role", role);
+    }
+    let Some(credentials) = &turn.credentials else { return };
+    if let Some(reference) = &credentials.shared_secret {
+        cx.secret(reference);
+    }
+    for (name, user) in credentials.users.iter().flat_map(|u| &u.entries) {
+        if let Some(reference) = &user.password {
+            cx.secret(reference);
+        }
+        super::users::check(cx.problems, name, user, Some(turn));
+    }
+}

@@ -1,0 +1,214 @@
+//! From the config as typed to what the house is given: names resolved, defaults filled in, contradictions found.
+//!
+//! Each part goes on after an error, so that one run of `check` tells all of them; whatever it then builds is thrown
+//! away, because [`super::load`] looks at the errors first.
+
+mod certificates;
+mod files;
+mod media;
+mod routes;
+mod targets;
+mod users;
+mod zones;
+
+pub(super) use files::missing;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::compiled::{Compiled, Edge, Names};
+use super::diagnose::{Problems, Report};
+use super::read::{At, Named, did_you_mean};
+use super::secret::Secret;
+use super::yaml::Position;
+use super::{Environment, raw};
+use crate::admin::settings::{AdminSettings, Token};
+use crate::base::ZoneId;
+use crate::net::settings::{Capacity, NetSettings, Patience};
+use crate::observe::settings::Logging;
+
+/// Ids are 16 bits wide; nobody needs as many.
+const MOST_NAMES: usize = 10_000;
+
+/// What is at hand while compiling.
+pub(super) struct Context<'c> {
+    /// The config as typed.
+    pub raw: &'c raw::Config,
+    /// The config file's folder: where relative paths begin.
+    pub folder: &'c Path,
+    /// For `env:`.
+    pub environment: Environment<'c>,
+    /// Of the config file.
+    pub problems: &'c mut Problems,
+    /// Of the other files.
+    pub others: &'c mut Report,
+}
+
+/// Builds everything; `None` if something is missing without which nothing else makes sense.
+pub(super) fn compile(mut cx: Context<'_>) -> Option<Compiled> {
+    let cx = &mut cx;
+    let raw = cx.raw;
+    let name: Arc<str> = cx.node_name().into();
+    let relay = media::relay(cx);
+    let zones = zones::zones(cx);
+    let (listeners, listener_tls) = zones::listeners(cx);
+    let certificates = certificates::certificates(cx);
+    let mut tls = targets::TlsPeers::default();
+    let pbx = targets::pbx(cx, &listeners, &mut tls);
+    let trunks = targets::trunks(cx, &listeners, &mut tls);
+    let routes = routes::routes(cx);
+    users::users(cx);
+    if let Some(state) = raw.state.as_ref().filter(|s| s.value == raw::State::Redis) {
+        cx.not_yet(state.at, "state in Redis", "write `state: embedded`");
+    }
+    let names = Names {
+        zones: zones.iter().map(|z| z.name.clone()).collect(),
+        listeners: listeners.iter().map(|l| l.name.clone()).collect(),
+        trunks: trunks.iter().map(|t| t.name.clone()).collect(),
+    };
+    let data_dir = cx.data_dir();
+    let (tls_peers, peer_trust) = tls.into_settings();
+    Some(Compiled {
+        report: Report::default(),
+        edge: Edge { name, zones, listeners, pbx, trunks, routes, tls_peers },
+        relay: relay?,
+        net: NetSettings {
+            data_dir: data_dir.clone(),
+            certificates,
+            listeners: listener_tls,
+            tls_peers: peer_trust,
+            capacity: Capacity::default(),
+            patience: Patience::default(),
+        },
+        data_dir,
+        policies: cx.policies(),
+        names,
+        never_ban: raw.never_ban.clone().unwrap_or_default(),
+        admin: raw.admin.as_ref().and_then(|admin| cx.admin(admin)),
+        logging: logging(raw.logging.as_ref()),
+    })
+}
+
+impl<'c> Context<'c> {
+    /// `name:` goes into tokens and metric labels: one word.
+    fn node_name(&mut self) -> String {
+        let help = "add `name: edge-1`, or whatever you call this machine";
+        let Some(name) = &self.raw.name else {
+            self.problems.error(self.raw.at, "the config needs `name`", help);
+            return String::new();
+        };
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.value.len() > 64 || !name.value.chars().all(word) {
+            let help = "write up to 64 letters, digits, `-`, `_` and `.`, such as `edge-fra-1`";
+            self.problems.error(name.at, "a node's name is one word", help);
+        }
+        name.value.clone()
+    }
+
+    fn data_dir(&mut self) -> PathBuf {
+        let Some(dir) = &self.raw.data_dir else { return self.folder.join("data") };
+        let path = self.folder.join(&dir.value);
+        if path.exists() && !path.is_dir() {
+            let what = format!("{} is not a folder", path.display());
+            self.problems.error(dir.at, what, "name a folder; it is made if it is not there");
+        }
+        path
+    }
+
+    fn admin(&mut self, admin: &raw::Admin) -> Option<AdminSettings> {
+        let listen = admin.listen.value;
+        let token = match &admin.token {
+            Some(reference) => Some(Token::new(self.secret(reference)?.reveal().to_owned())),
+            None => None,
+        };
+        if token.is_none() && !listen.ip().is_loopback() {
+            let what = "whoever reaches this address could ask everything";
+            let help = "add `token: \"env:ADMIN_TOKEN\"`, or listen on `127.0.0.1`";
+            self.problems.error(admin.listen.at, what, help);
+        }
+        Some(AdminSettings { listen, token })
+    }
+
+    /// Files that `policies:` names, in its order, each once.
+    fn policies(&mut self) -> Vec<PathBuf> {
+        let mut seen = BTreeSet::new();
+        let mut files = Vec::new();
+        for pattern in self.raw.policies.iter().flatten() {
+            files.extend(self.expand(pattern).into_iter().filter(|file| seen.insert(file.clone())));
+        }
+        files
+    }
+
+    /// Position of the entry that `name` refers to; tells if there is none.
+    fn index<T>(&mut self, named: Option<&Named<T>>, kind: &str, name: &At<String>) -> Option<usize> {
+        if let Some(index) = named.and_then(|n| n.index(&name.value)) {
+            return Some(index);
+        }
+        if !named.is_some_and(|n| n.broken.contains(&name.value)) {
+            let known: Vec<_> = named.into_iter().flat_map(Named::names).collect();
+            let what = format!("there is no {kind} `{}`", name.value);
+            self.problems.error(name.at, what, did_you_mean(&name.value, known.iter().copied()));
+        }
+        None
+    }
+
+    /// The zone that `name` refers to.
+    fn zone(&mut self, name: &At<String>) -> Option<ZoneId> {
+        self.index(self.raw.zones.as_ref(), "zone", name).map(|index| ZoneId(id(index)))
+    }
+
+    /// The entries of one of the sections whose names become ids.
+    fn entries<T>(&mut self, named: Option<&'c Named<T>>, kind: &str) -> &'c [(At<String>, T)] {
+        let Some(named) = named else { return &[] };
+        if let Some((name, _)) = named.entries.get(MOST_NAMES) {
+            self.problems.plain_error(name.at, format!("more than {MOST_NAMES} {kind}"));
+            return named.entries.get(..MOST_NAMES).unwrap_or_default();
+        }
+        &named.entries
+    }
+
+    /// The text behind `env:` or `file:`.
+    fn secret(&mut self, reference: &At<super::words::Reference>) -> Option<Secret> {
+        files::secret(&reference.value, self.folder, self.environment)
+            .map_err(|wrong| self.problems.error(reference.at, wrong.what, wrong.help))
+            .ok()
+    }
+
+    /// Files that a path with `*` in its last part stands for, sorted; tells of a file that is not there.
+    fn expand(&mut self, pattern: &At<String>) -> Vec<PathBuf> {
+        let path = self.folder.join(&pattern.value);
+        match files::glob(&path) {
+            Ok(files) if files.is_empty() => {
+                let what = format!("no file is called {}", path.display());
+                self.problems.warning(pattern.at, what, "put a policy there, or write `policies: []`");
+                files
+            }
+            Ok(files) => files,
+            Err(why) => {
+                let what = format!("cannot read {}: {why}", path.display());
+                self.problems.error(pattern.at, what, "correct the path, or put the file there");
+                Vec::new()
+            }
+        }
+    }
+
+    fn not_yet(&mut self, at: Position, what: &str, help: &str) {
+        self.problems.not_yet(at, format!("{what} is not supported yet"), help);
+    }
+}
+
+/// An index below [`MOST_NAMES`] as the number in an id.
+fn id(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
+}
+
+fn logging(raw: Option<&raw::Logging>) -> Logging {
+    let defaults = Logging::default();
+    let Some(raw) = raw else { return defaults };
+    Logging {
+        format: raw.format.unwrap_or(defaults.format),
+        level: raw.level.unwrap_or(defaults.level),
+        numbers: raw.numbers.unwrap_or(defaults.numbers),
+    }
+}

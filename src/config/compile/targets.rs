@@ -1,0 +1,291 @@
+//! `pbx:` and `trunks:`: who they are, and the hosts that requests are sent to.
+
+use std::net::SocketAddr;
+
+use super::super::raw;
+use super::super::read::At;
+use super::super::words::{Rate, is_host_name};
+use super::{Context, id, media, zones};
+use crate::base::{ListenerId, Transport, ZoneId};
+use crate::edge::settings::{Health, Host, Listener, Pbx, Target, TlsPeer, Trunk, Verify};
+use crate::net::settings::PeerTrust;
+use crate::sip::uri::{Scheme, Uri};
+
+/// TLS settings of the peers that we call, each once.
+#[derive(Default)]
+pub(super) struct TlsPeers(Vec<(TlsPeer, PeerTrust)>);
+
+impl TlsPeers {
+    /// Index of these settings.
+    fn add(&mut self, peer: TlsPeer, trust: PeerTrust) -> u16 {
+        let same = |(p, t): &(TlsPeer, PeerTrust)| {
+            *p == peer && t.ca == trust.ca && t.certificate == trust.certificate
+        };
+        let index = self.0.iter().position(same).unwrap_or(self.0.len());
+        if index == self.0.len() {
+            self.0.push((peer, trust));
+        }
+        id(index)
+    }
+
+    /// The edge's half and the sockets' half.
+    pub(super) fn into_settings(self) -> (Vec<TlsPeer>, Vec<PeerTrust>) {
+        self.0.into_iter().unzip()
+    }
+}
+
+/// `pbx:`
+pub(super) fn pbx(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut TlsPeers) -> Option<Pbx> {
+    let pbx = cx.raw.pbx.as_ref()?;
+    if pbx.hosts.value.is_empty() {
+        cx.problems.error(pbx.hosts.at, "the PBX has no host", "add `hosts: [\"sip:10.20.0.20:5060\"]`");
+    }
+    if let Some(down_after) = pbx.health.as_ref().and_then(|h| h.down_after.as_ref())
+        && down_after.value == 0
+    {
+        cx.problems.error(down_after.at, "`down_after` is at least 1", "write `down_after: 3`");
+    }
+    let zone = cx.zone(&pbx.zone)?;
+    let hosts = targets(cx, &pbx.hosts.value, (zone, &pbx.zone.value), pbx.tls.as_ref(), listeners, tls);
+    let health = pbx.health.as_ref().map(|health| Health {
+        options_every: health.options_every,
+        down_after: health.down_after.as_ref().map_or(3, |d| d.value),
+    });
+    Some(Pbx { zone, hosts, health, failover: super::routes::failover(cx, None) })
+}
+
+/// `trunks:`, in the order of the file.
+pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut TlsPeers) -> Vec<Trunk> {
+    let raw = cx.raw;
+    let entries = cx.entries(raw.trunks.as_ref(), "trunks");
+    let mut built = Vec::new();
+    for (index, (name, trunk)) in entries.iter().enumerate() {
+        zones::reserved(cx, name);
+        check_sources(cx, name, trunk, entries.get(..index).unwrap_or_default());
+        not_yet(cx, trunk);
+        let zone = cx.zone(&trunk.zone).unwrap_or(ZoneId(u16::MAX));
+        let hosts = trunk.hosts.as_ref().map_or(&[][..], |h| &h.value);
+        let hosts = targets(cx, hosts, (zone, &trunk.zone.value), trunk.tls.as_ref(), listeners, tls);
+        let base = raw.zones.as_ref().and_then(|zones| {
+            let (_, zone) = zones.entries.get(usize::from(zone.0))?;
+            Some(media::of_zone(raw, zone))
+        });
+        let Some(base) = base else { continue };
+        built.push(Trunk {
+            name: name.value.as_str().into(),
+            zone,
+            hosts,
+            accept_from: trunk.accept_from.iter().flatten().map(|network| network.value).collect(),
+            calls_at_once: trunk.limits.as_ref().and_then(|l| l.calls_at_once),
+            new_calls: trunk
+                .limits
+                .as_ref()
+                .and_then(|l| l.new_calls)
+                .map(|Rate { count, per }| (count, per)),
+            media: media::merged(base, trunk.media.as_ref()),
+        });
+    }
+    built
+}
+
+type NamedTrunk = (At<String>, raw::Trunk);
+
+/// A source speaks as one trunk; `before` are those that stand above.
+fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, before: &[NamedTrunk]) {
+    let hosts = trunk.hosts.as_ref().is_some_and(|h| !h.value.is_empty());
+    if !hosts && trunk.accept_from.as_ref().is_none_or(Vec::is_empty) {
+        let what = format!("trunk `{}` can neither call nor be called", name.value);
+        let help = "add `accept_from: [198.51.100.0/28]`, `hosts: [\"sip:sip.carrier.example\"]`, or both";
+        cx.problems.error(name.at, what, help);
+    }
+    for network in trunk.accept_from.iter().flatten() {
+        let same_zone = before.iter().filter(|(_, t)| t.zone.value == trunk.zone.value);
+        for (other, theirs) in
+            same_zone.flat_map(|(o, t)| t.accept_from.iter().flatten().map(move |n| (o, n)))
+        {
+            if zones::overlap(network.value, theirs.value) {
+                let what = format!("`{}` is also in `accept_from` of trunk `{}`", network.value, other.value);
+                let help = format!(
+                    "a source speaks as one trunk: narrow this or {} in line {}",
+                    theirs.value, theirs.at.line
+                );
+                cx.problems.error(network.at, what, help);
+            }
+        }
+    }
+}
+
+fn not_yet(cx: &mut Context<'_>, trunk: &raw::Trunk) {
+    let help = "comment it out";
+    if let Some(auth) = &trunk.auth {
+        cx.not_yet(auth.at, "answering a carrier's challenge (`auth`)", help);
+        cx.secret(&auth.password);
+    }
+    let parts = [
+        (trunk.register.as_ref().map(|r| r.at), "registering with a carrier (`register`)"),
+        (trunk.caller_id.as_ref().map(|c| c.at), "rewriting the caller's number (`caller_id`)"),
+        (trunk.numbers.as_ref().map(|n| n.at), "rewriting numbers (`numbers`)"),
+        (trunk.headers.as_ref().map(|h| h.at), "changing headers (`headers`)"),
+    ];
+    for (at, what) in parts {
+        if let Some(at) = at {
+            cx.not_yet(at, what, help);
+        }
+    }
+}
+
+fn targets(
+    cx: &mut Context<'_>,
+    hosts: &[raw::Host],
+    (zone, zone_name): (ZoneId, &str),
+    peer_tls: Option<&raw::PeerTls>,
+    listeners: &[Listener],
+    tls: &mut TlsPeers,
+) -> Vec<Target> {
+    let trust = peer_trust(cx, peer_tls);
+    let verify = peer_tls.and_then(|t| t.verify).unwrap_or(Verify::Name);
+    let mut built = Vec::new();
+    for host in hosts {
+        let Some(parts) = parts(cx, &host.uri) else { continue };
+        let Some((listener, transport)) = listener_for(cx, &host.uri, &parts, (zone, zone_name), listeners)
+        else {
+            continue;
+        };
+        let tls = if transport == Transport::Tls {
+            let server_name = parts.name.as_str().into();
+            tls.add(TlsPeer { server_name, verify }, trust.clone())
+        } else {
+            u16::MAX
+        };
+        let port = parts.port.unwrap_or(transport.default_port());
+        if let Host::Ip(ip) = parts.host
+            && let Some(own) = own_listener(SocketAddr::new(ip, port), transport, listeners)
+        {
+            let what = format!("this is Turnpike's own listener `{}`", own.name);
+            cx.problems.error(host.uri.at, what, "write the address of the other machine");
+        }
+        built.push(Target {
+            uri: host.uri.value.as_str().into(),
+            host: parts.host,
+            port,
+            transport,
+            priority: host.priority.unwrap_or(0),
+            weight: host.weight.unwrap_or(1),
+            tls,
+            listener,
+        });
+    }
+    built
+}
+
+fn peer_trust(cx: &mut Context<'_>, tls: Option<&raw::PeerTls>) -> PeerTrust {
+    let raw = cx.raw;
+    let ca = tls.and_then(|t| t.ca.as_ref()).and_then(|ca| match &ca.value {
+        raw::Authorities::System => None,
+        raw::Authorities::File(path) => Some(cx.authorities(&At { at: ca.at, value: path.clone() })),
+    });
+    let certificate = tls.and_then(|t| t.certificate.as_ref()).and_then(|certificate| {
+        cx.not_yet(certificate.at, "showing a certificate of ours to a peer", "remove `certificate`");
+        cx.index(raw.certificates.as_ref(), "certificate", certificate)
+    });
+    PeerTrust { ca, certificate }
+}
+
+/// What a host's URI says.
+struct Parts {
+    host: Host,
+    /// For SNI and the certificate's name: no brackets.
+    name: String,
+    port: Option<u16>,
+    /// `None`: RFC 3263 §4.1 decides.
+    transport: Option<Transport>,
+}
+
+fn parts(cx: &mut Context<'_>, uri: &At<String>) -> Option<Parts> {
+    let help = "write a SIP URI, such as `sip:10.20.0.20:5060` or `sip:sip.carrier.example;transport=tls`";
+    let mut wrong = |what: String, help: &str| {
+        cx.problems.error(uri.at, what, help);
+        None
+    };
+    let parsed = Uri::parse(uri.value.as_bytes()).filter(|u| u.scheme != Scheme::Tel);
+    let Some(parsed) = parsed else { return wrong(format!("`{}` is no SIP URI", uri.value), help) };
+    if parsed.user.is_some() || !parsed.headers.is_empty() {
+        return wrong("a host's URI has neither user nor headers".to_owned(), help);
+    }
+    let name = String::from_utf8_lossy(parsed.host).trim_matches(['[', ']']).to_ascii_lowercase();
+    let host = match parsed.ip() {
+        Some(ip) if ip.is_unspecified() || ip.is_multicast() => {
+            return wrong(format!("nobody can be called at {ip}"), "write the host's own address");
+        }
+        Some(ip) => Host::Ip(ip),
+        None if is_host_name(&name) => Host::Name(name.as_str().into()),
+        None => return wrong(format!("`{name}` is no host name"), help),
+    };
+    if parsed.port == Some(0) {
+        return wrong("nobody listens on port 0".to_owned(), help);
+    }
+    let named = crate::sip::message::param(parsed.params, b"transport");
+    let transport = match (parsed.transport(), parsed.scheme) {
+        (Some(Transport::Ws | Transport::Wss), _) => {
+            return wrong("hosts are not called over WebSocket".to_owned(), "write `;transport=tls`");
+        }
+        (None, _) if named.is_some() => {
+            return wrong(
+                "this is no transport".to_owned(),
+                "write `udp`, `tcp` or `tls` behind `transport=`",
+            );
+        }
+        (Some(Transport::Udp), Scheme::Sips) => {
+            return wrong(
+                "`sips:` does not go over UDP".to_owned(),
+                "remove `;transport=udp`, or write `sip:`",
+            );
+        }
+        // RFC 3261 §26.2.2: a SIPS URI means TLS, whatever carries it.
+        (_, Scheme::Sips) => Some(Transport::Tls),
+        (transport, _) => transport,
+    };
+    Some(Parts { host, name, port: parsed.port, transport })
+}
+
+/// The listener of the zone that faces the target, and the transport to it.
+fn listener_for(
+    cx: &mut Context<'_>,
+    uri: &At<String>,
+    parts: &Parts,
+    (zone, zone_name): (ZoneId, &str),
+    listeners: &[Listener],
+) -> Option<(ListenerId, Transport)> {
+    let of_zone = || listeners.iter().enumerate().filter(move |(_, l)| l.zone == zone);
+    let with = |transport| of_zone().find(|(_, l)| l.transport == transport);
+    // RFC 3263 §4.1: an address, or a name with a port, without a transport means UDP.
+    let transport = parts.transport.unwrap_or(Transport::Udp);
+    let any = if transport.is_reliable() { of_zone().next() } else { None };
+    if let Some((index, _)) = with(transport).or(any) {
+        return Some((ListenerId(id(index)), transport));
+    }
+    let left_to_dns =
+        parts.transport.is_none() && parts.port.is_none() && matches!(parts.host, Host::Name(_));
+    if left_to_dns && let Some((index, _)) = of_zone().next() {
+        let what = "finding a host's transport in the DNS (NAPTR, SRV)";
+        cx.not_yet(uri.at, what, "add `;transport=tcp` or `;transport=tls`");
+        return Some((ListenerId(id(index)), Transport::Tcp));
+    }
+    // A listener of the zone that could not be read may be the one that is missed here.
+    let listeners_broken = cx.raw.listeners.as_ref().is_some_and(|l| !l.broken.is_empty());
+    if usize::from(zone.0) < cx.raw.zones.as_ref().map_or(0, |z| z.entries.len()) && !listeners_broken {
+        let scheme = transport.uri_param();
+        let kind = if transport.is_reliable() { "" } else { "UDP " };
+        let what = format!("zone `{zone_name}` has no {kind}listener that could face this host");
+        let other = if of_zone().next().is_some() { ", or `;transport=tcp` here" } else { "" };
+        let help = format!(
+            "add a listener such as `{zone_name}_{scheme}: {{ zone: {zone_name}, bind: \"{scheme}://…\" }}`{other}"
+        );
+        cx.problems.error(uri.at, what, help);
+    }
+    None
+}
+
+fn own_listener(to: SocketAddr, transport: Transport, listeners: &[Listener]) -> Option<&Listener> {
+    listeners.iter().find(|l| l.bind == to && l.transport.is_reliable() == transport.is_reliable())
+}

@@ -1,0 +1,204 @@
+//! `zones:` and `listeners:`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+
+use super::super::raw;
+use super::super::read::At;
+use super::super::words::{Bind, bracketed};
+use super::{Context, media};
+use crate::base::{Transport, ZoneId};
+use crate::edge::settings::{Admit, Anchor, Listener, Media, Zone};
+use crate::net::settings::ListenerTls;
+
+/// Words that routes understand, so that no zone or trunk may have them as its name.
+pub(super) const RESERVED: [&str; 2] = ["pbx", "trunks"];
+
+/// `zones:`, in the order of the file.
+pub(super) fn zones(cx: &mut Context<'_>) -> Vec<Zone> {
+    let raw = cx.raw;
+    if raw.zones.is_none() {
+        let help = "add `zones: { internet: { trust: none, admit: registered } }`";
+        cx.problems.error(raw.at, "the config needs `zones`", help);
+    }
+    let mut zones = Vec::new();
+    for (name, zone) in cx.entries(raw.zones.as_ref(), "zones") {
+        let media = media::of_zone(raw, zone);
+        let relay = media::address(raw, &name.value);
+        check_zone(cx, name, zone, relay.is_some(), media);
+        zones.push(Zone {
+            name: name.value.as_str().into(),
+            trust: zone.trust,
+            admit: zone.admit.value,
+            networks: zone.networks.clone().unwrap_or_default(),
+            relay,
+            media,
+        });
+    }
+    zones
+}
+
+fn check_zone(cx: &mut Context<'_>, name: &At<String>, zone: &raw::Zone, has_relay: bool, media: Media) {
+    reserved(cx, name);
+    match zone.admit.value {
+        Admit::Authenticated => {
+            let help = "write `admit: registered`: the PBX challenges";
+            cx.not_yet(zone.admit.at, "`admit: authenticated`", help);
+            if cx.raw.users.is_none() {
+                let help = "add `users: { realm: example.com, file: users.yaml }`";
+                cx.problems.error(zone.admit.at, "there are no users to authenticate", help);
+            }
+        }
+        Admit::Any if zone.networks.as_ref().is_none_or(Vec::is_empty) => {
+            let what = format!("whoever reaches a listener of zone `{}` may call", name.value);
+            let help = "add `networks: [10.20.0.0/16]`, or write `admit: registered`";
+            cx.problems.warning(zone.admit.at, what, help);
+        }
+        Admit::Registered | Admit::Trunks | Admit::Any => {}
+    }
+    let trunks = cx.raw.trunks.iter().flat_map(|t| &t.entries).filter(|(_, t)| t.zone.value == name.value);
+    let mut anchors = trunks.map(|(_, t)| media::merged(media, t.media.as_ref()).anchor);
+    let anchored = media.anchor != Anchor::Never || anchors.any(|anchor| anchor != Anchor::Never);
+    if anchored && !has_relay && is_used(cx.raw, &name.value) && !relay_address_is_broken(cx.raw, &name.value)
+    {
+        let what = format!("the relay has no address to show to zone `{}`", name.value);
+        let help = format!(
+            "add `{0}: {{ bind: … }}` under `relay: {{ addresses: … }}`, or `media: {{ anchor: never }}` to `{0}`",
+            name.value
+        );
+        cx.problems.error(name.at, what, help);
+    }
+}
+
+fn relay_address_is_broken(config: &raw::Config, zone: &str) -> bool {
+    let addresses = config.relay.as_ref().and_then(|r| r.addresses.as_ref());
+    addresses.is_some_and(|a| a.broken.iter().any(|name| name == zone))
+}
+
+/// A zone is part of calls if somebody can be in it.
+fn is_used(config: &raw::Config, zone: &str) -> bool {
+    let listeners = config.listeners.iter().flat_map(|l| &l.entries).map(|(_, l)| &l.zone);
+    let trunks = config.trunks.iter().flat_map(|t| &t.entries).map(|(_, t)| &t.zone);
+    listeners.chain(trunks).chain(config.pbx.iter().map(|p| &p.zone)).any(|name| name.value == zone)
+}
+
+pub(super) fn reserved(cx: &mut Context<'_>, name: &At<String>) {
+    if RESERVED.contains(&name.value.as_str()) {
+        let what = format!("`{}` has a meaning of its own in routes", name.value);
+        cx.problems.error(name.at, what, "choose another name");
+    }
+}
+
+/// `listeners:`, in the order of the file, and the TLS part of each.
+pub(super) fn listeners(cx: &mut Context<'_>) -> (Vec<Listener>, Vec<Option<ListenerTls>>) {
+    let raw = cx.raw;
+    if raw.listeners.as_ref().is_none_or(|l| l.entries.is_empty() && l.broken.is_empty()) {
+        let help = "add `listeners: { phones: { zone: internet, bind: \"udp://0.0.0.0:5060\" } }`";
+        cx.problems.error(raw.at, "nothing listens: the config needs `listeners`", help);
+    }
+    let entries = cx.entries(raw.listeners.as_ref(), "listeners");
+    let mut built = (Vec::new(), Vec::new());
+    for (index, (name, listener)) in entries.iter().enumerate() {
+        if let Some((other, _)) = entries.iter().take(index).find(|(_, l)| collide(&l.bind, &listener.bind)) {
+            let what = format!("listener `{}` is bound to this address already", other.value);
+            cx.problems.error(listener.bind.at, what, "give one of them another port");
+        }
+        let zone = cx.zone(&listener.zone);
+        let tls = listener_tls(cx, listener);
+        let advertise = advertised(cx, name, listener);
+        check_web(cx, listener);
+        built.0.push(Listener {
+            name: name.value.as_str().into(),
+            zone: zone.unwrap_or(ZoneId(u16::MAX)),
+            transport: listener.bind.value.transport,
+            bind: listener.bind.value.address,
+            advertise,
+        });
+        built.1.push(tls);
+    }
+    built
+}
+
+/// The kernel would refuse the second of them. For UDP one address beside the wildcard is fine: the closer one wins.
+fn collide(a: &At<Bind>, b: &At<Bind>) -> bool {
+    let (a, b) = (&a.value, &b.value);
+    let is_udp = a.transport == Transport::Udp;
+    let wildcard = |x: SocketAddr, y: SocketAddr| x.ip().is_unspecified() && x.is_ipv4() == y.is_ipv4();
+    is_udp == (b.transport == Transport::Udp)
+        && a.address.port() == b.address.port()
+        && a.address.port() != 0
+        && (a.address.ip() == b.address.ip()
+            || !is_udp && (wildcard(a.address, b.address) || wildcard(b.address, a.address)))
+}
+
+fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<ListenerTls> {
+    let raw = cx.raw;
+    let bind = &listener.bind;
+    let is_tls = matches!(bind.value.transport, Transport::Tls | Transport::Wss);
+    let client_ca = listener.client_ca.as_ref().map(|path| {
+        cx.not_yet(path.at, "asking clients for a certificate", "remove `client_ca`");
+        cx.authorities(path)
+    });
+    if !is_tls {
+        for at in listener.certificate.iter().map(|c| c.at).chain(listener.client_ca.iter().map(|c| c.at)) {
+            let what = format!("a {} listener shows no certificate", bind.value.transport.uri_param());
+            cx.problems.error(at, what, "write `tls://` in its `bind`, or remove this");
+        }
+        return None;
+    }
+    let Some(certificate) = &listener.certificate else {
+        let known: Vec<_> = raw.certificates.iter().flat_map(|c| c.names()).collect();
+        let help = match known.first() {
+            Some(name) => format!("add `certificate: {name}`"),
+            None => "add `certificate: public` here, and at the top level \
+                     `certificates: { public: { chain: tls/chain.pem, key: \"file:tls/key.pem\" } }`"
+                .to_owned(),
+        };
+        cx.problems.error(bind.at, "a TLS listener needs `certificate`", help);
+        return None;
+    };
+    let certificate = cx.index(raw.certificates.as_ref(), "certificate", certificate)?;
+    Some(ListenerTls { certificate, client_ca })
+}
+
+fn check_web(cx: &mut Context<'_>, listener: &raw::Listener) {
+    if matches!(listener.bind.value.transport, Transport::Ws | Transport::Wss) {
+        cx.not_yet(listener.bind.at, "SIP over WebSocket", "comment this listener out");
+    } else if let Some(origins) = &listener.origins {
+        let what = "only a WebSocket listener has `origins`";
+        cx.problems.error(origins.at, what, "write `wss://` in its `bind`, or remove `origins`");
+    }
+}
+
+/// How the outside names the listener: what it says itself, else its address, else that of its zone's relay.
+fn advertised(cx: &mut Context<'_>, name: &At<String>, listener: &raw::Listener) -> Arc<str> {
+    let address = listener.bind.value.address;
+    let named = |host: &str, port: u16| -> Arc<str> { format!("{host}:{port}").into() };
+    if let Some(advertise) = &listener.advertise {
+        return named(&advertise.host, advertise.port.unwrap_or(address.port()));
+    }
+    if !address.ip().is_unspecified() {
+        return named(&bracketed(address.ip()), address.port());
+    }
+    let relay = media::address(cx.raw, &listener.zone.value).map(|relay| relay.advertise);
+    let relay = relay.filter(|ip| !ip.is_unspecified() && ip.is_ipv4() == address.is_ipv4());
+    if let Some(ip) = relay {
+        let shown = named(&bracketed(ip), address.port());
+        let what =
+            format!("listener `{}` is told nowhere how the outside names it; it says {shown}", name.value);
+        let help = format!("that is the relay's address; add `advertise: \"{shown}\"` if it is right");
+        cx.problems.warning(listener.bind.at, what, help);
+        return shown;
+    }
+    let what = format!("listener `{}` is told nowhere how the outside names it", name.value);
+    let help = format!("add `advertise: \"sip.example.com:{}\"`, or bind one address", address.port());
+    cx.problems.error(listener.bind.at, what, help);
+    named("", address.port())
+}
+
+/// True if some address is in both.
+pub(super) fn overlap(a: IpNetwork, b: IpNetwork) -> bool {
+    a.contains(b.network()) || b.contains(a.network())
+}
