@@ -1,0 +1,379 @@
+//! Media of one call: offers and answers go in, rewritten ones come out, pairs of relayed addresses are opened, told
+//! who may speak, and closed. Knows RFC 3264's states, no SIP: the edge says which body is an offer or an answer.
+
+mod destination;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use crate::relay::{Relay, RelayAddress, RelayEvent, Side};
+use crate::sdp::{Media, MediaEdit, SdpError, Session};
+use stream::{Said, Stream, Use};
+
+/// Most pairs that one call may hold.
+pub const MAX_PAIRS: usize = 16;
+
+/// How the two sides of this call are to be treated.
+#[derive(Clone, Debug)]
+pub struct Sides {
+    /// Caller's side.
+    pub a: SideSettings,
+    /// Called side.
+    pub b: SideSettings,
+}
+
+impl Sides {
+    fn of(&self, side: Side) -> &SideSettings {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+}
+
+/// One side's.
+#[derive(Clone, Debug)]
+pub struct SideSettings {
+    /// The relayed address it is shown.
+    pub relay: RelayAddress,
+    /// Real source of its SIP, which may latch its media (behind NAT); `None` for a side whose SDP is to be believed.
+    pub sip_source: Option<std::net::IpAddr>,
+    /// `trust: none`: an SDP address that is private, loopback, multicast or ours is never a destination, and any other
+    /// only once that side has spoken from it, or where it is the SIP source.
+    pub untrusted: bool,
+    /// Append relay candidates towards this side.
+    pub ice_append: bool,
+    /// Networks of the zone: their addresses may latch.
+    pub allowed: std::sync::Arc<[ipnetwork::IpNetwork]>,
+}
+
+/// Why an offer or answer could not be rewritten.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnchorError {
+    #[error("SDP {0}")]
+    Sdp(#[from] SdpError),
+    #[error("{0}")]
+    Ports(#[from] crate::relay::OpenError),
+    #[error("an answer without an offer")]
+    NoOffer,
+    #[error("an offer while one of the other side is pending")]
+    Glare,
+    #[error("more m= lines than the offer has, or than one call may have")]
+    TooManyStreams,
+}
+
+impl AnchorError {
+    /// 488 for SDP that cannot be read, 503 when no port is free, 400 for an answer out of place, 491 for offers that
+    /// cross (RFC 3261 §14.2).
+    pub fn status(&self) -> u16 {
+        match self {
+            AnchorError::Sdp(_) | AnchorError::TooManyStreams => 488,
+            AnchorError::Ports(_) => 503,
+            AnchorError::NoOffer => 400,
+            AnchorError::Glare => 491,
+        }
+    }
+}
+
+/// The offer that answers are measured against.
+#[derive(Clone, Debug)]
+struct Offer {
+    from: Side,
+    /// To tag of the latest final answer: early answers of other branches of a fork no longer move the rules.
+    answered_by: Option<Vec<u8>>,
+}
+
+/// What held before the pending offer.
+#[derive(Debug, Default)]
+struct Former {
+    streams: Vec<Stream>,
+    offer: Option<Offer>,
+}
+
+/// The media of one call: streams (m= lines) in order, each with its pair, and the kept offer. Rewriting an answer reads
+/// these and nothing else, so every early dialog of a fork is answered against the same offer and the same caller-side
+/// ports, and the same bytes come out the same.
+#[derive(Debug)]
+pub struct CallMedia {
+    sides: Sides,
+    streams: Vec<Stream>,
+    offer: Option<Offer>,
+    /// Set while an offer is pending.
+    former: Option<Former>,
+}
+
+impl CallMedia {
+    /// Nothing open yet.
+    pub fn new(sides: Sides) -> CallMedia {
+        CallMedia { sides, streams: Vec::new(), offer: None, former: None }
+    }
+
+    /// An offer from `from`; appends the rewritten body for the other side to `out`. Opens pairs for new streams. After
+    /// an error everything is as it was. A second offer of the same side replaces the pending one (fail-over).
+    pub fn offer(
+        &mut self,
+        from: Side,
+        sdp: &[u8],
+        relay: &mut dyn Relay,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AnchorError> {
+        let session = Session::parse(sdp)?;
+        if self.former.is_some() {
+            match &self.offer {
+                Some(pending) if pending.from != from => return Err(AnchorError::Glare),
+                _ => self.roll_back(relay),
+            }
+        }
+        let streams = self.streams_of_offer(from, &session, relay)?;
+        let former = Former {
+            streams: std::mem::replace(&mut self.streams, streams),
+            offer: self.offer.replace(Offer { from, answered_by: None }),
+        };
+        self.former = Some(former);
+        self.tell_relay_of_offer(from, relay);
+        session.rewrite(&self.edits(from, &session), out);
+        Ok(())
+    }
+
+    /// An answer from `from` in the (early) dialog of `tag` (the To tag; the same bytes again give the same rewrite).
+    /// `is_final`: 2xx, PRACK'd or ACK: latch rules now follow this dialog alone.
+    pub fn answer(
+        &mut self,
+        from: Side,
+        tag: &[u8],
+        is_final: bool,
+        sdp: &[u8],
+        relay: &mut dyn Relay,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AnchorError> {
+        let session = Session::parse(sdp)?;
+        let offer = self.offer.as_mut().filter(|offer| offer.from != from).ok_or(AnchorError::NoOffer)?;
+        // RFC 3264 §6: an answer has as many m= lines as the offer. Fewer are read as refused.
+        if session.media().len() > self.streams.len() {
+            return Err(AnchorError::TooManyStreams);
+        }
+        // Of two final answers the later counts: a PRACK'd announcement is followed by the 2xx of who picks up.
+        let moves_rules = is_final || offer.answered_by.as_deref().is_none_or(|winner| winner == tag);
+        if is_final {
+            offer.answered_by = Some(tag.to_vec());
+        }
+        // Before pairs that the answer refuses are closed.
+        session.rewrite(&self.edits(from, &session), out);
+        if moves_rules {
+            for (index, stream) in self.streams.iter_mut().enumerate() {
+                let media = session.media().get(index).filter(|media| media.port != 0);
+                stream.set_said(from, media.map(|media| Said::of(media, &session)));
+                if let Some(first) = shared_transport(&session, index).filter(|_| is_final) {
+                    stream.share(first, relay);
+                }
+            }
+            if is_final {
+                self.settle(relay);
+            }
+            self.tell_relay(relay);
+        }
+        Ok(())
+    }
+
+    /// The pending offer was refused (488, 491, …): what held before holds again.
+    pub fn roll_back(&mut self, relay: &mut dyn Relay) {
+        let Some(former) = self.former.take() else { return };
+        let pending = std::mem::replace(&mut self.streams, former.streams);
+        self.offer = former.offer;
+        for stream in pending {
+            if let Some(pair) = stream.pair().filter(|pair| !self.holds(pair.id)) {
+                relay.close(pair.id);
+            }
+        }
+        self.tell_relay(relay);
+    }
+
+    /// Frees every pair. Twice does nothing.
+    pub fn close(&mut self, relay: &mut dyn Relay) {
+        self.free_former(relay);
+        for stream in &mut self.streams {
+            stream.close(relay);
+        }
+        self.offer = None;
+    }
+
+    /// True if every open stream of the call is idle after this event, and at least one of them is not on hold.
+    pub fn handle_relay(&mut self, event: RelayEvent) -> bool {
+        let RelayEvent::Idle(id) = event;
+        for stream in &mut self.streams {
+            stream.mark_idle(id);
+        }
+        let mut open = self.streams.iter().filter(|stream| stream.pair().is_some()).peekable();
+        open.peek().is_some() && open.all(Stream::is_idle) && self.streams.iter().any(Stream::expects_media)
+    }
+
+    /// Pairs of this call, for the edge's table from pair to call.
+    pub fn pairs(&self) -> impl Iterator<Item = crate::relay::PairId> + '_ {
+        let former = self.former.iter().flat_map(|former| &former.streams);
+        let kept = former.filter_map(Stream::pair).filter(|pair| !self.holds(pair.id));
+        self.streams.iter().filter_map(Stream::pair).chain(kept).map(|pair| pair.id)
+    }
+
+    /// Counters for the CDR, one per m= line.
+    pub fn streams(&self) -> Vec<super::event::StreamCdr> {
+        self.streams.iter().map(Stream::cdr).collect()
+    }
+}
+
+impl CallMedia {
+    /// The streams as the offer wants them: open ones keep their pair (RFC 3264 §8), new ones get one, those that it
+    /// disables keep theirs until the answer.
+    fn streams_of_offer(
+        &self,
+        from: Side,
+        session: &Session<'_>,
+        relay: &mut dyn Relay,
+    ) -> Result<Vec<Stream>, AnchorError> {
+        let media = session.media();
+        let uses: Vec<Use> =
+            (0..media.len()).map(|index| self.use_of(from, session, index, &*relay)).collect();
+        if uses.iter().filter(|stream_use| **stream_use == Use::Relayed).count() > MAX_PAIRS {
+            return Err(AnchorError::TooManyStreams);
+        }
+        let mut streams: Vec<Stream> = Vec::with_capacity(media.len());
+        let mut opened = Vec::new();
+        for (index, (media, stream_use)) in media.iter().zip(uses).enumerate() {
+            let mut stream = Stream::following(self.streams.get(index), media, stream_use);
+            if stream_use == Use::Relayed && stream.pair().is_none() {
+                match relay.open(self.sides.a.relay, self.sides.b.relay) {
+                    Ok(pair) => {
+                        opened.push(pair.id);
+                        stream.set_pair(pair);
+                    }
+                    Err(error) => {
+                        opened.into_iter().for_each(|id| relay.close(id));
+                        return Err(error.into());
+                    }
+                }
+            }
+            stream.set_said(from, (stream_use != Use::Off).then(|| Said::of(media, session)));
+            streams.push(stream);
+        }
+        Ok(streams)
+    }
+
+    /// What is to become of the `index`th stream of an offer.
+    fn use_of(&self, from: Side, session: &Session<'_>, index: usize, relay: &dyn Relay) -> Use {
+        let Some(media) = session.media().get(index).filter(|media| media.port != 0) else { return Use::Off };
+        if let Some(first) = shared_transport(session, index) {
+            return match self.use_of(from, session, first, relay) {
+                Use::Relayed => Use::Shared(first),
+                other => other,
+            };
+        }
+        let has_pair = self.streams.get(index).is_some_and(|stream| stream.pair().is_some());
+        if !media.is_udp() || (!has_pair && self.reaches_our_relay(from, media, relay)) {
+            return Use::Direct;
+        }
+        Use::Relayed
+    }
+
+    /// DESIGN.md §4: a relayed address of ours in an offer is not stacked. Only where the other side can reach it as it
+    /// stands (it is shown the same address), and where neither side could use that to point media at somebody else's
+    /// call; otherwise the two pairs are chained, which always works.
+    fn reaches_our_relay(&self, from: Side, media: &Media<'_>, relay: &dyn Relay) -> bool {
+        let trusted = !self.sides.a.untrusted && !self.sides.b.untrusted;
+        let shown = self.sides.of(from.other()).relay.advertise;
+        trusted && media.rtp.is_some_and(|rtp| rtp.ip() == shown && relay.is_ours(rtp))
+    }
+
+    /// What to write into a body of `from`, offer or answer, for the other side.
+    fn edits(&self, from: Side, session: &Session<'_>) -> Vec<MediaEdit> {
+        let append = self.sides.of(from.other()).ice_append;
+        let edit = |(index, media): (usize, &Media<'_>)| {
+            let Some(stream) = self.streams.get(index).filter(|_| media.port != 0) else {
+                return MediaEdit::Keep;
+            };
+            let carrier = match stream.stream_use() {
+                Use::Direct => return MediaEdit::Keep,
+                Use::Shared(first) => self.streams.get(first),
+                // RFC 9143 §7.3: an answer that accepts a bundle gives its sections one transport.
+                Use::Relayed | Use::Off => match shared_transport(session, index) {
+                    Some(first) => self.streams.get(first),
+                    None => Some(stream),
+                },
+            };
+            match carrier.and_then(|carrier| carrier.shown_to(from.other())) {
+                Some(shown) => {
+                    let rtp = shown.rtp.0;
+                    // RFC 8858 §3: a section that says that RTCP has RTP's port means it.
+                    let one_port = media.rtcp_mux && media.rtcp == media.rtp && media.port != 9;
+                    let rtcp = if one_port { rtp } else { shown.rtcp.0 };
+                    MediaEdit::Relay { rtp, rtcp, candidate: append && media.ice }
+                }
+                // Offered as disabled, or refused by the answer that won.
+                None => MediaEdit::Reject,
+            }
+        };
+        session.media().iter().enumerate().map(edit).collect()
+    }
+
+    /// While an offer is pending, a stream that was there before keeps its rules, since media of before still flows
+    /// (RFC 3264 §8.3.1), and lets the offer's payload types in besides.
+    fn tell_relay_of_offer(&mut self, from: Side, relay: &mut dyn Relay) {
+        let own = self.own_addresses();
+        let former = self.former.as_ref().map(|former| former.streams.as_slice()).unwrap_or_default();
+        for (index, stream) in self.streams.iter().enumerate() {
+            let before = former.get(index).filter(|before| before.pair().is_some());
+            match before {
+                Some(before) => before.widened(stream, from).tell_relay(&self.sides, &own, relay),
+                None => stream.tell_relay(&self.sides, &own, relay),
+            }
+        }
+    }
+
+    /// The final answer is here: what it or its offer disabled is freed.
+    fn settle(&mut self, relay: &mut dyn Relay) {
+        for stream in &mut self.streams {
+            if !stream.is_live() {
+                stream.close(relay);
+            }
+        }
+        self.free_former(relay);
+    }
+
+    /// Frees the pairs that only the state before the pending offer holds; what they counted goes on in the CDR.
+    fn free_former(&mut self, relay: &mut dyn Relay) {
+        for (index, mut before) in
+            self.former.take().map(|former| former.streams).unwrap_or_default().into_iter().enumerate()
+        {
+            if before.pair().is_some_and(|pair| !self.holds(pair.id)) {
+                before.close(relay);
+                if let Some(stream) = self.streams.get_mut(index) {
+                    stream.inherit_counts(&before);
+                }
+            }
+        }
+    }
+
+    fn tell_relay(&self, relay: &mut dyn Relay) {
+        let own = self.own_addresses();
+        for stream in &self.streams {
+            stream.tell_relay(&self.sides, &own, relay);
+        }
+    }
+
+    fn holds(&self, id: crate::relay::PairId) -> bool {
+        self.streams.iter().filter_map(Stream::pair).any(|pair| pair.id == id)
+    }
+
+    /// This call's own relayed addresses: sent to, they would feed the call to itself.
+    fn own_addresses(&self) -> Vec<std::net::SocketAddr> {
+        let pairs = self.streams.iter().filter_map(Stream::pair);
+        pairs.flat_map(|pair| [pair.a.rtp.0, pair.a.rtcp.0, pair.b.rtp.0, pair.b.rtcp.0]).collect()
+    }
+}
+
+/// RFC 9143 §7.1: in a bundle, sections with one address share one transport, that of the first of them. (Port 9 is no
+/// address, RFC 8840 §4.1.1.)
+fn shared_transport(session: &Session<'_>, index: usize) -> Option<usize> {
+    let rtp = session.media().get(index)?.rtp.filter(|rtp| rtp.port() != 9)?;
+    let first = session.media().iter().position(|media| media.rtp == Some(rtp))?;
+    (session.has_bundle() && first < index).then_some(first)
+}

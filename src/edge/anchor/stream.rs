@@ -1,0 +1,264 @@
+//! One m= line of a call: its pair, and what either side said of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::edge::event::StreamCdr;
+use crate::relay::{LegRules, OpenPair, PairId, Relay, Side, SideAddrs, SideCounters};
+use crate::sdp::{Direction, Media, Session};
+
+use super::{SideSettings, Sides, destination};
+
+/// What became of a stream in the offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Port 0.
+    Off,
+    /// Not ours to carry: passes as it is.
+    Direct,
+    /// Through its own pair.
+    Relayed,
+    /// Bundled: through the pair of that stream (RFC 9143).
+    Shared(usize),
+}
+
+/// What one side's SDP says of a stream, as far as the relay's rules need it.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    /// Where it wants RTP; `None` on hold and where there is no address (yet).
+    rtp: Option<SocketAddr>,
+    rtcp: Option<SocketAddr>,
+    payload_types: Vec<u8>,
+    is_rtp: bool,
+    ice: bool,
+    dtls: bool,
+    rtcp_mux: bool,
+    on_hold: bool,
+}
+
+impl Said {
+    pub(super) fn of(media: &Media<'_>, session: &Session<'_>) -> Said {
+        let reachable = |address: &SocketAddr| !address.ip().is_unspecified() && !media.is_without_default();
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        // RFC 9143 §9.1: what is bundled travels together, so any section's payload types may turn up.
+        let payload_types = if session.has_bundle() && media.is_rtp() {
+            session.media().iter().fold(Vec::new(), |all, media| union(all, &media.payload_types))
+        } else {
+            media.payload_types.clone()
+        };
+        Said {
+            rtp: media.rtp.filter(reachable).map(canonical),
+            rtcp: media.rtcp.filter(reachable).map(canonical),
+            payload_types,
+            is_rtp: media.is_rtp(),
+            ice: media.ice,
+            dtls: media.is_dtls(),
+            rtcp_mux: media.rtcp_mux,
+            on_hold: media.is_held_by_address() || media.direction != Direction::SendRecv,
+        }
+    }
+}
+
+/// One m= line.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    kind: Arc<str>,
+    stream_use: Use,
+    pair: Option<OpenPair>,
+    a: Option<Said>,
+    b: Option<Said>,
+    /// What pairs counted that this line had before.
+    past: StreamCdr,
+    /// Packets relayed when the relay said that it was idle.
+    idle_at: Option<u64>,
+}
+
+impl Stream {
+    /// The stream of `media` that takes the place of `before` (RFC 3264 §8: the m= lines keep their order).
+    pub(super) fn following(before: Option<&Stream>, media: &Media<'_>, stream_use: Use) -> Stream {
+        let pair = before.filter(|_| stream_use == Use::Relayed).and_then(|before| before.pair.clone());
+        let said = |side| before.filter(|_| pair.is_some()).and_then(|before| before.said(side).cloned());
+        Stream {
+            kind: kind_name(media.kind),
+            stream_use,
+            a: said(Side::A),
+            b: said(Side::B),
+            past: before.map(|before| before.past.clone()).unwrap_or_default(),
+            idle_at: None,
+            pair,
+        }
+    }
+
+    pub(super) fn pair(&self) -> Option<&OpenPair> {
+        self.pair.as_ref()
+    }
+
+    pub(super) fn set_pair(&mut self, pair: OpenPair) {
+        self.pair = Some(pair);
+    }
+
+    pub(super) fn stream_use(&self) -> Use {
+        self.stream_use
+    }
+
+    /// The relayed addresses that `side` is shown.
+    pub(super) fn shown_to(&self, side: Side) -> Option<SideAddrs> {
+        self.pair.as_ref().map(|pair| match side {
+            Side::A => pair.a,
+            Side::B => pair.b,
+        })
+    }
+
+    pub(super) fn set_said(&mut self, side: Side, said: Option<Said>) {
+        self.idle_at = None;
+        match side {
+            Side::A => self.a = said,
+            Side::B => self.b = said,
+        }
+    }
+
+    fn said(&self, side: Side) -> Option<&Said> {
+        match side {
+            Side::A => self.a.as_ref(),
+            Side::B => self.b.as_ref(),
+        }
+    }
+
+    /// Both sides want it.
+    pub(super) fn is_live(&self) -> bool {
+        self.a.is_some() && self.b.is_some()
+    }
+
+    /// This stream, with what `offer`, its successor, lets in from `from`'s offer besides.
+    pub(super) fn widened(&self, offer: &Stream, from: Side) -> Stream {
+        let mut wider = self.clone();
+        let said = match from {
+            Side::A => &mut wider.a,
+            Side::B => &mut wider.b,
+        };
+        match (said, offer.said(from)) {
+            (Some(said), Some(offered)) if said.is_rtp && offered.is_rtp => {
+                said.payload_types = union(std::mem::take(&mut said.payload_types), &offered.payload_types);
+            }
+            _ => {}
+        }
+        wider
+    }
+
+    /// The final answer bundled it: its own pair is not needed any more (DESIGN.md §4).
+    pub(super) fn share(&mut self, first: usize, relay: &mut dyn Relay) {
+        if self.stream_use != Use::Direct {
+            self.close(relay);
+            self.stream_use = Use::Shared(first);
+        }
+    }
+
+    /// Frees its pair, if any, and keeps what it counted.
+    pub(super) fn close(&mut self, relay: &mut dyn Relay) {
+        if self.pair.is_some() {
+            self.past = self.cdr();
+        }
+        if let Some(pair) = self.pair.take() {
+            relay.close(pair.id);
+        }
+    }
+
+    pub(super) fn inherit_counts(&mut self, before: &Stream) {
+        self.past = before.past.clone();
+    }
+
+    /// Tells the relay who may speak on its pair.
+    pub(super) fn tell_relay(&self, sides: &Sides, own: &[SocketAddr], relay: &mut dyn Relay) {
+        let Some(pair) = &self.pair else { return };
+        for side in [Side::A, Side::B] {
+            let rules = self.rules(side, sides.of(side), own, &*relay);
+            relay.set_leg(pair.id, side, rules);
+        }
+    }
+
+    fn rules(&self, side: Side, settings: &SideSettings, own: &[SocketAddr], relay: &dyn Relay) -> LegRules {
+        let (here, there) = (self.said(side), self.said(side.other()));
+        let both = || here.into_iter().chain(there);
+        let destination = destination::of(here.and_then(|said| said.rtp), settings, own, relay);
+        let rtcp = here.and_then(|said| said.rtcp).filter(|rtcp| {
+            // `a=rtcp` with a host of its own is believed only of a side that is believed.
+            !settings.untrusted || destination.address.is_some_and(|rtp| rtp.ip() == rtcp.ip())
+        });
+        let is_rtp = here.or(there).is_some_and(|said| said.is_rtp);
+        LegRules {
+            rtp: destination.address,
+            rtcp: destination::of(rtcp, settings, own, relay).address,
+            send_before_latch: destination.send_before_latch,
+            sip_source: settings.sip_source,
+            allowed: settings.allowed.clone(),
+            // RFC 3264 §6.1: a side sends what the other one listed. Phones that number telephone-event differently
+            // than the other side also send it under their own number, so both lists count.
+            payload_types: match is_rtp {
+                true => both().fold(Vec::new(), |all, said| union(all, &said.payload_types)),
+                false => Vec::new(),
+            },
+            rtp_only: is_rtp,
+            stun_and_dtls: both().any(|said| said.ice || said.dtls),
+            // RFC 5761 §5.1.1: only when both say so.
+            rtcp_mux: here.is_some_and(|said| said.rtcp_mux) && there.is_some_and(|said| said.rtcp_mux),
+        }
+    }
+
+    /// The relay says that its pair is idle, if it is `id`.
+    pub(super) fn mark_idle(&mut self, id: PairId) {
+        if self.pair.as_ref().is_some_and(|pair| pair.id == id) {
+            self.idle_at = Some(self.packets());
+        }
+    }
+
+    /// Nothing was relayed since the relay said so.
+    pub(super) fn is_idle(&self) -> bool {
+        self.idle_at == Some(self.packets())
+    }
+
+    /// Both sides want to send and to hear. On hold silence is no sign of death.
+    pub(super) fn expects_media(&self) -> bool {
+        let talks = |said: &Option<Said>| said.as_ref().is_some_and(|said| !said.on_hold);
+        self.pair.is_some() && talks(&self.a) && talks(&self.b)
+    }
+
+    fn packets(&self) -> u64 {
+        self.pair
+            .as_ref()
+            .map_or(0, |pair| pair.counters.a.packets.load(Relaxed) + pair.counters.b.packets.load(Relaxed))
+    }
+
+    /// Its counters so far.
+    pub(super) fn cdr(&self) -> StreamCdr {
+        let mut cdr = StreamCdr { kind: self.kind.clone(), ..self.past.clone() };
+        if let Some(pair) = &self.pair {
+            let refused =
+                |side: &SideCounters| side.refused_source.load(Relaxed) + side.refused_payload.load(Relaxed);
+            let (a, b) = (&pair.counters.a, &pair.counters.b);
+            cdr.a_packets += a.packets.load(Relaxed);
+            cdr.a_bytes += a.bytes.load(Relaxed);
+            cdr.a_refused += refused(a);
+            cdr.b_packets += b.packets.load(Relaxed);
+            cdr.b_bytes += b.bytes.load(Relaxed);
+            cdr.b_refused += refused(b);
+        }
+        cdr
+    }
+}
+
+/// Payload types of both, each once; at most 128.
+fn union(mut all: Vec<u8>, more: &[u8]) -> Vec<u8> {
+    for payload_type in more {
+        if !all.contains(payload_type) {
+            all.push(*payload_type);
+        }
+    }
+    all
+}
+
+/// As the CDR names it: the registered kinds (RFC 8866 §8.2.2), and nothing else from the wire.
+fn kind_name(kind: &[u8]) -> Arc<str> {
+    let known = ["audio", "video", "image", "text", "application", "message"];
+    known.into_iter().find(|name| name.as_bytes() == kind).unwrap_or("other").into()
+}

@@ -1,0 +1,330 @@
+//! Writing: the body is copied, and the spans that are ours are replaced.
+
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use smallvec::SmallVec;
+
+use super::{Host, Media, MediaEdit, Section, Session, Span};
+
+/// One place of the body that is written anew.
+struct Splice {
+    at: Span,
+    /// A line that was not there: it brings its line end.
+    new_line: bool,
+    text: Text,
+}
+
+enum Text {
+    Port(u16),
+    Connection(IpAddr),
+    Rtcp { port: u16, host: Option<IpAddr> },
+    Candidate { foundation: Foundation, component: u8, address: SocketAddr },
+}
+
+type Splices = SmallVec<[Splice; 12]>;
+
+pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<u8>) {
+    let mut splices = Splices::new();
+    let inherited = session_connection(session, edits, &mut splices);
+    let mut foundation = None;
+    for ((media, section), edit) in session.media.iter().zip(&session.sections).zip(edits) {
+        let (rtp, rtcp, candidate) = match edit {
+            // RFC 3264 §6: of a refused stream all but the port is ignored.
+            MediaEdit::Reject if media.port != 0 => {
+                splices.push(Splice { at: section.port, new_line: false, text: Text::Port(0) });
+                continue;
+            }
+            MediaEdit::Relay { rtp, rtcp, candidate } if media.port != 0 => (*rtp, *rtcp, *candidate),
+            _ => continue,
+        };
+        splices.push(Splice { at: section.port, new_line: false, text: Text::Port(rtp.port()) });
+        own_connection(media, section, rtp.ip(), inherited, &mut splices);
+        own_rtcp(media, section, rtp, rtcp, &mut splices);
+        if candidate {
+            let foundation = *foundation.get_or_insert_with(|| Foundation::unused_in(session));
+            own_candidates(session, media, section, rtp, rtcp, foundation, &mut splices);
+        }
+    }
+    // Stable: lines that start at the same slot keep the order in which they were made.
+    splices.sort_by_key(|splice| splice.at.start);
+    emit(session.body, &splices, out);
+}
+
+/// What a section without `c=` will inherit.
+#[derive(Clone, Copy)]
+enum Inherited {
+    /// This host, ours or as it stood.
+    Ip(IpAddr),
+    /// Nothing, or a name.
+    Other,
+}
+
+/// The session's `c=` becomes ours unless a section that we leave alone lives on it, or it puts the call on hold. It is
+/// ours also where no section needs it: it would show an address that is not for the other side.
+fn session_connection(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices) -> Inherited {
+    let Some(connection) = session.connection else { return Inherited::Other };
+    let stands = connection.host.ip().map_or(Inherited::Other, Inherited::Ip);
+    let (mut first, mut first_inheriting) = (None, None);
+    for (index, (media, section)) in session.media.iter().zip(&session.sections).enumerate() {
+        let inherits = section.connection.is_none();
+        match edits.get(index) {
+            Some(MediaEdit::Relay { rtp, .. }) if media.port != 0 => {
+                if inherits && media.is_held_by_address() {
+                    return stands;
+                }
+                first = first.or(Some(rtp.ip()));
+                first_inheriting = first_inheriting.or(inherits.then_some(rtp.ip()));
+            }
+            Some(MediaEdit::Reject) => {}
+            _ if inherits && media.port != 0 => return stands,
+            _ => {}
+        }
+    }
+    let Some(ip) = first_inheriting.or(first) else { return stands };
+    // A hold that no section inherits is still not ours to lift (RFC 3264 §8.4).
+    if connection.host.ip().is_some_and(|host| host.is_unspecified()) && first_inheriting.is_none() {
+        return stands;
+    }
+    splices.push(Splice { at: connection.line, new_line: false, text: Text::Connection(ip) });
+    Inherited::Ip(ip)
+}
+
+fn own_connection(
+    media: &Media<'_>,
+    section: &Section,
+    ip: IpAddr,
+    inherited: Inherited,
+    splices: &mut Splices,
+) {
+    // RFC 3264 §8.4: on hold the address stays unspecified; only the port is ours.
+    if media.is_held_by_address() {
+        return;
+    }
+    match (section.connection, inherited) {
+        (Some(connection), _) => {
+            splices.push(Splice { at: connection.line, new_line: false, text: Text::Connection(ip) });
+        }
+        (None, Inherited::Ip(host)) if host == ip => {}
+        (None, _) => splices.push(Splice::line_at(section.connection_slot, Text::Connection(ip))),
+    }
+}
+
+fn own_rtcp(media: &Media<'_>, section: &Section, rtp: SocketAddr, rtcp: SocketAddr, splices: &mut Splices) {
+    let elsewhere = (rtcp.ip() != rtp.ip()).then_some(rtcp.ip());
+    match section.rtcp {
+        Some(line) => {
+            let host = match line.host {
+                // On hold here too.
+                Some(Host::Ip(ip)) if ip.is_unspecified() && media.is_held_by_address() => Some(ip),
+                Some(_) => Some(rtcp.ip()),
+                None => elsewhere,
+            };
+            splices.push(Splice {
+                at: line.line,
+                new_line: false,
+                text: Text::Rtcp { port: rtcp.port(), host },
+            });
+        }
+        // RFC 3605 §2.1: needed where RTCP is not on the next port up.
+        None if media.is_rtp() && (elsewhere.is_some() || rtp.port().checked_add(1) != Some(rtcp.port())) => {
+            splices.push(Splice::line_at(section.end, Text::Rtcp { port: rtcp.port(), host: elsewhere }));
+        }
+        None => {}
+    }
+}
+
+/// One relay candidate per component (RFC 8839 §5.1), unless it stands there already.
+fn own_candidates(
+    session: &Session<'_>,
+    media: &Media<'_>,
+    section: &Section,
+    rtp: SocketAddr,
+    rtcp: SocketAddr,
+    foundation: Foundation,
+    splices: &mut Splices,
+) {
+    let slot = section.candidate_slot.unwrap_or(section.end);
+    let (mut has_rtp, mut has_rtcp, mut two_components) = (false, false, false);
+    for candidate in candidates(session, section) {
+        two_components |= candidate.component == b"2";
+        has_rtp |= candidate.is_relay(b"1", rtp);
+        has_rtcp |= candidate.is_relay(b"2", rtcp);
+    }
+    if !has_rtp {
+        splices.push(Splice::line_at(slot, Text::Candidate { foundation, component: 1, address: rtp }));
+    }
+    // RFC 8839 §4.2.1.2 and RFC 5761 §5.1.3: an offerer that falls back to two ports names both components; an answer
+    // with rtcp-mux has one, and so has what is no RTP.
+    let two_components = two_components || (media.is_rtp() && !media.rtcp_mux);
+    if two_components && rtcp != rtp && !has_rtcp {
+        splices.push(Splice::line_at(slot, Text::Candidate { foundation, component: 2, address: rtcp }));
+    }
+}
+
+/// What we read of an `a=candidate` line; lines that we cannot read are not ours.
+struct Candidate<'s> {
+    foundation: &'s [u8],
+    component: &'s [u8],
+    address: &'s [u8],
+    port: &'s [u8],
+    kind: &'s [u8],
+}
+
+impl Candidate<'_> {
+    fn is_relay(&self, component: &[u8], address: SocketAddr) -> bool {
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        self.component == component
+            && self.kind == b"relay"
+            && text(self.port).parse() == Ok(address.port())
+            && text(self.address).parse() == Ok(address.ip())
+    }
+}
+
+fn candidates<'s>(session: &Session<'s>, section: &Section) -> impl Iterator<Item = Candidate<'s>> {
+    let lines =
+        section.candidates.and_then(|span| session.body.get(span.start..span.end)).unwrap_or_default();
+    lines.split(|c| *c == b'\n').filter_map(|line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line).strip_prefix(b"a=candidate:")?;
+        let mut fields = line.split(|c| *c == b' ');
+        let (foundation, component) = (fields.next()?, fields.next()?);
+        let (address, port, _typ, kind) = (fields.nth(2)?, fields.next()?, fields.next()?, fields.next()?);
+        Some(Candidate { foundation, component, address, port, kind })
+    })
+}
+
+/// The number in our foundation `relay<number>`: the least that is above every other of that form in the body, since
+/// equal foundations would claim an equal base (RFC 8445 §5.1.1.3).
+#[derive(Clone, Copy)]
+struct Foundation(u64);
+
+impl Foundation {
+    const NAME: &'static [u8] = b"relay";
+
+    fn unused_in(session: &Session<'_>) -> Foundation {
+        let taken = session.sections.iter().flat_map(|section| candidates(session, section));
+        let number = |candidate: Candidate<'_>| {
+            let digits = std::str::from_utf8(candidate.foundation.strip_prefix(Self::NAME)?).ok()?;
+            digits.parse::<u32>().ok()
+        };
+        Foundation(taken.filter_map(number).map(|n| u64::from(n) + 1).max().unwrap_or(0))
+    }
+}
+
+impl Splice {
+    fn line_at(slot: usize, text: Text) -> Splice {
+        Splice { at: Span { start: slot, end: slot }, new_line: true, text }
+    }
+}
+
+fn emit(body: &[u8], splices: &[Splice], out: &mut Vec<u8>) {
+    out.reserve(body.len() + 64 * splices.len());
+    let mut at = 0;
+    for Splice { at: span, new_line, text } in splices {
+        out.extend_from_slice(body.get(at..span.start).unwrap_or_default());
+        at = span.end;
+        let before = body.get(..span.start).unwrap_or_default();
+        match (new_line, before.ends_with(b"\n")) {
+            (false, _) => text.emit(out),
+            (true, true) => {
+                text.emit(out);
+                out.extend_from_slice(line_end(before));
+            }
+            // The body ends without a line end; so it does afterwards.
+            (true, false) => {
+                out.extend_from_slice(line_end(before));
+                text.emit(out);
+            }
+        }
+    }
+    out.extend_from_slice(body.get(at..).unwrap_or_default());
+}
+
+/// The line end of the line before, or of the first one where that has none.
+fn line_end(before: &[u8]) -> &'static [u8] {
+    let last = match before.strip_suffix(b"\n") {
+        Some(line) => Some(line),
+        None => memchr::memchr(b'\n', before).and_then(|end| before.get(..end)),
+    };
+    match last {
+        Some(line) if !line.ends_with(b"\r") => b"\n",
+        _ => b"\r\n",
+    }
+}
+
+impl Text {
+    fn emit(&self, out: &mut Vec<u8>) {
+        match *self {
+            Text::Port(port) => push_number(out, port.into()),
+            Text::Connection(ip) => {
+                out.extend_from_slice(b"c=IN IP");
+                push_family_and_ip(out, ip);
+            }
+            Text::Rtcp { port, host } => {
+                out.extend_from_slice(b"a=rtcp:");
+                push_number(out, port.into());
+                if let Some(ip) = host {
+                    out.extend_from_slice(b" IN IP");
+                    push_family_and_ip(out, ip);
+                }
+            }
+            Text::Candidate { foundation, component, address } => {
+                out.extend_from_slice(b"a=candidate:");
+                out.extend_from_slice(Foundation::NAME);
+                push_number(out, foundation.0);
+                out.push(b' ');
+                push_number(out, component.into());
+                out.extend_from_slice(b" udp ");
+                push_number(out, priority(component).into());
+                out.push(b' ');
+                push_ip(out, address.ip());
+                out.push(b' ');
+                push_number(out, address.port().into());
+                // Whose relay it is, is not shown (RFC 8839 §5.1: an agent that hides it writes the unspecified address).
+                out.extend_from_slice(match address {
+                    SocketAddr::V4(_) => b" typ relay raddr 0.0.0.0 rport 9".as_slice(),
+                    SocketAddr::V6(_) => b" typ relay raddr :: rport 9",
+                });
+            }
+        }
+    }
+}
+
+/// RFC 8445 §5.1.2.1 with type preference 0 (every direct path is better) and the highest local preference.
+fn priority(component: u8) -> u32 {
+    (65_535 << 8) + (256 - u32::from(component))
+}
+
+fn push_family_and_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    out.extend_from_slice(if ip.is_ipv4() { b"4 " } else { b"6 " });
+    push_ip(out, ip);
+}
+
+fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            push_number(out, a.into());
+            for octet in [b, c, d] {
+                out.push(b'.');
+                push_number(out, octet.into());
+            }
+        }
+        // Writing to a Vec does not fail.
+        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
+    }
+}
+
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 20];
+    let (mut rest, mut used) = (number, 0);
+    for (digit, count) in digits.iter_mut().rev().zip(1..) {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        used = count;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.extend(digits.iter().skip(digits.len() - used));
+}
