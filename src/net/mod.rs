@@ -1,5 +1,6 @@
 //! The world: the only place with sockets, threads and clocks.
 
+pub mod relay;
 pub mod settings;
 
 pub mod udp;

@@ -8,6 +8,14 @@ use std::os::fd::{AsFd, AsRawFd};
 use super::name::Name;
 use super::{counted, header};
 
+/// What the kernel took for sending.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub datagrams: usize,
+    pub bytes: usize,
+}
+
 /// Datagrams received in one system call.
 pub struct Batch {
     /// `capacity` buffers of `size` bytes.
@@ -107,9 +115,9 @@ impl Batch {
         Some((self.names.get(i)?.decode()?, bytes))
     }
 
-    /// Sends the datagrams `range`, as they came, to `to` from `socket`. Never blocks. Returns how many the kernel
-    /// took; the others are lost: its buffer was full, or there is no way there.
-    pub fn send(&mut self, range: Range<usize>, socket: &impl AsFd, to: SocketAddr) -> usize {
+    /// Sends the datagrams `range`, as they came, to `to` from `socket`. Never blocks. Returns what the kernel took;
+    /// the others are lost: its buffer was full, or there is no way there.
+    pub fn send(&mut self, range: Range<usize>, socket: &impl AsFd, to: SocketAddr) -> Sent {
         let range = range.start..range.end.min(self.filled);
         let (mut name, name_len) = Name::encode(to);
         let out = self.out_headers.iter_mut().zip(&mut self.out_iovecs).zip(&self.headers);
@@ -119,8 +127,8 @@ impl Batch {
             header.msg_hdr.msg_namelen = name_len;
         }
         let fd = socket.as_fd().as_raw_fd();
-        let Some(mut rest) = self.out_headers.get_mut(range) else { return 0 };
-        let mut sent = 0;
+        let mut rest = self.out_headers.get_mut(range).unwrap_or_default();
+        let mut sent = Sent::default();
         while !rest.is_empty() {
             // SAFETY: each of the headers points to `name`, which outlives the call, and to an iovec of its own, and
             // that to a buffer that holds at least `iov_len` bytes; all owned by `self`.
@@ -129,7 +137,8 @@ impl Batch {
             };
             let done = match counted(result) {
                 Ok(n) => {
-                    sent += n;
+                    sent.datagrams += n;
+                    sent.bytes += rest.iter().take(n).map(|header| header.msg_len as usize).sum::<usize>();
                     n
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -202,13 +211,13 @@ mod tests {
             from.send_to(&vec![i; usize::from(i) + 1], relay_addr).unwrap();
         }
         assert_eq!(batch.recv(&relay).unwrap(), 4);
-        assert_eq!(batch.send(1..3, &relay, to_addr), 2);
-        assert_eq!(batch.send(3..9, &relay, to_addr), 1);
-        assert_eq!(batch.send(4..9, &relay, to_addr), 0);
+        assert_eq!(batch.send(1..3, &relay, to_addr), Sent { datagrams: 2, bytes: 5 });
+        assert_eq!(batch.send(3..9, &relay, to_addr), Sent { datagrams: 1, bytes: 4 });
+        assert_eq!(batch.send(4..9, &relay, to_addr), Sent::default());
         assert_eq!(batch.recv(&to).unwrap(), 3);
         assert_eq!(batch.datagram(0), Some((relay_addr, &[1u8; 2][..])));
         assert_eq!(batch.datagram(2), Some((relay_addr, &[3u8; 4][..])));
         // No way to an IPv6 address from an IPv4 socket: counted as lost, no harm done.
-        assert_eq!(batch.send(0..3, &relay, "[::1]:9".parse().unwrap()), 0);
+        assert_eq!(batch.send(0..3, &relay, "[::1]:9".parse().unwrap()), Sent::default());
     }
 }

@@ -9,7 +9,7 @@ mod batch;
 mod name;
 mod send_batch;
 
-pub use batch::Batch;
+pub use batch::{Batch, Sent};
 pub use send_batch::{Refused, SendBatch};
 
 use std::io;

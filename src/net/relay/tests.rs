@@ -1,0 +1,193 @@
+//! Real sockets on loopback. Nothing sleeps: each wait ends with what is waited for, or fails after five seconds.
+
+use super::*;
+use std::net::Ipv4Addr;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn here(ip: IpAddr) -> RelayAddress {
+    RelayAddress { bind: ip, advertise: ip }
+}
+
+/// An address of this process's own in 127.0.0.0/8: the ports of other test runs are not in the way.
+fn loopback() -> IpAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 64 | high, middle, low).into()
+}
+
+/// Each test has ports of its own: they run at the same time.
+fn relay(ports: std::ops::RangeInclusive<u16>, idle_timeout: Duration) -> (UdpRelay, Receiver<RelayEvent>) {
+    let (sender, events) = mpsc::channel();
+    let settings = Settings { ports, workers: 2, idle_timeout };
+    let sink: EventSink = Box::new(move |event| {
+        let _ = sender.send(event);
+    });
+    (UdpRelay::start(settings, sink).unwrap(), events)
+}
+
+fn phone(ip: IpAddr) -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((ip, 0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
+}
+
+fn rules(rtp: SocketAddr) -> LegRules {
+    LegRules { rtp: Some(rtp), payload_types: vec![0], rtp_only: true, ..LegRules::default() }
+}
+
+fn rtp(sequence: u8) -> Vec<u8> {
+    let mut packet = vec![0x80, 0, 0, sequence];
+    packet.resize(172, sequence);
+    packet
+}
+
+fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
+    let mut buffer = [0; 2048];
+    let (len, from) = socket.recv_from(&mut buffer).expect("a packet within five seconds");
+    (buffer[..len].to_vec(), from)
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+fn both_ways(ip: IpAddr, ports: std::ops::RangeInclusive<u16>) {
+    let (mut relay, _events) = relay(ports, PATIENCE);
+    let ((alice, alice_addr), (bob, bob_addr)) = (phone(ip), phone(ip));
+    let address = here(ip);
+    let pair = relay.open(address, address).unwrap();
+    assert!(relay.is_ours(pair.a.rtp.0) && relay.is_ours(pair.b.rtcp.0));
+    assert_eq!(pair.a.rtp.0.port() % 2, 0);
+    assert_eq!(pair.a.rtcp.0.port(), pair.a.rtp.0.port() + 1);
+    relay.set_leg(pair.id, Side::A, LegRules { send_before_latch: true, ..rules(alice_addr) });
+    relay.set_leg(pair.id, Side::B, rules(bob_addr));
+
+    bob.send_to(&rtp(1), pair.b.rtp.0).unwrap();
+    assert_eq!(receive(&alice), (rtp(1), pair.a.rtp.0));
+    for sequence in 2..60 {
+        alice.send_to(&rtp(sequence), pair.a.rtp.0).unwrap();
+    }
+    for sequence in 2..60 {
+        assert_eq!(receive(&bob), (rtp(sequence), pair.b.rtp.0));
+    }
+
+    let (stranger, _) = phone(ip);
+    stranger.send_to(&rtp(99), pair.a.rtp.0).unwrap();
+    let refused = &pair.counters.a.refused_source;
+    wait_until("the stranger is counted", || refused.load(Ordering::Relaxed) == 1);
+    alice.send_to(&rtp(61), pair.a.rtp.0).unwrap();
+    assert_eq!(receive(&bob).0, rtp(61), "nothing of the stranger's came before");
+
+    let count = |counters: &SideCounters| {
+        (counters.packets.load(Ordering::Relaxed), counters.bytes.load(Ordering::Relaxed))
+    };
+    wait_until("packets are counted", || count(&pair.counters.a) == (59, 59 * 172));
+    assert_eq!(count(&pair.counters.b), (1, 172));
+    let totals = relay.worker_counters();
+    assert_eq!(totals.iter().map(|worker| count(worker).0).sum::<u64>(), 60);
+}
+
+#[test]
+fn media_goes_both_ways_over_ipv4_and_a_stranger_is_refused() {
+    both_ways(loopback(), 21000..=21099);
+}
+
+#[test]
+fn media_goes_both_ways_over_ipv6_and_a_stranger_is_refused() {
+    both_ways("::1".parse().unwrap(), 21000..=21099);
+}
+
+#[test]
+fn ports_are_free_again_after_close_and_full_is_an_error() {
+    let (mut relay, _events) = relay(21100..=21107, PATIENCE);
+    let open = |relay: &mut UdpRelay| relay.open(here(loopback()), here(loopback()));
+    let (first, second) = (open(&mut relay).unwrap(), open(&mut relay).unwrap());
+    assert_eq!(open(&mut relay).unwrap_err(), OpenError::PortsExhausted);
+    assert_eq!(relay.usage(), RelayUsage { pairs: 2, ports_taken: 8, ports_total: 8 });
+    assert!(UdpSocket::bind(first.a.rtp.0).is_err());
+
+    relay.close(first.id);
+    relay.close(first.id);
+    assert!(!relay.is_ours(first.a.rtp.0) && relay.is_ours(second.a.rtp.0));
+    assert_eq!(relay.usage().ports_taken, 4);
+    wait_until("the worker has closed it", || open(&mut relay).is_ok());
+    assert_eq!(relay.usage().pairs, 2);
+    relay.set_leg(first.id, Side::A, rules(first.a.rtp.0));
+
+    drop(relay);
+    for addr in [first.a.rtp.0, first.b.rtcp.0, second.a.rtcp.0] {
+        UdpSocket::bind(addr).unwrap();
+    }
+}
+
+#[test]
+fn a_port_that_another_process_has_is_passed_over() {
+    let _theirs: Vec<_> =
+        [21200, 21203, 21204].map(|port| UdpSocket::bind((loopback(), port)).unwrap()).into();
+    let (mut relay, _events) = relay(21200..=21209, PATIENCE);
+    let pair = relay.open(here(loopback()), here(loopback())).unwrap();
+    let mut ports = [pair.a.rtp.0.port(), pair.b.rtp.0.port()];
+    ports.sort_unstable();
+    assert_eq!(ports, [21206, 21208]);
+    assert_eq!(relay.open(here(loopback()), here(loopback())).unwrap_err(), OpenError::CannotBind);
+}
+
+#[test]
+fn an_address_that_is_not_ours_cannot_be_bound_and_costs_no_port() {
+    let (mut relay, _events) = relay(21300..=21303, PATIENCE);
+    let foreign = here("192.0.2.1".parse().unwrap());
+    for _ in 0..5 {
+        assert_eq!(relay.open(here(loopback()), foreign).unwrap_err(), OpenError::CannotBind);
+    }
+    relay.open(here(loopback()), here(loopback())).unwrap();
+}
+
+#[test]
+fn a_silent_pair_is_reported_and_one_with_media_is_not() {
+    let (mut relay, events) = relay(21400..=21499, Duration::from_millis(150));
+    let ((alice, alice_addr), (_bob, bob_addr)) = (phone(loopback()), phone(loopback()));
+    let silent = relay.open(here(loopback()), here(loopback())).unwrap();
+    let pair = relay.open(here(loopback()), here(loopback())).unwrap();
+    relay.set_leg(pair.id, Side::A, rules(alice_addr));
+    relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
+    for _ in 0..2 {
+        let deadline = Instant::now() + PATIENCE;
+        let event = loop {
+            alice.send_to(&rtp(1), pair.a.rtp.0).unwrap();
+            match events.recv_timeout(Duration::from_millis(10)) {
+                Ok(event) => break event,
+                Err(_) => assert!(Instant::now() < deadline, "an event within five seconds"),
+            }
+        };
+        assert_eq!(event, RelayEvent::Idle(silent.id), "again and again while it lasts");
+    }
+    let ids = [events.recv_timeout(PATIENCE).unwrap(), events.recv_timeout(PATIENCE).unwrap()];
+    assert!(ids.contains(&RelayEvent::Idle(pair.id)), "{ids:?}");
+}
+
+/// ICMP "port unreachable" for what is sent to a phone that has gone.
+#[test]
+fn a_phone_that_is_gone_does_not_stop_the_worker() {
+    let (mut relay, _events) = relay(21500..=21599, PATIENCE);
+    let ((alice, alice_addr), (bob, bob_addr)) = (phone(loopback()), phone(loopback()));
+    let pair = relay.open(here(loopback()), here(loopback())).unwrap();
+    relay.set_leg(pair.id, Side::A, rules(alice_addr));
+    relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
+    drop(bob);
+    for sequence in 0..20 {
+        alice.send_to(&rtp(sequence), pair.a.rtp.0).unwrap();
+    }
+    let packets = &pair.counters.a.packets;
+    wait_until("all are relayed", || packets.load(Ordering::Relaxed) == 20);
+    let bob = UdpSocket::bind(bob_addr).unwrap();
+    bob.send_to(&rtp(1), pair.b.rtp.0).unwrap();
+    alice.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(receive(&alice).0, rtp(1));
+}
