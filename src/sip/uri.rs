@@ -1,4 +1,13 @@
 //! SIP, SIPS and tel URIs (RFC 3261 §19.1, RFC 3966), read in place.
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use memchr::{memchr, memchr2};
+
+use super::message::param;
+use crate::base::Transport;
 
 /// What kind of URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +41,136 @@ impl<'u> Uri<'u> {
     /// Reads it; `None` if it is none of ours or its syntax is broken. `sip:a@evil@pbx`, a port above 65535, and
     /// control characters or blanks inside are broken.
     pub fn parse(uri: &'u [u8]) -> Option<Uri<'u>> {
-        let _ = uri;
-        todo!()
+        if uri.iter().any(|byte| *byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"')) {
+            return None;
+        }
+        let (scheme, rest) = split_at_byte(uri, memchr(b':', uri)?)?;
+        let scheme = [(&b"sip"[..], Scheme::Sip), (b"sips", Scheme::Sips), (b"tel", Scheme::Tel)]
+            .into_iter()
+            .find_map(|(name, kind)| scheme.eq_ignore_ascii_case(name).then_some(kind))?;
+        match scheme {
+            Scheme::Tel => tel(rest),
+            Scheme::Sip | Scheme::Sips => sip(scheme, rest),
+        }
     }
+
     /// Host as an IP address, if it is one.
-    pub fn ip(&self) -> Option<std::net::IpAddr> {
-        todo!()
+    pub fn ip(&self) -> Option<IpAddr> {
+        let host = std::str::from_utf8(self.host).ok()?;
+        match host.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
+            None => host.parse().ok().map(IpAddr::V4),
+        }
     }
+
     /// The `transport` parameter.
-    pub fn transport(&self) -> Option<crate::base::Transport> {
-        todo!()
+    pub fn transport(&self) -> Option<Transport> {
+        let value = param(self.params, b"transport")?;
+        [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss]
+            .into_iter()
+            .find(|transport| value.eq_ignore_ascii_case(transport.uri_param().as_bytes()))
     }
+
     /// The user part with %-escapes undone, as policy and numbers read it.
-    pub fn user_unescaped(&self) -> Option<std::borrow::Cow<'u, [u8]>> {
-        todo!()
+    pub fn user_unescaped(&self) -> Option<Cow<'u, [u8]>> {
+        let user = self.user?;
+        if memchr(b'%', user).is_none() {
+            return Some(Cow::Borrowed(user));
+        }
+        let mut plain = Vec::with_capacity(user.len());
+        let mut rest = user;
+        while let Some((byte, behind)) =
+            escaped(rest).or_else(|| rest.split_first().map(|(byte, behind)| (*byte, behind)))
+        {
+            plain.push(byte);
+            rest = behind;
+        }
+        Some(Cow::Owned(plain))
     }
+}
+
+/// `%` HEXDIG HEXDIG at the start of `bytes`: the byte it stands for, and what follows.
+fn escaped(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'%', high, low, rest @ ..] = bytes else { return None };
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    Some(((digit(high)? * 16 + digit(low)?) as u8, rest))
+}
+
+/// What stands before and behind the byte at `at`.
+fn split_at_byte(bytes: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
+    Some((bytes.get(..at)?, bytes.get(at + 1..)?))
+}
+
+/// RFC 3966 §3: global number with `+`, or local number; visual separators allowed.
+fn tel(rest: &[u8]) -> Option<Uri<'_>> {
+    let (number, params) = rest.split_at_checked(memchr(b';', rest).unwrap_or(rest.len()))?;
+    let digits = number.strip_prefix(b"+").unwrap_or(number);
+    let is_number = digits
+        .iter()
+        .all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'*' | b'#' | b'-' | b'.' | b'(' | b')'));
+    let has_digit = digits.iter().any(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'*' | b'#'));
+    (is_number && has_digit && memchr2(b'@', b'?', params).is_none()).then_some(Uri {
+        scheme: Scheme::Tel,
+        user: Some(number),
+        host: b"",
+        port: None,
+        params,
+        headers: b"",
+    })
+}
+
+/// RFC 3261 §19.1.1: [ user [ `:` password ] `@` ] host [ `:` port ] params [ `?` headers ].
+fn sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
+    let (user, rest) = match memchr(b'@', rest) {
+        Some(at) => {
+            let (userinfo, rest) = split_at_byte(rest, at)?;
+            let user = userinfo.split(|byte| *byte == b':').next().filter(|user| !user.is_empty())?;
+            (Some(checked_escapes(user)?), rest)
+        }
+        None => (None, rest),
+    };
+    // An unescaped `@` may stand nowhere else.
+    if memchr(b'@', rest).is_some() {
+        return None;
+    }
+    let (host_port, tail) = rest.split_at_checked(memchr2(b';', b'?', rest).unwrap_or(rest.len()))?;
+    let (params, headers) = match memchr(b'?', tail) {
+        Some(at) => split_at_byte(tail, at)?,
+        None => (tail, &b""[..]),
+    };
+    let host_len = match host_port.first()? {
+        b'[' => memchr(b']', host_port)? + 1,
+        _ => memchr(b':', host_port).unwrap_or(host_port.len()),
+    };
+    let (host, port) = host_port.split_at_checked(host_len)?;
+    let port = match port.strip_prefix(b":") {
+        Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
+            Some(std::str::from_utf8(digits).ok()?.parse().ok()?)
+        }
+        None if port.is_empty() => None,
+        _ => return None,
+    };
+    is_host(host).then_some(Uri { scheme, user, host, port, params, headers })
+}
+
+/// An IPv6 reference, or a name or IPv4 address (the underscore that some name machines with is let through).
+fn is_host(host: &[u8]) -> bool {
+    match host.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]")) {
+        Some(inner) => {
+            std::str::from_utf8(inner).is_ok_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
+        }
+        None => {
+            !host.is_empty()
+                && host.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        }
+    }
+}
+
+/// `user`, if every `%` in it begins an escape: one that does not is read in two ways.
+fn checked_escapes(user: &[u8]) -> Option<&[u8]> {
+    let mut rest = user;
+    while let Some(at) = memchr(b'%', rest) {
+        (_, rest) = escaped(rest.get(at..)?)?;
+    }
+    Some(user)
 }

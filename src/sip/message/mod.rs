@@ -1,7 +1,39 @@
 //! A SIP message as a header index over the bytes that arrived: nothing is copied, nothing is normalised, and what
 //! leaves differs from what came only where an [`Edit`] says so (RFC 3261 §16.6).
 
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
+
+mod body;
+mod edit;
+mod element;
+mod escape;
+mod index;
+mod name;
+mod parse;
+mod read;
+mod respond;
+mod salvage;
+mod scan;
+mod start;
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
+
+pub use body::sdp_part;
+pub use edit::Edit;
+pub use element::Elements;
+pub use escape::escape_for_log;
+pub use index::Index;
+pub use read::param;
+pub use respond::{reason_phrase, response, response_to};
+
+use name::same_name;
+use parse::Mandatory;
+pub(in crate::sip) use parse::{content_length, too_large};
+use scan::Span;
+pub(in crate::sip) use scan::{FieldEnd, field_end, name_len};
+use start::Start;
 
 /// Limits on what is read; each has a status code of its own (ATTACKS.md: 64 kB header, 5,000 headers, 1 MB URI).
 #[derive(Clone, Copy, Debug)]
@@ -100,10 +132,21 @@ pub struct Malformed {
     pub at: usize,
 }
 
-/// A parsed message: the bytes as they came and the index over them. Cheap to clone only by [`Bytes`]; keep one owner.
+/// A parsed message: the bytes as they came and the index over them. Cloning copies the index; keep one owner.
 #[derive(Clone, Debug)]
 pub struct Message {
-    _bytes: Bytes,
+    bytes: Bytes,
+    index: Index,
+    start: Start,
+    /// Where the empty line behind the headers stands.
+    head_end: u32,
+    mandatory: Mandatory,
+}
+
+impl Malformed {
+    fn bad(reason: &'static str, at: usize) -> Malformed {
+        Malformed { status: 400, reason, at }
+    }
 }
 
 /// The first line (RFC 3261 §7.1, §7.2).
@@ -177,166 +220,111 @@ impl Message {
     /// header syntax, the mandatory headers of RFC 3261 §8.1.1 being there exactly once, CSeq agreeing with the method,
     /// Content-Length agreeing with the body (bytes of a datagram behind Content-Length are cut off), limits.
     pub fn parse(bytes: Bytes, limits: &Limits) -> Result<Message, Malformed> {
-        let _ = (bytes, limits);
-        todo!()
+        Message::parse_with(bytes, limits, &mut Index::default())
     }
-    /// The bytes as received.
+    /// Gives the index back for the next [`Message::parse_with`].
+    pub fn into_scratch(self) -> Index {
+        self.index
+    }
+    /// The bytes as received, without what a datagram carried behind Content-Length.
     pub fn bytes(&self) -> &Bytes {
-        todo!()
+        &self.bytes
     }
     /// The start line.
     pub fn start(&self) -> StartLine<'_> {
-        todo!()
+        match self.start {
+            Start::Request { method, uri, .. } => StartLine::Request { method, uri: uri.read(&self.bytes) },
+            Start::Response { status, reason } => {
+                StartLine::Response { status, reason: reason.read(&self.bytes) }
+            }
+        }
+    }
+    /// The Request-URI of a request.
+    pub fn request_uri(&self) -> Option<&[u8]> {
+        self.request_uri_span().map(|uri| uri.read(&self.bytes))
+    }
+    fn request_uri_span(&self) -> Option<Span> {
+        match self.start {
+            Start::Request { uri, .. } => Some(uri),
+            Start::Response { .. } => None,
+        }
     }
     /// The method of a request; of a response, the one in CSeq.
     pub fn method(&self) -> Method {
-        todo!()
+        match self.start {
+            Start::Request { method, .. } => method,
+            Start::Response { .. } => self.cseq().method,
+        }
     }
     /// The method's bytes; of a response, those in CSeq.
     pub fn method_bytes(&self) -> &[u8] {
-        todo!()
+        match self.start {
+            Start::Request { method_span, .. } => method_span.read(&self.bytes),
+            Start::Response { .. } => self.cseq().method_bytes,
+        }
     }
     /// Status of a response.
     pub fn status(&self) -> Option<u16> {
-        todo!()
+        match self.start {
+            Start::Request { .. } => None,
+            Start::Response { status, .. } => Some(status),
+        }
     }
     /// First field of that name, its whole value.
     pub fn header(&self, name: Name) -> Option<Element<'_>> {
-        let _ = name;
-        todo!()
+        self.index.first(name).map(|(number, field)| self.element(number, field))
     }
-    /// All elements of that name over all its lines, split at commas that are outside quotes and angle brackets.
-    pub fn elements(&self, name: Name) -> impl Iterator<Item = Element<'_>> {
-        let _ = name;
-        std::iter::empty()
+    /// Every field, in order: name as it stands, and whole value.
+    pub fn headers(&self) -> impl Iterator<Item = (&[u8], Element<'_>)> {
+        let fields = self.index.fields().iter().enumerate();
+        fields.map(|(number, field)| (field.name_span.read(&self.bytes), self.element(number, field)))
+    }
+    /// All elements of that name over all its lines, split at commas that are outside quotes and angle brackets. Only
+    /// for names whose value is a list: an Authorization has commas of another kind.
+    pub fn elements(&self, name: Name) -> Elements<'_> {
+        let fields = self.index.fields();
+        let first = self.index.first(name).map_or(fields.len(), |(number, _)| number);
+        Elements::new(&self.bytes, fields, name, first)
     }
     /// First field whose name is these bytes (any case, compact form too): for names without a [`Name`].
     pub fn header_named(&self, name: &[u8]) -> Option<Element<'_>> {
-        let _ = name;
-        todo!()
+        self.headers().find(|(found, _)| same_name(found, name)).map(|(_, element)| element)
     }
     /// Topmost Via.
     pub fn top_via(&self) -> Via<'_> {
-        todo!()
+        self.mandatory.via.read(&self.bytes)
     }
     /// Call-ID as it stands.
     pub fn call_id(&self) -> &[u8] {
-        todo!()
+        self.mandatory.call_id.read(&self.bytes)
     }
     /// CSeq.
     pub fn cseq(&self) -> CSeq<'_> {
-        todo!()
+        self.mandatory.cseq.read(&self.bytes)
     }
     /// From.
     pub fn from(&self) -> NameAddr<'_> {
-        todo!()
+        self.mandatory.from.read(&self.bytes)
     }
     /// To.
     pub fn to(&self) -> NameAddr<'_> {
-        todo!()
+        self.mandatory.to.read(&self.bytes)
     }
     /// The body, Content-Length bytes of it.
     pub fn body(&self) -> &[u8] {
-        todo!()
+        self.bytes.get(self.body_at()..).unwrap_or_default()
     }
-}
+    /// Where `part`, a slice that this message lent out, stands in it: for [`Edit::replace_span`].
+    pub fn offset_of(&self, part: &[u8]) -> Option<usize> {
+        let at = (part.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
+        (at + part.len() <= self.bytes.len()).then_some(at)
+    }
 
-impl<'m> Element<'m> {
-    /// Reads it as `name-addr`/`addr-spec`.
-    pub fn name_addr(&self) -> Result<NameAddr<'m>, Malformed> {
-        todo!()
+    fn body_at(&self) -> usize {
+        (self.head_end as usize + 2).min(self.bytes.len())
     }
-    /// Reads it as a Via value.
-    pub fn via(&self) -> Result<Via<'m>, Malformed> {
-        todo!()
-    }
-    /// Reads it as a number (Max-Forwards, Expires, …): digits only, no overflow.
-    pub fn number(&self) -> Option<u32> {
-        todo!()
-    }
-}
 
-impl<'m> NameAddr<'m> {
-    /// The `tag` parameter.
-    pub fn tag(&self) -> Option<&'m [u8]> {
-        todo!()
-    }
-}
-
-impl<'m> Via<'m> {
-    /// The `branch` parameter.
-    pub fn branch(&self) -> Option<&'m [u8]> {
-        todo!()
-    }
-}
-
-/// Value of parameter `name` (any case) in `;a=b;c` (as in [`Via::params`]): `Some(b"")` for one without value.
-pub fn param<'m>(params: &'m [u8], name: &[u8]) -> Option<&'m [u8]> {
-    let _ = (params, name);
-    todo!()
-}
-
-/// Changes to one message, kept as span replacements until [`Edit::write`] copies the unchanged bytes around them.
-/// Changes may be made in any order; those that overlap are a programming error (debug assertion; the later one wins).
-#[derive(Debug)]
-pub struct Edit<'m> {
-    _message: &'m Message,
-}
-
-impl<'m> Edit<'m> {
-    /// Starts without changes.
-    pub fn new(message: &'m Message) -> Self {
-        Edit { _message: message }
-    }
-    /// Replaces the Request-URI (§16.6 step 2).
-    pub fn set_request_uri(&mut self, uri: &[u8]) {
-        let _ = uri;
-        todo!()
-    }
-    /// Adds a header line above the first field of that name; where there is none, at the top of the headers.
-    /// Several calls stack: the last added ends up on top.
-    pub fn add_above(&mut self, name: Name, value: &[u8]) {
-        let _ = (name, value);
-        todo!()
-    }
-    /// Adds a header line behind the last field of the message.
-    pub fn append(&mut self, name: &[u8], value: &[u8]) {
-        let _ = (name, value);
-        todo!()
-    }
-    /// Sets a single-valued header: replaces the first field's value, or appends.
-    pub fn set(&mut self, name: Name, value: &[u8]) {
-        let _ = (name, value);
-        todo!()
-    }
-    /// Replaces one element.
-    pub fn replace(&mut self, element: Element<'m>, value: &[u8]) {
-        let _ = (element, value);
-        todo!()
-    }
-    /// Replaces any bytes of the message's head: `at..at+len` are offsets as in [`Element::at`].
-    pub fn replace_span(&mut self, at: usize, len: usize, value: &[u8]) {
-        let _ = (at, len, value);
-        todo!()
-    }
-    /// Removes one element with its comma; the whole line if it stands alone.
-    pub fn remove(&mut self, element: Element<'m>) {
-        let _ = element;
-        todo!()
-    }
-    /// Removes every field of that name.
-    pub fn remove_all(&mut self, name: Name) {
-        let _ = name;
-        todo!()
-    }
-    /// Replaces the body and sets Content-Length to fit.
-    pub fn set_body(&mut self, body: &[u8]) {
-        let _ = body;
-        todo!()
-    }
-    /// Appends the edited message to `out`.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+    fn element<'m>(&'m self, field: usize, entry: &index::Field) -> Element<'m> {
+        Element { value: entry.value.read(&self.bytes), field, at: entry.value.at as usize }
     }
 }

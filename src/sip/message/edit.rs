@@ -1,0 +1,308 @@
+//! Changes to a message as span replacements, and the message with them written out (RFC 3261 §16.6).
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use super::name::matches_pattern;
+use super::read::params_of;
+use super::scan::{Span, is_lws};
+use super::{Element, Message, Name};
+
+/// `at..end` of the message is replaced by a piece of [`Edit::text`].
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    at: u32,
+    end: u32,
+    text: Span,
+    /// Where it stands among all changes: see [`Edit::push`].
+    order: u64,
+    /// Set if this removes an element of that field, with its comma.
+    element_of: Option<u16>,
+}
+
+/// Which of several changes at one place comes first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// A line above; the last added comes first.
+    LineAbove,
+    /// An element goes.
+    Element,
+    /// Everything else, in the order of the calls.
+    Span,
+}
+
+/// Changes to one message, kept as span replacements until [`Edit::write`] copies the unchanged bytes around them.
+/// Changes may be made in any order. Of two that replace the same span the later one wins; one that begins inside what
+/// another replaces is lost. New text can't make new lines: CR, LF and NUL in it are written as blanks.
+#[derive(Debug)]
+pub struct Edit<'m> {
+    message: &'m Message,
+    changes: SmallVec<[Change; 16]>,
+    text: SmallVec<[u8; 512]>,
+}
+
+impl<'m> Edit<'m> {
+    /// Starts without changes. Sixteen changes and 512 bytes of new text need no allocation.
+    pub fn new(message: &'m Message) -> Self {
+        Edit { message, changes: SmallVec::new(), text: SmallVec::new() }
+    }
+    /// Replaces the Request-URI (§16.6 step 2). Nothing happens to a response.
+    pub fn set_request_uri(&mut self, uri: &[u8]) {
+        if let Some(span) = self.message.request_uri_span() {
+            self.replace_span(span.at as usize, span.end as usize - span.at as usize, uri);
+        }
+    }
+    /// Adds a header line above the first field of that name; where there is none, at the top of the headers.
+    /// Several calls stack: the last added ends up on top.
+    pub fn add_above(&mut self, name: Name, value: &[u8]) {
+        debug_assert!(name != Name::Other, "append a header that has no Name");
+        let fields = self.message.index.fields();
+        let at = self.message.index.first(name).map(|(_, field)| field).or(fields.first());
+        let at = at.map_or(self.message.head_end, |field| field.name_span.at) as usize;
+        let text = self.line(name.as_str().as_bytes(), value);
+        self.push(Class::LineAbove, at, at, text, None);
+    }
+    /// Adds a header line behind the last field of the message.
+    pub fn append(&mut self, name: &[u8], value: &[u8]) {
+        let at = self.message.head_end as usize;
+        let text = self.line(name, value);
+        self.push(Class::Span, at, at, text, None);
+    }
+    /// Sets a single-valued header: replaces the first field's value; appends if there is none or it has been removed.
+    pub fn set(&mut self, name: Name, value: &[u8]) {
+        match self.message.header(name) {
+            Some(element) if !self.removes_line(element.field) => self.replace(element, value),
+            _ => self.append(name.as_str().as_bytes(), value),
+        }
+    }
+    /// Replaces one element.
+    pub fn replace(&mut self, element: Element<'m>, value: &[u8]) {
+        self.replace_span(element.at, element.value.len(), value);
+    }
+    /// Replaces any bytes of the message's head: `at..at+len` are offsets as in [`Element::at`] (see
+    /// [`Message::offset_of`]). `len` 0 inserts.
+    pub fn replace_span(&mut self, at: usize, len: usize, value: &[u8]) {
+        let text = self.text(value);
+        self.push(Class::Span, at, at + len, text, None);
+    }
+    /// Inserts a text made of pieces.
+    pub(super) fn insert(&mut self, at: usize, pieces: &[&[u8]]) {
+        let start = self.text.len();
+        for piece in pieces {
+            self.text(piece);
+        }
+        let text = Span::new(start, self.text.len());
+        self.push(Class::Span, at, at, text, None);
+    }
+    /// Removes one element with its comma; the whole line if no other is left on it.
+    pub fn remove(&mut self, element: Element<'m>) {
+        let Some(field) = self.message.index.fields().get(element.field) else { return };
+        // Behind the element before it, if there is one: its comma goes too. The first one's comma goes in `write`.
+        let before = self.message.bytes.get(field.value.at as usize..element.at).unwrap_or_default();
+        let blanks = before.iter().rev().take_while(|byte| is_lws(**byte)).count();
+        let comma = before.len().saturating_sub(blanks + 1);
+        let kept = before.get(..comma).unwrap_or_default();
+        let kept = kept.len() - kept.iter().rev().take_while(|byte| is_lws(**byte)).count();
+        let at = field.value.at as usize + kept;
+        let end = element.at + element.value.len();
+        self.push(Class::Element, at, end, Span::default(), Some(element.field as u16));
+    }
+    /// Removes every field of that name.
+    pub fn remove_all(&mut self, name: Name) {
+        self.remove_lines(|message, number| {
+            message.index.fields().get(number).is_some_and(|field| field.name == name)
+        });
+    }
+    /// Removes every field of that name, in any case, long or compact. A pattern that ends in `*` removes every name
+    /// that begins like it.
+    pub fn remove_named(&mut self, pattern: &[u8]) {
+        self.remove_listed(&[pattern]);
+    }
+    /// Removes every field whose name matches one of the patterns (as in [`Edit::remove_named`]).
+    pub fn remove_listed<P: AsRef<[u8]>>(&mut self, patterns: &[P]) {
+        self.remove_lines(|message, number| {
+            let name = message
+                .index
+                .fields()
+                .get(number)
+                .map_or(&b""[..], |field| field.name_span.read(&message.bytes));
+            patterns.iter().any(|pattern| matches_pattern(name, pattern.as_ref()))
+        });
+    }
+    /// Writes what RFC 3261 §18.2.1 and RFC 3581 §4 have a server add to the top Via: `received` always (a forged one
+    /// is overwritten), `rport` if the client asked for it.
+    pub fn stamp_top_via(&mut self, source: IpAddr, port: u16) {
+        let Some(element) = self.message.elements(Name::Via).next() else { return };
+        let mut received = None;
+        for (name, value) in params_of(self.message.top_via().params).flatten() {
+            let (Some(at), Some(value_at)) = (self.message.offset_of(name), self.message.offset_of(value))
+            else {
+                continue;
+            };
+            let span = (at, value_at + value.len());
+            if name.eq_ignore_ascii_case(b"received") {
+                received = Some(span);
+            } else if name.eq_ignore_ascii_case(b"rport") {
+                let text = self.format(format_args!("rport={port}"));
+                self.push(Class::Span, span.0, span.1, text, None);
+            }
+        }
+        let end = element.at + element.value.len();
+        match received {
+            Some((at, end)) => {
+                let text = self.format(format_args!("received={source}"));
+                self.push(Class::Span, at, end, text, None);
+            }
+            None => {
+                let text = self.format(format_args!(";received={source}"));
+                self.push(Class::Span, end, end, text, None);
+            }
+        }
+    }
+    /// Replaces the body and sets Content-Length to fit.
+    pub fn set_body(&mut self, body: &[u8]) {
+        let at = self.text.len();
+        self.text.extend_from_slice(body);
+        let text = Span::new(at, self.text.len());
+        self.push(Class::Span, self.message.body_at(), self.message.bytes.len(), text, None);
+        self.set_content_length(body.len());
+    }
+    /// Says how long the body is where nothing says so: a stream needs it (§18.3), a datagram may lack it.
+    pub fn ensure_content_length(&mut self) {
+        if self.message.header(Name::ContentLength).is_none() {
+            self.set_content_length(self.message.body().len());
+        }
+    }
+
+    fn set_content_length(&mut self, length: usize) {
+        let mut digits = [0u8; 20];
+        let mut at = digits.len();
+        let mut left = length;
+        loop {
+            at -= 1;
+            if let Some(digit) = digits.get_mut(at) {
+                *digit = b'0' + (left % 10) as u8;
+            }
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        self.set(Name::ContentLength, digits.get(at..).unwrap_or_default());
+    }
+
+    fn remove_lines(&mut self, gone: impl Fn(&Message, usize) -> bool) {
+        for (number, field) in self.message.index.fields().iter().enumerate() {
+            if gone(self.message, number) {
+                self.push(
+                    Class::Span,
+                    field.name_span.at as usize,
+                    field.next as usize,
+                    Span::default(),
+                    None,
+                );
+            }
+        }
+    }
+
+    fn removes_line(&self, field: usize) -> bool {
+        self.message.index.fields().get(field).is_some_and(|field| {
+            self.changes.iter().any(|change| change.at <= field.name_span.at && change.end >= field.next)
+        })
+    }
+
+    fn text(&mut self, value: &[u8]) -> Span {
+        let at = self.text.len();
+        self.text.extend_from_slice(value);
+        for byte in self.text.iter_mut().skip(at) {
+            if matches!(byte, b'\r' | b'\n' | 0) {
+                *byte = b' ';
+            }
+        }
+        Span::new(at, self.text.len())
+    }
+
+    fn line(&mut self, name: &[u8], value: &[u8]) -> Span {
+        let Span { at, .. } = self.text(name);
+        self.text.extend_from_slice(b": ");
+        self.text(value);
+        self.text.extend_from_slice(b"\r\n");
+        Span { at, end: self.text.len() as u32 }
+    }
+
+    fn format(&mut self, arguments: std::fmt::Arguments<'_>) -> Span {
+        struct Text<'t>(&'t mut SmallVec<[u8; 512]>);
+        impl std::fmt::Write for Text<'_> {
+            fn write_str(&mut self, text: &str) -> std::fmt::Result {
+                self.0.extend_from_slice(text.as_bytes());
+                Ok(())
+            }
+        }
+        let at = self.text.len();
+        let _ = Text(&mut self.text).write_fmt(arguments);
+        Span::new(at, self.text.len())
+    }
+
+    /// The order sorts by place, then class, then time.
+    fn push(&mut self, class: Class, at: usize, end: usize, text: Span, element_of: Option<u16>) {
+        let number = self.changes.len() as u64 & 0x3fff_ffff;
+        let number = if class == Class::LineAbove { 0x3fff_ffff - number } else { number };
+        let order = (at as u64) << 32 | (class as u64) << 30 | number;
+        self.changes.push(Change { at: at as u32, end: end as u32, text, order, element_of });
+    }
+
+    /// Appends the edited message to `out`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        self.write_part(Span::new(0, self.message.bytes.len()), out);
+    }
+
+    /// Appends a part of the edited message, with the changes that begin in it.
+    pub(super) fn write_part(&self, part: Span, out: &mut Vec<u8>) {
+        let bytes = &self.message.bytes[..];
+        let mut changes = self.changes.clone();
+        changes.sort_unstable_by_key(|change| change.order);
+        out.reserve((part.end - part.at) as usize + self.text.len());
+        let mut cursor = part.at;
+        let mut changes =
+            changes.iter().filter(|change| (part.at..=part.end).contains(&change.at)).peekable();
+        while let Some(change) = changes.next() {
+            let Change { mut at, mut end, text, element_of, .. } = *change;
+            if let Some(field) = element_of {
+                while let Some(next) = changes.next_if(|next| next.element_of == element_of && next.at <= end)
+                {
+                    end = end.max(next.end);
+                }
+                (at, end) = self.with_comma(field, at, end);
+            } else if end > at && changes.peek().is_some_and(|next| next.at == at && next.end == end) {
+                continue;
+            }
+            if at < cursor {
+                if text == Span::default() {
+                    cursor = cursor.max(end);
+                }
+                continue;
+            }
+            out.extend_from_slice(bytes.get(cursor as usize..at as usize).unwrap_or_default());
+            out.extend_from_slice(text.read(&self.text));
+            cursor = end;
+        }
+        out.extend_from_slice(bytes.get(cursor as usize..part.end as usize).unwrap_or_default());
+    }
+
+    /// What goes when the elements at `at..end` of a field go: the whole line if they are all it has; if they are its
+    /// first ones, the comma behind them too.
+    fn with_comma(&self, field: u16, at: u32, end: u32) -> (u32, u32) {
+        let Some(field) = self.message.index.fields().get(usize::from(field)) else { return (at, end) };
+        if at > field.value.at {
+            return (at, end);
+        }
+        if end >= field.value.end {
+            return (field.name_span.at, field.next);
+        }
+        let behind = Span { at: end, end: field.value.end }.read(&self.message.bytes);
+        let blanks = behind.iter().take_while(|byte| is_lws(**byte) || **byte == b',').count();
+        (at, end + blanks as u32)
+    }
+}
