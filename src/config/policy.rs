@@ -1,1 +1,144 @@
-//! Policy files: from YAML to `policy::Settings`.
+//! Policy files: from YAML to [`policy::Settings`], every name resolved and every test in them passed.
+//!
+//! | file | story |
+//! |---|---|
+//! | `raw` | the keys of a policy file, as typed |
+//! | `words` | words with a syntax of their own: answers, rates with a burst, times of the day |
+//! | `lists` | `lists:` and the files they name, compiled to sets once each |
+//! | `rules` | rules with their names resolved, and what is odd about them |
+//! | `trials` | `tests:`, run |
+
+mod lists;
+mod raw;
+mod rules;
+mod trials;
+mod words;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnetwork::IpNetwork;
+
+use super::compiled::{Compiled, Names};
+use super::diagnose::{Problems, Report};
+use super::read::FromNode;
+use super::yaml;
+use crate::edge::settings::{Host, Trust};
+use crate::policy::settings::{Answer, Capacity, Mode, Policy, Settings};
+
+/// What the policy files come to.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// In the order of the files.
+    pub policies: Vec<Policy>,
+    /// Warnings, and what `run` refuses; no errors.
+    pub report: Report,
+    /// Tests in the files; all of them passed.
+    pub tests: usize,
+}
+
+impl Loaded {
+    /// Fails with what this build cannot do yet and therefore refuses to ignore.
+    ///
+    /// # Errors
+    /// What to remove from which file.
+    pub fn runnable(&self) -> Result<(), Report> {
+        let refused = self.report.not_yet();
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
+    }
+
+    /// For the engine. Whoever the config relies on is kept out of reach of bans: `never_ban`, fully trusted zones, the
+    /// PBX and the trunks.
+    pub fn settings(self, config: &Compiled) -> Settings {
+        Settings { policies: self.policies, never_ban: relied_on(config), capacity: Capacity::default() }
+    }
+}
+
+fn relied_on(config: &Compiled) -> Vec<IpNetwork> {
+    let zones = config.edge.zones.iter().filter(|zone| zone.trust == Trust::Full);
+    let pbx = config.edge.pbx.iter().flat_map(|pbx| &pbx.hosts);
+    let pbx = pbx.filter_map(|host| match host.host {
+        Host::Ip(ip) => Some(IpNetwork::from(ip)),
+        Host::Name(_) => None,
+    });
+    let mut networks = config.never_ban.clone();
+    networks.extend(zones.flat_map(|zone| &zone.networks));
+    networks.extend(config.edge.trunks.iter().flat_map(|trunk| &trunk.accept_from));
+    networks.extend(pbx);
+    networks
+}
+
+/// Reads the policy files at `paths`, which may use the config's `names`, and runs the tests in them (`clock` only
+/// anchors them: no test waits).
+///
+/// # Errors
+/// Every mistake found in any of the files, and every test that failed.
+pub fn load(paths: &[PathBuf], names: &Names, clock: Instant) -> Result<Loaded, Report> {
+    let mut loaded = Loaded::default();
+    let mut known: HashMap<Arc<str>, &Path> = HashMap::new();
+    for path in paths {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let help = "check the path, and that this user may read it";
+                loaded.report.append(Report::unreadable(path, error.to_string(), help));
+                continue;
+            }
+        };
+        let mut problems = Problems::default();
+        let mut lists = lists::Lists::new(path.parent().unwrap_or(Path::new("")));
+        if let Some((policy, tests)) = read(&text, names, &known, &mut lists, clock, &mut problems) {
+            known.insert(Arc::clone(&policy.name), path);
+            loaded.tests += tests;
+            loaded.policies.push(policy);
+        }
+        loaded.report.add(path, &text, problems);
+        lists.report(&mut loaded.report);
+    }
+    if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
+}
+
+/// One file: its policy, and how many tests it passed.
+fn read(
+    text: &str,
+    names: &Names,
+    known: &HashMap<Arc<str>, &Path>,
+    lists: &mut lists::Lists,
+    clock: Instant,
+    problems: &mut Problems,
+) -> Option<(Policy, usize)> {
+    let root = yaml::parse(text)
+        .map_err(|invalid| {
+            problems.error(invalid.at, invalid.reason, "docs/policies.md shows the whole language")
+        })
+        .ok()?;
+    let raw::File { policy: name, applies_to, mode, lists: named, rules, default, tests, why: _, at: _ } =
+        raw::File::from_node(&root, problems)?;
+    if let Some(elsewhere) = known.get(name.value.as_str()) {
+        let help = format!("{} has it already; give this one another name", elsewhere.display());
+        problems.error(name.at, format!("a second policy called `{}`", name.value), help);
+    }
+    lists.declare(named.unwrap_or_default(), problems);
+    let stages = words::stages(&applies_to, problems);
+    let mut compiler = rules::Compiler { policy: &name.value, stages: &stages, names, lists, problems };
+    let compiled = compiler.rules(&rules);
+    let default = default.and_then(|answers| compiler.answer(&answers)).unwrap_or(Answer::ALLOW);
+    let policy = Policy {
+        name: name.value.into(),
+        mode: mode.unwrap_or(Mode::Enforce),
+        stages,
+        rules: compiled,
+        default,
+    };
+    // A test of half a policy would only repeat what is wrong with it.
+    let tests = tests.unwrap_or_default();
+    if !problems.has_errors() && !lists.has_errors() {
+        trials::run(&policy, &tests, &rules, names, clock, problems);
+    }
+    Some((policy, tests.len()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -71,8 +71,8 @@ fn duration(text: &str) -> Option<Duration> {
         "ms" => Some(Duration::from_millis(count)),
         "s" => Some(Duration::from_secs(count)),
         "m" | "min" => count.checked_mul(60).map(Duration::from_secs),
-        "h" => count.checked_mul(3600).map(Duration::from_secs),
-        "d" => count.checked_mul(86_400).map(Duration::from_secs),
+        "h" | "hour" => count.checked_mul(3600).map(Duration::from_secs),
+        "d" | "day" => count.checked_mul(86_400).map(Duration::from_secs),
         _ => None,
     }
 }

@@ -274,8 +274,8 @@ impl Facts<'_> {
 }
 
 impl Rule {
-    /// A rule is asked at a stage only if everything in it is known there and its answer can be given there.
-    fn can_speak_at(&self, stage: Stage) -> bool {
+    /// True if this rule is asked at this stage: everything in it is known there and its answer can be given there.
+    pub fn can_speak_at(&self, stage: Stage) -> bool {
         self.when.iter().all(|condition| condition.is_known_at(stage))
             && self.count.as_ref().is_none_or(|count| count.limits.iter().any(|l| l.counts_at(stage)))
             && (stage != Stage::Packets || self.answer.is_silent())

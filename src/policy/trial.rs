@@ -110,6 +110,8 @@ impl Counted {
 pub enum Expect {
     /// It is permitted, whoever says so.
     Allow,
+    /// No rule decides, whatever `default:` then says.
+    Default,
     /// This rule decides (its full name, as in [`super::settings::Rule::name`]).
     Rule(Arc<str>),
 }
@@ -124,7 +126,7 @@ pub type Failure = String;
 pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure> {
     let policy = Policy { mode: Mode::Enforce, ..policy.clone() };
     let capacity = Capacity { keys: 1, ..Capacity::default() };
-    let settings = Settings { policies: vec![policy], never_ban: Vec::new(), capacity };
+    let settings = Settings { policies: vec![policy.clone()], never_ban: Vec::new(), capacity };
     let mut engine = Engine::new(settings, &NodeKey::new([0; 16]));
     let now = Now { instant: epoch, unix: trial.given.at };
     let facts = trial.given.facts();
@@ -139,6 +141,7 @@ pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure
     };
     let passed = match &trial.expect {
         Expect::Allow => outcome == "allowed",
+        Expect::Default => !policy.rules.iter().any(|known| known.name == rule),
         Expect::Rule(expected) => rule == *expected,
     };
     if passed { Ok(()) } else { Err(format!("it was {outcome} by \"{rule}\"")) }

@@ -1,0 +1,181 @@
+//! The keys of a policy file, as typed.
+
+use std::path::PathBuf;
+
+use super::words::{AnswerWord, BurstRate, StageWord, YesNo};
+use crate::config::diagnose::Problems;
+use crate::config::read::{At, Fields, FromNode, Named, record, words};
+use crate::config::words::Rate;
+use crate::config::yaml::{Node, Position, Value};
+use crate::policy::settings::Mode;
+
+record! {
+    /// A policy file.
+    File is "a policy" {
+        policy: At<String>,
+        why: Option<String>,
+        applies_to: Vec<At<StageWord>>,
+        mode: Option<Mode>,
+        lists: Option<Named<List>>,
+        rules: Vec<Rule>,
+        default: Option<Vec<At<AnswerWord>>>,
+        tests: Option<Vec<Test>>,
+    }
+}
+
+words!(Mode, "mode", { "enforce" => Mode::Enforce, "audit" => Mode::Audit, "disabled" => Mode::Disabled });
+
+/// One of `lists:`.
+#[derive(Clone, Debug)]
+pub enum List {
+    /// Its entries.
+    Inline(Vec<At<String>>),
+    /// A file with one entry on each line, relative to the policy file.
+    File(At<PathBuf>),
+    /// From a folder or a URL: a later issue's.
+    NotYet,
+}
+
+impl FromNode for List {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<List> {
+        let Value::Mapping(_) = &node.value else {
+            return Vec::from_node(node, problems).map(List::Inline);
+        };
+        let fields = Fields::of(node, "a list", &["file", "folder", "url", "refresh"], problems)?;
+        if let Some(node) = fields.get("folder").or(fields.get("url")) {
+            problems.not_yet(
+                node.at,
+                "lists from a folder or a URL",
+                "write the entries to a file and name it: `{ file: … }`",
+            );
+            return Some(List::NotYet);
+        }
+        fields.read::<At<PathBuf>>("file", problems).map(List::File)
+    }
+}
+
+record! {
+    /// One of `rules:`.
+    Rule is "a rule" {
+        name: At<String>,
+        when: Option<When>,
+        count: Option<Count>,
+        then: Option<At<Vec<At<AnswerWord>>>>,
+        over: Option<At<Vec<At<AnswerWord>>>>,
+    }
+}
+
+record! {
+    /// `when:`.
+    When is "`when`" {
+        to: Option<OneOf>,
+        from: Option<OneOf>,
+        user: Option<OneOf>,
+        party: Option<OneOf>,
+        trunk: Option<OneOf>,
+        zone: Option<OneOf>,
+        listener: Option<OneOf>,
+        source: Option<OneOf>,
+        agent: Option<OneOf>,
+        method: Option<OneOf>,
+        tls: Option<YesNo>,
+        time: Option<OneOf>,
+        country: Option<OneOf>,
+        source_country: Option<OneOf>,
+    }
+}
+
+/// `[a, $list]`, `not $list`, `{ not: [a, b] }`.
+#[derive(Clone, Debug)]
+pub struct OneOf {
+    /// Where it stands.
+    pub at: Position,
+    /// `not`.
+    pub negated: bool,
+    /// What is looked for.
+    pub items: Vec<At<String>>,
+}
+
+impl FromNode for OneOf {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<OneOf> {
+        let at = node.at;
+        match &node.value {
+            Value::Mapping(_) => {
+                let fields = Fields::of(node, "a condition", &["not"], problems)?;
+                let items = fields.read("not", problems)?;
+                Some(OneOf { at, negated: true, items })
+            }
+            Value::Scalar { text, quoted: false } if text.starts_with("not ") => {
+                let item = text.trim_start_matches("not ").trim_start();
+                if item.starts_with('[') {
+                    problems.error(at, "`not` before brackets is no YAML list", "write `{ not: [a, b] }`");
+                    return None;
+                }
+                let item = At { at, value: item.to_owned() };
+                Some(OneOf { at, negated: true, items: vec![item] })
+            }
+            _ => {
+                let items: Vec<At<String>> = Vec::from_node(node, problems)?;
+                if let Some(item) = items.iter().find(|item| item.value.starts_with("not ")) {
+                    problems.error(
+                        item.at,
+                        "`not` stands before a whole list, not in it",
+                        "write `{ not: [a, b] }`",
+                    );
+                    return None;
+                }
+                Some(OneOf { at, negated: false, items })
+            }
+        }
+    }
+}
+
+record! {
+    /// `count:`.
+    Count is "`count`" {
+        per: At<String>,
+        calls_at_once: Option<u32>,
+        new_calls: Option<BurstRate>,
+        requests: Option<BurstRate>,
+        packets: Option<BurstRate>,
+        failed_logins: Option<At<BurstRate>>,
+        minutes: Option<Rate>,
+        spend: Option<At<String>>,
+        short_calls: Option<At<String>>,
+        sequential_numbers: Option<At<String>>,
+    }
+}
+
+record! {
+    /// One of `tests:`.
+    Test is "a test" {
+        name: At<String>,
+        given: Given,
+        expect: At<String>,
+    }
+}
+
+record! {
+    /// `given:`.
+    Given is "`given`" {
+        stage: Option<StageWord>,
+        to: Option<String>,
+        from: Option<String>,
+        user: Option<String>,
+        party: Option<At<String>>,
+        trunk: Option<At<String>>,
+        zone: Option<At<String>>,
+        listener: Option<At<String>>,
+        source: Option<std::net::IpAddr>,
+        agent: Option<String>,
+        method: Option<String>,
+        tls: Option<YesNo>,
+        time: Option<At<String>>,
+        calls_at_once: Option<u32>,
+        new_calls: Option<u32>,
+        requests: Option<u32>,
+        packets: Option<u32>,
+        failed_logins: Option<u32>,
+        minutes: Option<u32>,
+    }
+}

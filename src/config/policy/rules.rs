@@ -1,0 +1,277 @@
+//! Rules: names resolved, answers put together, and what is odd about them told.
+
+use super::lists::Lists;
+use super::raw;
+use super::words::{self, AnswerWord, PerWord, YesNo};
+use crate::config::compiled::Names;
+use crate::config::diagnose::Problems;
+use crate::config::read::{At, FromWord, Wrong, did_you_mean};
+use crate::config::yaml::Position;
+use crate::policy::matcher::{Condition, Matcher, Party};
+use crate::policy::settings::{Answer, Budget, Count, Limit, Per, Rule, Verdict};
+use crate::policy::{Action, Stage};
+
+/// Compiles the rules of one policy.
+pub struct Compiler<'c> {
+    pub policy: &'c str,
+    pub stages: &'c [Stage],
+    pub names: &'c Names,
+    pub lists: &'c mut Lists,
+    pub problems: &'c mut Problems,
+}
+
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Names that `expect:` understands as something else than a rule.
+pub const RESERVED: [&str; 2] = ["allow", "default"];
+
+impl Compiler<'_> {
+    /// All rules.
+    pub fn rules(&mut self, raw: &[raw::Rule]) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = Vec::new();
+        let mut catch_all: Option<&str> = None;
+        for (index, typed) in raw.iter().enumerate() {
+            self.check_name(typed, raw.get(..index).unwrap_or_default());
+            if let Some(first) = catch_all {
+                let help = format!("`{first}` above always decides; move it down, or give it a `when`");
+                self.problems.warning(typed.name.at, "this rule is never reached", help);
+            }
+            let Some(rule) = self.rule(typed) else { continue };
+            let always = rule.when.is_empty() && rule.count.is_none() && rule.answer.verdict.is_some();
+            if always && catch_all.is_none() {
+                catch_all = Some(&typed.name.value);
+            }
+            rules.push(rule);
+        }
+        rules
+    }
+
+    fn check_name(&mut self, typed: &raw::Rule, before: &[raw::Rule]) {
+        let At { at, value: name } = &typed.name;
+        if RESERVED.contains(&name.as_str()) {
+            self.problems.error(
+                *at,
+                format!("a rule cannot be called `{name}`"),
+                "tests could not name it; say what it does",
+            );
+        }
+        if before.iter().any(|other| other.name.value == *name) {
+            self.problems.error(
+                *at,
+                format!("a second rule called `{name}`"),
+                "logs could not tell the two apart; rename one",
+            );
+        }
+    }
+
+    fn rule(&mut self, typed: &raw::Rule) -> Option<Rule> {
+        let when = typed.when.as_ref().map(|when| self.when(when)).unwrap_or_default();
+        let count = typed.count.as_ref().and_then(|count| self.count(count));
+        let answers = match (&typed.count, &typed.then, &typed.over) {
+            (None, Some(then), None) => then,
+            (Some(_), None, Some(over)) => over,
+            (None, None, None) => {
+                return self.odd(typed.name.at, "this rule has no answer", "add `then: reject 403`");
+            }
+            (Some(_), None, None) => {
+                return self.odd(typed.name.at, "this rule has no answer", "add `over: reject 486`");
+            }
+            (Some(_), Some(then), _) => {
+                return self.odd(
+                    then.at,
+                    "a rule that counts answers when it is over its limit",
+                    "write `over:` for `then:`",
+                );
+            }
+            (None, _, Some(over)) => {
+                return self.odd(over.at, "`over` without a `count`", "write `then:`, or add a `count`");
+            }
+        };
+        let answer = self.answer(&answers.value)?;
+        // A count whose every limit is a later issue's never speaks; `run` refuses the file.
+        if typed.count.is_some() && count.is_none() {
+            return None;
+        }
+        let name = format!("{} / {}", self.policy, typed.name.value).into();
+        let rule = Rule { name, when, count, answer };
+        if !self.stages.is_empty() && !self.stages.iter().any(|stage| rule.can_speak_at(*stage)) {
+            let what = "this rule can never speak at the stages that `applies_to` names";
+            let help = "before parsing (packets) only source, listener and time are known, `packets` is counted and \
+                        drop is answered; calls are counted at `calls`, requests at `registrations` and `calls`";
+            self.problems.error(typed.name.at, what, help);
+        }
+        Some(rule)
+    }
+
+    fn odd<T>(&mut self, at: Position, what: &str, help: &str) -> Option<T> {
+        self.problems.error(at, what, help);
+        None
+    }
+
+    /// One answer from several words: at most one decision, and what goes with it.
+    pub fn answer(&mut self, typed: &[At<AnswerWord>]) -> Option<Answer> {
+        let mut answer = Answer::default();
+        let mut decided: Option<Position> = None;
+        for At { at, value } in typed {
+            let verdict = match value {
+                AnswerWord::Allow => Verdict::Allow,
+                AnswerWord::AllowEverywhere => Verdict::AllowEverywhere,
+                AnswerWord::Refuse(action) => Verdict::Refuse(action.clone()),
+                AnswerWord::Ban(length) => {
+                    answer.ban = Some(*length);
+                    continue;
+                }
+                AnswerWord::Alert => {
+                    answer.alert = true;
+                    continue;
+                }
+                AnswerWord::HangUp => {
+                    self.problems.not_yet(
+                        *at,
+                        "`hang_up`",
+                        "remove it: the limit then holds when a call begins",
+                    );
+                    continue;
+                }
+            };
+            if verdict == Verdict::Refuse(Action::Challenge) {
+                self.problems.not_yet(*at, "`challenge`", "let the PBX challenge, or write `reject 403`");
+            }
+            if decided.replace(*at).is_some() {
+                return self.odd(
+                    *at,
+                    "a second decision in one answer",
+                    "keep one of allow, reject, challenge, drop",
+                );
+            }
+            answer.verdict = Some(verdict);
+        }
+        match (&answer.verdict, answer.ban) {
+            (None, Some(_)) => answer.verdict = Some(Verdict::Refuse(Action::Drop)),
+            (Some(Verdict::Allow | Verdict::AllowEverywhere), Some(_)) => {
+                let at = decided.unwrap_or_default();
+                return self.odd(at, "allowed and banned in one answer", "keep one of the two");
+            }
+            _ => {}
+        }
+        Some(answer)
+    }
+
+    fn count(&mut self, typed: &raw::Count) -> Option<Count> {
+        let per = PerWord::from_word(&typed.per.value);
+        let per = per.map_err(|wrong| self.problems.error(typed.per.at, wrong.what, wrong.help)).ok()?;
+        if matches!(per, PerWord::NotYet) {
+            self.problems.not_yet(typed.per.at, "counting per country", "count per destination_prefix");
+        }
+        for (limit, help) in [
+            (&typed.spend, "limit `minutes`"),
+            (&typed.short_calls, "limit `new_calls`"),
+            (&typed.sequential_numbers, "limit `new_calls`"),
+        ] {
+            if let Some(At { at, .. }) = limit {
+                self.problems.not_yet(*at, "this limit", help);
+            }
+        }
+        let limits: Vec<Limit> = [
+            typed.calls_at_once.map(Limit::CallsAtOnce),
+            typed.new_calls.map(|rate| Limit::NewCalls(rate.0)),
+            typed.requests.map(|rate| Limit::Requests(rate.0)),
+            typed.packets.map(|rate| Limit::Packets(rate.0)),
+            typed.failed_logins.as_ref().map(|rate| Limit::FailedLogins(rate.value.0)),
+            typed.minutes.map(|rate| {
+                Limit::Minutes(Budget { talk: MINUTE.saturating_mul(rate.count), per: rate.per })
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let later =
+            typed.spend.is_some() || typed.short_calls.is_some() || typed.sequential_numbers.is_some();
+        if limits.is_empty() && !later {
+            return self.odd(typed.at, "a `count` without a limit", "add one, such as `new_calls: 10/min`");
+        }
+        if let (Some(rate), PerWord::Built(Per::User)) = (&typed.failed_logins, per) {
+            let what = "a stranger who guesses passwords can lock out the owner of the user name";
+            self.problems.warning(rate.at, what, "count failed logins per source");
+        }
+        match per {
+            PerWord::Built(per) if !limits.is_empty() => Some(Count { per, limits }),
+            _ => None,
+        }
+    }
+
+    fn when(&mut self, typed: &raw::When) -> Vec<Condition> {
+        let raw::When {
+            at: _,
+            to,
+            from,
+            user,
+            party,
+            trunk,
+            zone,
+            listener,
+            source,
+            agent,
+            method,
+            tls,
+            time,
+            ..
+        } = typed;
+        let names = self.names;
+        let mut conditions = Vec::new();
+        let mut add = |typed: &Option<raw::OneOf>, matcher: &mut dyn FnMut(&[At<String>]) -> Matcher| {
+            if let Some(typed) = typed {
+                conditions.push(Condition { negated: typed.negated, matcher: matcher(&typed.items) });
+            }
+        };
+        // What costs least is asked first.
+        add(party, &mut |items| Matcher::Party(self.each(items, Party::from_word)));
+        add(trunk, &mut |items| {
+            Matcher::Trunk(self.each(items, |n| named("trunk", n, names.trunk(n), &names.trunks)))
+        });
+        add(zone, &mut |items| {
+            Matcher::Zone(self.each(items, |n| named("zone", n, names.zone(n), &names.zones)))
+        });
+        add(listener, &mut |items| {
+            Matcher::Listener(self.each(items, |n| named("listener", n, names.listener(n), &names.listeners)))
+        });
+        add(method, &mut |items| Matcher::Method(self.each(items, |m| Ok(m.to_ascii_uppercase().into()))));
+        add(to, &mut |items| Matcher::To(self.lists.numbers(items, self.problems)));
+        add(from, &mut |items| Matcher::From(self.lists.numbers(items, self.problems)));
+        add(user, &mut |items| Matcher::User(self.lists.numbers(items, self.problems)));
+        add(source, &mut |items| Matcher::Source(self.lists.networks(items, self.problems)));
+        add(time, &mut |items| Matcher::Time(self.each(items, words::window)));
+        add(agent, &mut |items| Matcher::Agent(self.lists.globs(items, self.problems)));
+        for later in [&typed.country, &typed.source_country].into_iter().flatten() {
+            self.problems.not_yet(
+                later.at,
+                "countries",
+                "match numbers by prefix (`to`), sources by network (`source`)",
+            );
+            conditions.push(Condition { negated: false, matcher: Matcher::NotYet });
+        }
+        if let Some(YesNo(tls)) = tls {
+            conditions.push(Condition { negated: false, matcher: Matcher::Tls(*tls) });
+        }
+        conditions
+    }
+
+    fn each<T>(&mut self, items: &[At<String>], read: impl Fn(&str) -> Result<T, Wrong>) -> Vec<T> {
+        let mut read_items = Vec::new();
+        for At { at, value } in items {
+            match read(value) {
+                Ok(item) => read_items.push(item),
+                Err(wrong) => self.problems.error(*at, wrong.what, wrong.help),
+            }
+        }
+        read_items
+    }
+}
+
+/// A name of the config.
+pub fn named<T>(kind: &str, name: &str, known: Option<T>, names: &[std::sync::Arc<str>]) -> Result<T, Wrong> {
+    known.ok_or_else(|| {
+        let help = did_you_mean(name, names.iter().map(|n| &**n));
+        Wrong::new(format!("the config has no {kind} `{name}`"), help)
+    })
+}

@@ -1,0 +1,150 @@
+//! `tests:`, run against the policy of their file.
+
+use std::time::Instant;
+
+use jiff::tz::TimeZone;
+
+use super::raw;
+use super::rules::{RESERVED, named};
+use super::words::{self, StageWord, YesNo};
+use crate::config::compiled::Names;
+use crate::config::diagnose::Problems;
+use crate::config::read::{At, FromWord, Wrong, did_you_mean};
+use crate::policy::Stage;
+use crate::policy::matcher::{Matcher, Party};
+use crate::policy::settings::Policy;
+use crate::policy::trial::{self, Counted, Expect, Given, Trial};
+
+/// When a test takes place that does not say: a Monday at noon, in the zone of the policy's first `time`.
+const USUAL_TIME: &str = "2026-01-05 12:00";
+
+/// Runs them all; each that fails is told at its name.
+pub fn run(
+    policy: &Policy,
+    tests: &[raw::Test],
+    rules: &[raw::Rule],
+    names: &Names,
+    clock: Instant,
+    problems: &mut Problems,
+) {
+    let zone = first_zone(policy);
+    for test in tests {
+        let expect = expected(policy, &test.expect, rules, problems);
+        let given = given(policy, &test.given, &zone, names, problems);
+        let (Some(expect), Some(given)) = (expect, given) else { continue };
+        let trial =
+            Trial { name: test.name.value.as_str().into(), given, counted: counted(&test.given), expect };
+        if let Err(instead) = trial::run(policy, &trial, clock) {
+            let help =
+                format!("`{}` was expected: change the rules, or what the test expects", test.expect.value);
+            problems.error(test.name.at, format!("test failed: {instead}"), help);
+        }
+    }
+}
+
+fn first_zone(policy: &Policy) -> TimeZone {
+    let mut conditions = policy.rules.iter().flat_map(|rule| &rule.when);
+    let zone = conditions.find_map(|condition| match &condition.matcher {
+        Matcher::Time(windows) => windows.first().map(|window| window.zone.clone()),
+        _ => None,
+    });
+    zone.unwrap_or(TimeZone::UTC)
+}
+
+/// None if it expects a rule that is not there, or one that is not built yet and so cannot be tested.
+fn expected(
+    policy: &Policy,
+    typed: &At<String>,
+    rules: &[raw::Rule],
+    problems: &mut Problems,
+) -> Option<Expect> {
+    let name = typed.value.as_str();
+    match name {
+        "allow" => return Some(Expect::Allow),
+        "default" => return Some(Expect::Default),
+        _ => {}
+    }
+    let full = format!("{} / {name}", policy.name);
+    if policy.rules.iter().any(|rule| *rule.name == *full) {
+        return Some(Expect::Rule(full.into()));
+    }
+    let known: Vec<_> =
+        RESERVED.into_iter().chain(rules.iter().map(|rule| rule.name.value.as_str())).collect();
+    if !known.contains(&name) {
+        let help = did_you_mean(name, known.iter().copied());
+        problems.error(typed.at, format!("no rule is called `{name}`"), help);
+    }
+    None
+}
+
+fn given(
+    policy: &Policy,
+    typed: &raw::Given,
+    zone: &TimeZone,
+    names: &Names,
+    problems: &mut Problems,
+) -> Option<Given> {
+    let usual = words::moment(USUAL_TIME, zone).ok()?;
+    let mut given = Given::new(stage(policy, typed), usual);
+    let mut fine = true;
+    let mut tell = |at, wrong: Wrong| {
+        problems.error(at, wrong.what, wrong.help);
+        fine = false;
+    };
+    if let Some(At { at, value }) = &typed.time {
+        words::moment(value, zone).map_or_else(|wrong| tell(*at, wrong), |time| given.at = time);
+    }
+    if let Some(At { at, value: n }) = &typed.trunk {
+        let trunk = named("trunk", n, names.trunk(n), &names.trunks);
+        trunk.map_or_else(|wrong| tell(*at, wrong), |trunk| given.trunk = Some(trunk));
+    }
+    if let Some(At { at, value: n }) = &typed.zone {
+        let zone = named("zone", n, names.zone(n), &names.zones);
+        zone.map_or_else(|wrong| tell(*at, wrong), |zone| given.zone = zone);
+    }
+    if let Some(At { at, value: n }) = &typed.listener {
+        let listener = named("listener", n, names.listener(n), &names.listeners);
+        listener.map_or_else(|wrong| tell(*at, wrong), |listener| given.listener = listener);
+    }
+    if let Some(At { at, value }) = &typed.party {
+        match Party::from_word(value) {
+            Ok(Party::Trunks) if given.trunk.is_none() => {
+                tell(*at, Wrong::new("which trunk?", "name it: `trunk: …`"));
+            }
+            Ok(party) => given.from_pbx = party == Party::Pbx,
+            Err(wrong) => tell(*at, wrong),
+        }
+    }
+    given.source = typed.source.unwrap_or(given.source);
+    given.tls = matches!(typed.tls, Some(YesNo(true)));
+    let text = |typed: &Option<String>| typed.as_deref().map(Into::into);
+    given.user = text(&typed.user);
+    given.from = text(&typed.from);
+    given.to = text(&typed.to);
+    given.agent = text(&typed.agent);
+    given.method = text(&typed.method);
+    fine.then_some(given)
+}
+
+/// The stage that the test names; else the one that its facts belong to.
+fn stage(policy: &Policy, typed: &raw::Given) -> Stage {
+    let register = typed.method.as_deref().is_some_and(|m| m.eq_ignore_ascii_case("REGISTER"));
+    match typed.stage {
+        Some(StageWord(stage)) => stage,
+        None if typed.packets.is_some() => Stage::Packets,
+        None if register => Stage::Registrations,
+        None if policy.stages.contains(&Stage::Calls) => Stage::Calls,
+        None => policy.stages.first().copied().unwrap_or(Stage::Calls),
+    }
+}
+
+fn counted(typed: &raw::Given) -> Counted {
+    Counted {
+        calls_at_once: typed.calls_at_once,
+        new_calls: typed.new_calls,
+        requests: typed.requests,
+        packets: typed.packets,
+        failed_logins: typed.failed_logins,
+        minutes: typed.minutes,
+    }
+}

@@ -1,0 +1,252 @@
+//! Words of the policy language with a syntax of their own.
+
+use std::time::Duration;
+
+use jiff::civil::{DateTime, Time};
+use jiff::tz::TimeZone;
+
+use crate::base::UnixTime;
+use crate::config::diagnose::Problems;
+use crate::config::read::{At, FromWord, Wrong, did_you_mean, words};
+use crate::config::words::Rate;
+use crate::policy::matcher::Party;
+use crate::policy::settings::{self, Per};
+use crate::policy::window::Window;
+use crate::policy::{Action, Stage};
+
+/// `yes` or `no`.
+#[derive(Clone, Copy, Debug)]
+pub struct YesNo(pub bool);
+
+words!(YesNo, "yes or no", {
+    "yes" => YesNo(true), "no" => YesNo(false), "true" => YesNo(true), "false" => YesNo(false),
+});
+
+/// One of `applies_to:`.
+#[derive(Clone, Copy, Debug)]
+pub struct StageWord(pub Stage);
+
+words!(StageWord, "stage", {
+    "packets" => StageWord(Stage::Packets),
+    "registrations" => StageWord(Stage::Registrations),
+    "calls" => StageWord(Stage::Calls),
+    "routes" => StageWord(Stage::Routes),
+    "relay" => StageWord(Stage::Relay),
+    "in_call" => StageWord(Stage::InCall),
+});
+
+/// The stages of a policy; those of a later issue are told to `run`.
+pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
+    for stage in typed {
+        if matches!(stage.value.0, Stage::Routes | Stage::Relay | Stage::InCall) {
+            problems.not_yet(stage.at, "this stage", "policies speak at packets, registrations and calls");
+        }
+    }
+    typed.iter().map(|stage| stage.value.0).collect()
+}
+
+words!(Party, "party", { "phones" => Party::Phones, "pbx" => Party::Pbx, "trunks" => Party::Trunks });
+
+words!(PerWord, "key to count by", {
+    "source" => PerWord::Built(Per::Source),
+    "source/24" => PerWord::Built(Per::SourceNetwork),
+    "user" => PerWord::Built(Per::User),
+    "trunk" => PerWord::Built(Per::Trunk),
+    "destination_prefix" => PerWord::Built(Per::DestinationPrefix),
+    "all" => PerWord::Built(Per::All),
+    "country" => PerWord::NotYet,
+});
+
+/// `per:`.
+#[derive(Clone, Copy, Debug)]
+pub enum PerWord {
+    /// Works.
+    Built(Per),
+    /// A later issue's.
+    NotYet,
+}
+
+/// `10/min burst 4`; without `burst` all ten may come at once.
+#[derive(Clone, Copy, Debug)]
+pub struct BurstRate(pub settings::Rate);
+
+impl FromWord for BurstRate {
+    fn from_word(text: &str) -> Result<BurstRate, Wrong> {
+        let (rate, burst) = match text.split_once(" burst ") {
+            Some((rate, burst)) => (rate, Some(burst.trim())),
+            None => (text, None),
+        };
+        let Rate { count: events, per } = Rate::from_word(rate.trim())?;
+        let burst = match burst {
+            Some(burst) => u32::from_word(burst)?,
+            None => events,
+        };
+        if burst == 0 {
+            return Err(Wrong::new("a burst of 0 lets nothing through", "write `burst 1` or more"));
+        }
+        Ok(BurstRate(settings::Rate { events, per, burst }))
+    }
+}
+
+/// One answer of `then:`, `over:` or `default:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerWord {
+    Allow,
+    AllowEverywhere,
+    Refuse(Action),
+    Ban(Duration),
+    Alert,
+    HangUp,
+}
+
+const ANSWERS: [&str; 8] =
+    ["allow", "allow everywhere", "reject 403", "challenge", "drop", "ban 1h", "alert", "hang_up"];
+
+impl FromWord for AnswerWord {
+    fn from_word(text: &str) -> Result<AnswerWord, Wrong> {
+        let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match (verb, rest.trim()) {
+            ("allow", "") => Ok(AnswerWord::Allow),
+            ("allow", "everywhere") => Ok(AnswerWord::AllowEverywhere),
+            ("reject", what) => reject(what).map(AnswerWord::Refuse),
+            ("challenge", "") => Ok(AnswerWord::Refuse(Action::Challenge)),
+            ("drop", "") => Ok(AnswerWord::Refuse(Action::Drop)),
+            ("ban", "") => Err(Wrong::new("for how long?", "write `ban 1h`")),
+            ("ban", length) => Duration::from_word(length).map(AnswerWord::Ban),
+            ("alert", "") => Ok(AnswerWord::Alert),
+            ("hang_up", "") => Ok(AnswerWord::HangUp),
+            _ => {
+                let help = did_you_mean(text, ANSWERS.into_iter());
+                Err(Wrong::new(format!("`{text}` is no answer"), help))
+            }
+        }
+    }
+}
+
+/// `403 "Destination not permitted"`; without a reason the one of RFC 3261 §21 stands there.
+fn reject(text: &str) -> Result<Action, Wrong> {
+    let help = "write a status from 400 to 699 and, if you like, a reason: `reject 403 \"Not permitted\"`";
+    let (status, reason) = text.split_once(' ').unwrap_or((text, ""));
+    let status: u16 = status
+        .parse()
+        .ok()
+        .filter(|status| (400..700).contains(status))
+        .ok_or_else(|| Wrong::new(format!("`{status}` is no status that refuses"), help))?;
+    let reason = match reason.trim() {
+        "" => usual_reason(status),
+        quoted => quoted
+            .strip_prefix('"')
+            .and_then(|r| r.strip_suffix('"'))
+            .filter(|r| !r.contains('"') && !r.contains(char::is_control))
+            .ok_or_else(|| {
+                Wrong::new("the reason stands in quotes, and between brackets without a comma", help)
+            })?,
+    };
+    Ok(Action::Reject { status, reason: reason.into() })
+}
+
+fn usual_reason(status: u16) -> &'static str {
+    match status {
+        403 => "Forbidden",
+        404 => "Not Found",
+        480 => "Temporarily Unavailable",
+        486 => "Busy Here",
+        488 => "Not Acceptable Here",
+        500 => "Server Internal Error",
+        503 => "Service Unavailable",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        _ => "Rejected",
+    }
+}
+
+/// `20:00-07:00 Europe/Berlin`, `mon-fri 08:00-18:00 UTC`, `sat,sun Europe/Berlin`.
+pub fn window(text: &str) -> Result<Window, Wrong> {
+    let help = "write days, hours or both, and the zone: `mon-fri 08:00-18:00 Europe/Berlin`";
+    let mut window = None;
+    let mut days = None;
+    let mut zone = None;
+    for word in text.split_whitespace() {
+        if word.contains(':') && window.is_none() {
+            window = Some(hours(word).ok_or_else(|| Wrong::new(format!("`{word}` are no hours"), help))?);
+        } else if let Some(named) = self::days(word)
+            && days.is_none()
+        {
+            days = Some(named);
+        } else if zone.is_none() {
+            zone = Some(time_zone(word)?);
+        } else {
+            return Err(Wrong::new(format!("`{word}` does not belong here"), help));
+        }
+    }
+    if window.is_none() && days.is_none() {
+        return Err(Wrong::new(format!("`{text}` names neither hours nor days"), help));
+    }
+    let zone = zone.ok_or_else(|| {
+        Wrong::new("whose clock?", format!("write the zone behind it: `{text} Europe/Berlin`"))
+    })?;
+    let (from, to) = window.unwrap_or((Time::MIN, Time::MIN));
+    Ok(Window { days: days.unwrap_or([true; 7]), from, to, zone })
+}
+
+/// `20:00-07:00`; 24:00 is midnight.
+fn hours(text: &str) -> Option<(Time, Time)> {
+    let clock = |text: &str| {
+        let (hour, minute) = text.split_once(':')?;
+        let two_digits = |t: &str| t.len() <= 2 && t.bytes().all(|b| b.is_ascii_digit());
+        let (true, true) = (two_digits(hour), two_digits(minute) && minute.len() == 2) else { return None };
+        match (hour.parse().ok()?, minute.parse().ok()?) {
+            (24, 0) => Some(Time::MIN),
+            (hour, minute) => Time::new(hour, minute, 0, 0).ok(),
+        }
+    };
+    let (from, to) = text.split_once('-')?;
+    Some((clock(from)?, clock(to)?))
+}
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+/// `mon-fri`, `sat,sun`, `fri-mon`.
+fn days(text: &str) -> Option<[bool; 7]> {
+    let day = |name: &str| DAYS.iter().position(|d| d.eq_ignore_ascii_case(name));
+    let mut days = [false; 7];
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (day(first)?, day(last)?);
+        let length = (last + 7 - first) % 7;
+        for (i, on) in days.iter_mut().enumerate() {
+            *on |= (i + 7 - first) % 7 <= length;
+        }
+    }
+    Some(days)
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, Wrong> {
+    TimeZone::get(name).map_err(|_| {
+        let known: Vec<String> = jiff::tz::db().available().map(|zone| zone.to_string()).collect();
+        let near = known.iter().min_by_key(|zone| strsim::damerau_levenshtein(zone, name));
+        let near = near.filter(|zone| strsim::damerau_levenshtein(zone, name) <= 3);
+        let help = match near {
+            Some(zone) => format!("did you mean `{zone}`?"),
+            None => {
+                "write a name of the IANA time zone database, such as `Europe/Berlin` or `UTC`".to_owned()
+            }
+        };
+        Wrong::new(format!("`{name}` is no time zone"), help)
+    })
+}
+
+/// `2026-03-02 23:00`, in `zone` unless one stands behind it.
+pub fn moment(text: &str, zone: &TimeZone) -> Result<UnixTime, Wrong> {
+    let wrong = || Wrong::new(format!("`{text}` is no date and time"), "write it as `2026-03-02 23:00`");
+    let mut words = text.split_whitespace();
+    let (Some(date), Some(time)) = (words.next(), words.next()) else { return Err(wrong()) };
+    let zone = match words.next() {
+        Some(named) => time_zone(named)?,
+        None => zone.clone(),
+    };
+    let local: DateTime = format!("{date}T{time}").parse().map_err(|_| wrong())?;
+    let zoned = local.to_zoned(zone).map_err(|_| wrong())?;
+    let seconds = u64::try_from(zoned.timestamp().as_second()).map_err(|_| wrong())?;
+    Ok(UnixTime(Duration::from_secs(seconds)))
+}
