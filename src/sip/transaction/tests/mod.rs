@@ -1,0 +1,4 @@
+//! What the machines and the layer promise.
+
+mod layer;
+mod tables;
