@@ -567,3 +567,14 @@ fn stop(timers: &mut Timers<Due>, armed: &mut Armed, timer: Timer) {
         timers.cancel(id);
     }
 }
+
+#[cfg(test)]
+impl Transactions {
+    pub(super) fn clients_have(&self, branch: &str, method: &str) -> bool {
+        self.clients.find(self.keys.client(branch.as_bytes(), method.as_bytes())).is_some()
+    }
+
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.timers.is_empty() && self.peers.is_empty() && self.servers.is_empty() && self.clients.is_empty()
+    }
+}

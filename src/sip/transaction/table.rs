@@ -70,6 +70,11 @@ impl<T> Table<T> {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.by_key.is_empty()
+    }
 }
 
 fn slot(number: u64) -> usize {

@@ -134,7 +134,10 @@ fn drive<S: Copy + Debug + PartialEq, E: Copy + Debug>(
         state = after;
         arm(&mut armed, actions);
         let ends = armed.iter().any(|timer| !timer.repeats());
-        assert!(state == terminated || waits.contains(&state) || ends, "{state:?} after {event:?} never ends");
+        assert!(
+            state == terminated || waits.contains(&state) || ends,
+            "{state:?} after {event:?} never ends"
+        );
     }
 }
 
