@@ -46,8 +46,8 @@ pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<
             own_candidates(session, media, section, rtp, rtcp, foundation, &mut splices);
         }
     }
-    // Stable: lines that start at the same slot keep the order in which they were made.
-    splices.sort_by_key(|splice| splice.at.start);
+    // A new line comes before the line at whose start it is put; stable, so several keep the order in which they were made.
+    splices.sort_by_key(|splice| (splice.at.start, splice.at.end));
     emit(session.body, &splices, out);
 }
 
