@@ -30,11 +30,12 @@ impl Leg {
     /// New rules from an offer or answer. A component's latch survives if SDP names the same address (or none: hold)
     /// and its source would still be let in.
     pub fn set_rules(&mut self, rules: LegRules) {
+        let new_epoch = rules.epoch != self.rules.epoch;
         self.rules = rules;
         for component in [Component::Rtp, Component::Rtcp] {
             let named = self.named_now(component);
             let latch = self.latch_mut(component);
-            let moved = named.is_some() && named != latch.named;
+            let moved = new_epoch || (named.is_some() && named != latch.named);
             latch.named = named.or(latch.named);
             let source = latch.source;
             if moved || source.is_some_and(|source| !self.is_permitted(component, source)) {
@@ -134,6 +135,17 @@ mod tests {
         let leg = Leg::default();
         assert!(!leg.may_latch(Rtp, at("192.0.2.1:4000")));
         assert_eq!(leg.destination(Rtp), None);
+    }
+
+    #[test]
+    fn a_new_epoch_ends_a_latch_even_where_no_address_may_be_named() {
+        let nat = |epoch| LegRules { sip_source: Some(at("192.0.2.1:0").ip()), epoch, ..LegRules::default() };
+        let mut leg = leg(nat(0));
+        leg.latch_to(Rtp, at("192.0.2.1:4000"));
+        leg.set_rules(nat(0));
+        assert_eq!(leg.source(Rtp), Some(at("192.0.2.1:4000")));
+        leg.set_rules(nat(1));
+        assert_eq!(leg.source(Rtp), None);
     }
 
     #[test]

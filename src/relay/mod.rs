@@ -107,6 +107,9 @@ pub struct LegRules {
     /// Media may go to `rtp` and `rtcp` before the leg has latched. False: this side has not proved that it is there
     /// (ATTACKS.md: SDP that points at a victim); nothing leaves towards it until it has.
     pub send_before_latch: bool,
+    /// Goes up when SDP names another address than before, also one that must never be reached and is `None` above: what
+    /// had latched is over, and the leg latches anew.
+    pub epoch: u32,
     /// Besides the SDP address, a source with this IP may latch the leg (the SIP source, for a leg behind NAT).
     pub sip_source: Option<IpAddr>,
     /// Further networks that may latch (configuration).

@@ -60,14 +60,35 @@ impl Said {
     }
 }
 
+/// One side of a stream.
+#[derive(Clone, Debug, Default)]
+struct Leg {
+    said: Option<Said>,
+    /// The last address that it named for RTP; hold does not forget it.
+    named: Option<SocketAddr>,
+    /// How often that changed.
+    epoch: u32,
+}
+
+impl Leg {
+    fn set_said(&mut self, said: Option<Said>) {
+        if let Some(rtp) = said.as_ref().and_then(|said| said.rtp)
+            && self.named.replace(rtp).is_some_and(|before| before != rtp)
+        {
+            self.epoch += 1;
+        }
+        self.said = said;
+    }
+}
+
 /// One m= line.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     kind: Arc<str>,
     stream_use: Use,
     pair: Option<OpenPair>,
-    a: Option<Said>,
-    b: Option<Said>,
+    a: Leg,
+    b: Leg,
     /// What pairs counted that this line had before.
     past: StreamCdr,
     /// Packets relayed when the relay said that it was idle.
@@ -78,12 +99,14 @@ impl Stream {
     /// The stream of `media` that takes the place of `before` (RFC 3264 §8: the m= lines keep their order).
     pub(super) fn following(before: Option<&Stream>, media: &Media<'_>, stream_use: Use) -> Stream {
         let pair = before.filter(|_| stream_use == Use::Relayed).and_then(|before| before.pair.clone());
-        let said = |side| before.filter(|_| pair.is_some()).and_then(|before| before.said(side).cloned());
+        let leg = |side| {
+            before.filter(|_| pair.is_some()).map(|before| before.leg(side).clone()).unwrap_or_default()
+        };
         Stream {
             kind: kind_name(media.kind),
             stream_use,
-            a: said(Side::A),
-            b: said(Side::B),
+            a: leg(Side::A),
+            b: leg(Side::B),
             past: before.map(|before| before.past.clone()).unwrap_or_default(),
             idle_at: None,
             pair,
@@ -112,36 +135,37 @@ impl Stream {
 
     pub(super) fn set_said(&mut self, side: Side, said: Option<Said>) {
         self.idle_at = None;
-        match side {
-            Side::A => self.a = said,
-            Side::B => self.b = said,
-        }
+        self.leg_mut(side).set_said(said);
     }
 
     fn said(&self, side: Side) -> Option<&Said> {
+        self.leg(side).said.as_ref()
+    }
+
+    fn leg(&self, side: Side) -> &Leg {
         match side {
-            Side::A => self.a.as_ref(),
-            Side::B => self.b.as_ref(),
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
         }
     }
 
     /// Both sides want it.
     pub(super) fn is_live(&self) -> bool {
-        self.a.is_some() && self.b.is_some()
+        self.a.said.is_some() && self.b.said.is_some()
     }
 
     /// This stream, with what `offer`, its successor, lets in from `from`'s offer besides.
     pub(super) fn widened(&self, offer: &Stream, from: Side) -> Stream {
         let mut wider = self.clone();
-        let said = match from {
-            Side::A => &mut wider.a,
-            Side::B => &mut wider.b,
-        };
-        match (said, offer.said(from)) {
-            (Some(said), Some(offered)) if said.is_rtp && offered.is_rtp => {
-                said.payload_types = union(std::mem::take(&mut said.payload_types), &offered.payload_types);
-            }
-            _ => {}
+        if let (Some(said), Some(offered)) = (&mut wider.leg_mut(from).said, offer.said(from)) {
+            said.payload_types = union(std::mem::take(&mut said.payload_types), &offered.payload_types);
         }
         wider
     }
@@ -190,6 +214,7 @@ impl Stream {
             rtp: destination.address,
             rtcp: destination::of(rtcp, settings, own, relay).address,
             send_before_latch: destination.send_before_latch,
+            epoch: self.leg(side).epoch,
             sip_source: settings.sip_source,
             allowed: settings.allowed.clone(),
             // RFC 3264 §6.1: a side sends what the other one listed. Phones that number telephone-event differently
@@ -219,8 +244,8 @@ impl Stream {
 
     /// Both sides want to send and to hear. On hold silence is no sign of death.
     pub(super) fn expects_media(&self) -> bool {
-        let talks = |said: &Option<Said>| said.as_ref().is_some_and(|said| !said.on_hold);
-        self.pair.is_some() && talks(&self.a) && talks(&self.b)
+        let talks = |side| self.said(side).is_some_and(|said| !said.on_hold);
+        self.pair.is_some() && talks(Side::A) && talks(Side::B)
     }
 
     fn packets(&self) -> u64 {

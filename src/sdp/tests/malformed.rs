@@ -58,14 +58,18 @@ fn two_lines_that_both_say_where_media_goes() {
         let body = format!("v=0\r\nm=audio 4000 RTP/AVP 0\r\n{line}{line}");
         assert_eq!(Session::parse(body.as_bytes()).expect_err(line).line, 4);
     }
-    assert_eq!(Session::parse(b"v=0\r\nc=IN IP4 10.0.0.1\r\nc=IN IP4 10.0.0.1\r\n").expect_err("two").line, 3);
+    assert_eq!(
+        Session::parse(b"v=0\r\nc=IN IP4 10.0.0.1\r\nc=IN IP4 10.0.0.1\r\n").expect_err("two").line,
+        3
+    );
 }
 
 #[test]
 fn full_means_an_error() {
     let section = "m=audio 4000 RTP/AVP 0\r\n";
     assert!(Session::parse(format!("v=0\r\n{}", section.repeat(MAX_MEDIA)).as_bytes()).is_ok());
-    let error = Session::parse(format!("v=0\r\n{}", section.repeat(MAX_MEDIA + 1)).as_bytes()).expect_err("full");
+    let error =
+        Session::parse(format!("v=0\r\n{}", section.repeat(MAX_MEDIA + 1)).as_bytes()).expect_err("full");
     assert_eq!(error, SdpError { line: MAX_MEDIA + 2, reason: "more than 64 m= lines" });
     let long = format!("v=0\r\na={}", "x".repeat(MAX_BODY));
     assert!(Session::parse(&long.as_bytes()[..MAX_BODY]).is_ok());

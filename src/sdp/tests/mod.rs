@@ -45,7 +45,9 @@ fn rewritten(body: &str, edits: &[MediaEdit]) -> String {
 fn diff(before: &str, after: &str) -> String {
     let (before, after): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let mut common = vec![vec![0; after.len() + 1]; before.len() + 1];
-    for (old, new) in (0..before.len()).rev().flat_map(|old| (0..after.len()).rev().map(move |new| (old, new))) {
+    for (old, new) in
+        (0..before.len()).rev().flat_map(|old| (0..after.len()).rev().map(move |new| (old, new)))
+    {
         common[old][new] = match before[old] == after[new] {
             true => common[old + 1][new + 1] + 1,
             false => common[old + 1][new].max(common[old][new + 1]),
@@ -109,7 +111,8 @@ fn a_section_inherits_what_the_session_says() {
 
 #[test]
 fn the_session_address_is_rewritten_only_when_all_that_live_on_it_are_ours() {
-    let body = format!("{HEAD}c=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\nm=video 4002 RTP/AVP 96\r\n");
+    let body =
+        format!("{HEAD}c=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\nm=video 4002 RTP/AVP 96\r\n");
     let a = relay("203.0.113.10:40000", 40001, false);
     let b = relay("203.0.113.11:40002", 40003, false);
     let both = rewritten(&body, &[a.clone(), relay("203.0.113.10:40002", 40003, false)]);
@@ -120,10 +123,15 @@ fn the_session_address_is_rewritten_only_when_all_that_live_on_it_are_ours() {
     );
     let different = rewritten(&body, &[a.clone(), b]);
     assert!(different.contains("\r\nc=IN IP4 203.0.113.10\r\nt=0 0"));
-    assert!(different.ends_with("m=audio 40000 RTP/AVP 0\r\nm=video 40002 RTP/AVP 96\r\nc=IN IP4 203.0.113.11\r\n"));
+    assert!(
+        different
+            .ends_with("m=audio 40000 RTP/AVP 0\r\nm=video 40002 RTP/AVP 96\r\nc=IN IP4 203.0.113.11\r\n")
+    );
     let one_kept = rewritten(&body, &[a, MediaEdit::Keep]);
     assert!(one_kept.contains("\r\nc=IN IP4 10.0.0.1\r\nt=0 0"));
-    assert!(one_kept.ends_with("m=audio 40000 RTP/AVP 0\r\nc=IN IP4 203.0.113.10\r\nm=video 4002 RTP/AVP 96\r\n"));
+    assert!(
+        one_kept.ends_with("m=audio 40000 RTP/AVP 0\r\nc=IN IP4 203.0.113.10\r\nm=video 4002 RTP/AVP 96\r\n")
+    );
 }
 
 #[test]
@@ -146,7 +154,8 @@ fn hold_by_address_stays_hold() {
         let media = format!("{HEAD}t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n{hold}\r\na=sendonly\r\n");
         let out = rewritten(&media, &[relay("203.0.113.10:40000", 40001, false)]);
         assert_eq!(out, media.replace("4000", "40000"));
-        let session = format!("{HEAD}{hold}\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp:4001 {}\r\n", &hold[2..]);
+        let session =
+            format!("{HEAD}{hold}\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp:4001 {}\r\n", &hold[2..]);
         let out = rewritten(&session, &[relay("203.0.113.10:40000", 40001, false)]);
         assert_eq!(out, session.replace("400", "4000"));
     }
@@ -154,14 +163,18 @@ fn hold_by_address_stays_hold() {
 
 #[test]
 fn hold_of_one_stream_leaves_the_others() {
-    let body = format!("{HEAD}c=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\nm=video 4002 RTP/AVP 96\r\nc=IN IP4 10.0.0.1\r\n");
+    let body = format!(
+        "{HEAD}c=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\nm=video 4002 RTP/AVP 96\r\nc=IN IP4 10.0.0.1\r\n"
+    );
     let out = rewritten(&body, &relay_all(&body, false));
     assert!(out.contains("c=IN IP4 0.0.0.0\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\nm=video 40002 RTP/AVP 96\r\nc=IN IP4 203.0.113.10\r\n"));
 }
 
 #[test]
 fn port_zero_and_reject() {
-    let body = format!("{HEAD}t=0 0\r\nm=audio 0 RTP/AVP 0\r\nc=IN IP4 10.0.0.1\r\nm=video 4002/1 RTP/AVP 96\r\nc=IN IP4 10.0.0.1\r\n");
+    let body = format!(
+        "{HEAD}t=0 0\r\nm=audio 0 RTP/AVP 0\r\nc=IN IP4 10.0.0.1\r\nm=video 4002/1 RTP/AVP 96\r\nc=IN IP4 10.0.0.1\r\n"
+    );
     let edits = [relay("203.0.113.10:40000", 40001, true), MediaEdit::Reject];
     assert_eq!(rewritten(&body, &edits), body.replace("4002/1", "0/1"));
     assert_eq!(rewritten(&body, &[MediaEdit::Reject, MediaEdit::Keep]), body);
@@ -194,9 +207,14 @@ fn line_ends_stay_as_they_are() {
     assert!(!lf.contains('\r') && !lf.ends_with('\n'));
     assert!(lf.contains("m=audio 40000 RTP/AVP 0\nc=IN IP4 203.0.113.10\na=x\na=rtcp:40009\na=candidate:"));
     let crlf = rewritten("v=0\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0", &edits);
-    assert!(crlf.contains("RTP/AVP 0\r\nc=IN IP4 203.0.113.10\r\na=rtcp:40009\r\na=candidate:") && !crlf.ends_with('\n'));
+    assert!(
+        crlf.contains("RTP/AVP 0\r\nc=IN IP4 203.0.113.10\r\na=rtcp:40009\r\na=candidate:")
+            && !crlf.ends_with('\n')
+    );
     let mixed = rewritten("v=0\nm=audio 4000 RTP/AVP 0\r\na=x\n", &edits);
-    assert!(mixed.starts_with("v=0\nm=audio 40000 RTP/AVP 0\r\nc=IN IP4 203.0.113.10\r\na=x\na=rtcp:40009\n"));
+    assert!(
+        mixed.starts_with("v=0\nm=audio 40000 RTP/AVP 0\r\nc=IN IP4 203.0.113.10\r\na=x\na=rtcp:40009\n")
+    );
     let blank = rewritten("v=0\r\nm=audio 4000 RTP/AVP 0\r\n\r\n\r\n", &edits);
     assert!(blank.ends_with("rport 9\r\n\r\n\r\n"));
 }

@@ -16,7 +16,8 @@ fn without_ours(mut session: sdp_types::Session, relayed: bool) -> sdp_types::Se
         }
         let ours = |attribute: &sdp_types::Attribute| {
             let value = attribute.value.as_deref().unwrap_or_default();
-            attribute.attribute == "rtcp" || (relayed && attribute.attribute == "candidate" && value.starts_with("relay"))
+            attribute.attribute == "rtcp"
+                || (relayed && attribute.attribute == "candidate" && value.starts_with("relay"))
         };
         media.attributes.retain(|attribute| !ours(attribute));
     }

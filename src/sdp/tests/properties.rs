@@ -25,20 +25,29 @@ fn line() -> impl Strategy<Value = String> {
 }
 
 fn section() -> impl Strategy<Value = String> {
-    let head = prop_oneof![Just("audio {} RTP/AVP 0 8"), Just("image {} udptl t38"), Just("video {} UDP/TLS/RTP/SAVPF 96")];
+    let head = prop_oneof![
+        Just("audio {} RTP/AVP 0 8"),
+        Just("image {} udptl t38"),
+        Just("video {} UDP/TLS/RTP/SAVPF 96")
+    ];
     let port = prop_oneof![1 => Just(0u16), 1 => Just(9), 5 => 1024..60_000u16];
     (head, port, vec(line(), 0..8)).prop_map(|(head, port, lines)| {
-        std::iter::once(format!("m={}", head.replace("{}", &port.to_string()))).chain(lines).collect::<Vec<_>>().join("\n")
+        std::iter::once(format!("m={}", head.replace("{}", &port.to_string())))
+            .chain(lines)
+            .collect::<Vec<_>>()
+            .join("\n")
     })
 }
 
 fn body() -> impl Strategy<Value = String> {
     let end = prop_oneof![Just("\n"), Just("\r\n")];
-    (vec(line(), 0..5), vec(section(), 0..5), end, any::<bool>()).prop_map(|(lines, sections, end, trailing)| {
-        let all: Vec<String> = std::iter::once("v=0".to_owned()).chain(lines).chain(sections).collect();
-        let body = all.join("\n").replace('\n', end);
-        if trailing { body + end } else { body }
-    })
+    (vec(line(), 0..5), vec(section(), 0..5), end, any::<bool>()).prop_map(
+        |(lines, sections, end, trailing)| {
+            let all: Vec<String> = std::iter::once("v=0".to_owned()).chain(lines).chain(sections).collect();
+            let body = all.join("\n").replace('\n', end);
+            if trailing { body + end } else { body }
+        },
+    )
 }
 
 fn edit() -> impl Strategy<Value = MediaEdit> {
@@ -56,9 +65,13 @@ fn is_ours(line: &str) -> bool {
 /// Lines that no edit may touch; an `m=` without its port.
 fn foreign(body: &[u8]) -> Vec<String> {
     let lines = String::from_utf8(body.to_vec()).unwrap();
-    let ours = |line: &&str| !line.starts_with("c=") && !line.starts_with("a=rtcp:") && !line.contains(" typ relay raddr ");
+    let ours = |line: &&str| {
+        !line.starts_with("c=") && !line.starts_with("a=rtcp:") && !line.contains(" typ relay raddr ")
+    };
     let without_port = |line: &str| match line.strip_prefix("m=") {
-        Some(media) => media.split(' ').enumerate().filter(|(index, _)| *index != 1).map(|(_, field)| field).collect(),
+        Some(media) => {
+            media.split(' ').enumerate().filter(|(index, _)| *index != 1).map(|(_, field)| field).collect()
+        }
         None => line.to_owned(),
     };
     lines.split('\n').map(|line| line.trim_end_matches('\r')).filter(ours).map(without_port).collect()
