@@ -1,3 +1,142 @@
-//! The admin listener: metrics and status over HTTP.
+//! The admin listener: metrics and status over HTTP, on a thread of its own, so that whoever asks slows no call down.
 
 pub mod settings;
+mod status;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::oneshot;
+
+use crate::net::{Handle, Stopped};
+use settings::{AdminSettings, Token};
+pub use status::StatusReport;
+
+/// Why the admin listener did not start; says what to type.
+#[allow(missing_docs)]
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error("admin: cannot listen on {0}: {1}. Change `admin: {{ listen: … }}`")]
+    Bind(SocketAddr, io::Error),
+    #[error(
+        "admin: {0} can be reached from other machines: add a token, admin: {{ token: \"env:ADMIN_TOKEN\" }}, or listen on 127.0.0.1"
+    )]
+    Open(SocketAddr),
+    #[error("admin: the system gave no thread: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A running admin listener; it stops when this is dropped.
+pub struct Admin {
+    addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone)]
+struct Context {
+    node: Handle,
+    name: Arc<str>,
+    token: Option<Token>,
+}
+
+impl Admin {
+    /// Binds and starts the thread. `name` is the node's.
+    pub fn start(settings: AdminSettings, name: Arc<str>, node: Handle) -> Result<Admin, AdminError> {
+        let AdminSettings { listen, token } = settings;
+        if token.is_none() && !listen.ip().is_loopback() {
+            return Err(AdminError::Open(listen));
+        }
+        let socket = TcpListener::bind(listen).map_err(|error| AdminError::Bind(listen, error))?;
+        socket.set_nonblocking(true)?;
+        let addr = socket.local_addr()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    outcome = serve(socket, Context { node, name, token }) => {
+                        if let Err(error) = outcome {
+                            tracing::error!(%error, "the admin listener stopped");
+                        }
+                    }
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Admin { addr, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
+    let routes = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .with_state(context);
+    axum::serve(tokio::net::TcpListener::from_std(socket)?, routes).await
+}
+
+async fn healthz(State(context): State<Context>) -> Response {
+    match context.node.status().await {
+        Ok(_) => "ok\n".into_response(),
+        Err(stopped) => unavailable(stopped),
+    }
+}
+
+async fn metrics(State(context): State<Context>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    match context.node.metrics().await {
+        Ok(text) => (kind, text).into_response(),
+        Err(stopped) => unavailable(stopped),
+    }
+}
+
+async fn status(State(context): State<Context>, headers: HeaderMap) -> Response {
+    if let Some(token) = &context.token
+        && !shows(&headers, token)
+    {
+        let how = [(header::WWW_AUTHENTICATE, "Bearer")];
+        return (StatusCode::UNAUTHORIZED, how, "a bearer token is needed\n").into_response();
+    }
+    let live = match context.node.status().await {
+        Ok(live) => live,
+        Err(stopped) => return unavailable(stopped),
+    };
+    match serde_json::to_string(&StatusReport::new(&context.name, &live)) {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// RFC 6750 §2.1.
+fn shows(headers: &HeaderMap, token: &Token) -> bool {
+    let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let shown = value.and_then(|value| value.split_at_checked("Bearer ".len()));
+    shown.is_some_and(|(scheme, shown)| scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(shown))
+}
+
+fn unavailable(stopped: Stopped) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{stopped}\n")).into_response()
+}

@@ -1,6 +1,21 @@
 //! The world: the only place with sockets, threads and clocks.
 
+mod bind;
+mod certificates;
+mod connections;
+mod data_dir;
+mod datagrams;
+mod flow;
+mod node;
 pub mod relay;
 pub mod settings;
-
+mod shard;
+mod signalling;
+mod stream;
+mod tls;
 pub mod udp;
+
+pub use certificates::CertificateError;
+pub use data_dir::node_key;
+pub use node::{Handle, Node, NodeSettings, StartError, Status, Stopped};
+pub use tls::TlsError;

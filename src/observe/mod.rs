@@ -1,3 +1,55 @@
 //! What happened, told to people and machines: log lines, metrics, CDRs, ladders.
 
+pub mod cdr;
+pub mod ladder;
+mod lines;
+pub mod log;
+pub mod metrics;
+mod redact;
 pub mod settings;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::edge::event::Event;
+use cdr::CdrFile;
+use lines::Lines;
+use metrics::Metrics;
+use settings::Numbers;
+
+/// Everyone who is told of an event. Telling is cheap: counters are added to, CDRs are handed to a thread.
+#[derive(Debug)]
+pub struct Observers {
+    lines: Lines,
+    metrics: Arc<Metrics>,
+    cdr: CdrFile,
+}
+
+impl Observers {
+    /// Opens the CDR file in `data_dir`, which must be there.
+    pub fn start(node: &str, numbers: Numbers, data_dir: &Path) -> io::Result<Observers> {
+        let metrics = Arc::new(Metrics::new(node));
+        let cdr = CdrFile::open(node, &data_dir.join("cdr.jsonl"), metrics.clone())?;
+        Ok(Observers { lines: Lines::new(numbers), metrics, cdr })
+    }
+
+    /// Tells them all.
+    pub fn observe(&mut self, event: Event) {
+        self.lines.observe(&event);
+        self.metrics.observe(&event);
+        if let Event::CallEnded(cdr) = event {
+            self.cdr.write(cdr);
+        }
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Opens the CDR file anew, after somebody has moved it away (log rotation).
+    pub fn reopen(&self) {
+        self.cdr.reopen();
+    }
+}

@@ -1,0 +1,97 @@
+//! `GET /status`: its JSON is an interface, so its names are written down here and nowhere else.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::net::Status;
+
+/// What is live on a node.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub node: String,
+    pub calls: usize,
+    pub answered_calls: usize,
+    pub registrations: usize,
+    pub connections: usize,
+    pub server_transactions: usize,
+    pub client_transactions: usize,
+    pub relay_pairs: usize,
+    pub relay_ports_taken: usize,
+    pub relay_ports_total: usize,
+    pub targets: Vec<TargetReport>,
+}
+
+/// A PBX host or a carrier's.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetReport {
+    pub uri: String,
+    pub up: bool,
+}
+
+impl StatusReport {
+    /// Of the node `name`.
+    pub fn new(name: &str, live: &Status) -> StatusReport {
+        let Status { edge, connections } = live;
+        let target = |(uri, up): &(std::sync::Arc<str>, bool)| TargetReport { uri: uri.to_string(), up: *up };
+        StatusReport {
+            node: name.to_owned(),
+            calls: edge.calls,
+            answered_calls: edge.answered_calls,
+            registrations: edge.registrations,
+            connections: *connections,
+            server_transactions: edge.server_transactions,
+            client_transactions: edge.client_transactions,
+            relay_pairs: edge.relay.pairs,
+            relay_ports_taken: edge.relay.ports_taken,
+            relay_ports_total: edge.relay.ports_total,
+            targets: edge.targets.iter().map(target).collect(),
+        }
+    }
+}
+
+/// A table for people.
+impl fmt::Display for StatusReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<15} {value}");
+        row("node", &self.node)?;
+        row("calls", &format_args!("{} ({} answered)", self.calls, self.answered_calls))?;
+        row("registrations", &self.registrations)?;
+        row("connections", &self.connections)?;
+        let (server, client) = (self.server_transactions, self.client_transactions);
+        row("transactions", &format_args!("{server} server, {client} client"))?;
+        let (pairs, taken, total) = (self.relay_pairs, self.relay_ports_taken, self.relay_ports_total);
+        row("relay", &format_args!("{pairs} streams, {taken} of {total} ports"))?;
+        for target in &self.targets {
+            row(if target.up { "target up" } else { "target DOWN" }, &target.uri)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_and_machines_are_told_the_same() {
+        let live = Status {
+            edge: crate::edge::Status {
+                calls: 3,
+                answered_calls: 2,
+                server_transactions: 4,
+                client_transactions: 5,
+                registrations: 17,
+                relay: crate::relay::RelayUsage { pairs: 2, ports_taken: 8, ports_total: 10_000 },
+                targets: vec![("sip:10.0.0.1".into(), true), ("sip:10.0.0.2".into(), false)],
+            },
+            connections: 21,
+        };
+        let report = StatusReport::new("edge-1", &live);
+        let json = serde_json::to_string_pretty(&report).unwrap();
+        assert_eq!(serde_json::from_str::<StatusReport>(&json).unwrap(), report);
+        insta::assert_snapshot!(format!("{report}\n{json}"));
+    }
+}

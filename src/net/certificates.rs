@@ -1,0 +1,243 @@
+//! The node's own certificates: read from PEM files, or self-signed on first start and kept; read again when a file
+//! changes, so that a renewed one serves the next handshake while calls go on.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use rustls::client::ResolvesClientCert;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::settings::{Certificate, CertificateSource};
+
+/// A certificate that cannot be used: names the file and what to do.
+#[allow(missing_docs)]
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    #[error("certificate '{name}': cannot read {}: {reason}. Check the path and that this user may read it", file.display())]
+    Unreadable { name: Arc<str>, file: PathBuf, reason: String },
+    #[error(
+        "certificate '{name}': {} has no certificate in PEM form (-----BEGIN CERTIFICATE-----)", file.display()
+    )]
+    Empty { name: Arc<str>, file: PathBuf },
+    #[error("certificate '{name}': the key in {} does not belong to the first certificate of {}: put the server's own certificate first", key.display(), chain.display())]
+    Mismatch { name: Arc<str>, chain: PathBuf, key: PathBuf },
+    #[error("certificate '{name}': cannot be made: {reason}. Check `self_signed:` and that {} is writable", folder.display())]
+    SelfSigned { name: Arc<str>, folder: PathBuf, reason: String },
+}
+
+/// One certificate with its key, as TLS handshakes take it.
+#[derive(Debug)]
+pub(super) struct OwnCertificate {
+    name: Arc<str>,
+    chain: PathBuf,
+    key: PathBuf,
+    read_at: Mutex<Modified>,
+    current: RwLock<Arc<CertifiedKey>>,
+}
+
+/// Modification times of chain and key.
+type Modified = [Option<SystemTime>; 2];
+
+impl OwnCertificate {
+    /// Reads it; a self-signed one that is not there yet, or lacks one of its names, is made in `data_dir`.
+    pub fn load(settings: &Certificate, data_dir: &Path) -> Result<OwnCertificate, CertificateError> {
+        let name = settings.name.clone();
+        let (chain, key) = match &settings.source {
+            CertificateSource::Files { chain, key } => (chain.clone(), key.clone()),
+            CertificateSource::SelfSigned { names } => keep_self_signed(&name, names, data_dir)?,
+        };
+        let read_at = Mutex::new(modified(&chain, &key));
+        let current = RwLock::new(Arc::new(read(&name, &chain, &key)?));
+        Ok(OwnCertificate { name, chain, key, read_at, current })
+    }
+
+    /// Reads the files again if one has changed since; true if there is a new certificate now. On an error the old one
+    /// stays in force, and the files are not tried again until they change.
+    pub fn refresh(&self) -> Result<bool, CertificateError> {
+        let seen = modified(&self.chain, &self.key);
+        let mut read_at = self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if *read_at == seen {
+            return Ok(false);
+        }
+        *read_at = seen;
+        let new = Arc::new(read(&self.name, &self.chain, &self.key)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(true)
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ResolvesServerCert for OwnCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+}
+
+impl ResolvesClientCert for OwnCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+fn modified(chain: &Path, key: &Path) -> Modified {
+    [chain, key].map(|file| fs::metadata(file).and_then(|meta| meta.modified()).ok())
+}
+
+fn read(name: &Arc<str>, chain: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
+    let unreadable = |file: &Path, reason: String| CertificateError::Unreadable {
+        name: name.clone(),
+        file: file.to_owned(),
+        reason,
+    };
+    let certificates = CertificateDer::pem_file_iter(chain)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(chain, error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(CertificateError::Empty { name: name.clone(), file: chain.to_owned() });
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error.to_string()))?;
+    let signing = any_supported_type(&private).map_err(|error| unreadable(key, error.to_string()))?;
+    let certified = CertifiedKey::new(certificates, signing);
+    match certified.keys_match() {
+        // `Unknown` is a key type that cannot say: the first handshake will.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(CertificateError::Mismatch {
+            name: name.clone(),
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+        }),
+        Err(error) => Err(unreadable(chain, error.to_string())),
+    }
+}
+
+/// Makes the certificate unless the kept one carries every name; its paths.
+fn keep_self_signed(
+    name: &Arc<str>,
+    names: &[String],
+    data_dir: &Path,
+) -> Result<(PathBuf, PathBuf), CertificateError> {
+    let folder = data_dir.join("certificates");
+    let (chain, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+    if read(name, &chain, &key).is_ok_and(|kept| carries(&kept, names)) {
+        return Ok((chain, key));
+    }
+    let failed =
+        |reason: String| CertificateError::SelfSigned { name: name.clone(), folder: folder.clone(), reason };
+    let (certificate, private) = self_sign(names).map_err(|error| failed(error.to_string()))?;
+    super::data_dir::make(&folder)
+        .and_then(|()| super::data_dir::write_private(&key, private.as_bytes()))
+        .and_then(|()| fs::File::create(&chain)?.write_all(certificate.as_bytes()))
+        .map_err(|error| failed(error.to_string()))?;
+    Ok((chain, key))
+}
+
+fn carries(kept: &CertifiedKey, names: &[String]) -> bool {
+    let Ok(certificate) = kept.end_entity_cert().and_then(ParsedCertificate::try_from) else { return false };
+    names.iter().all(|name| {
+        ServerName::try_from(name.as_str())
+            .is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok())
+    })
+}
+
+/// Certificate and key in PEM form.
+fn self_sign(names: &[String]) -> Result<(String, String), rcgen::Error> {
+    let key = rcgen::KeyPair::generate()?;
+    let mut params = rcgen::CertificateParams::new(names)?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let common_name = names.first().map_or("turnpike", String::as_str);
+    params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+    Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn self_signed(names: &[&str]) -> Certificate {
+        let names = names.iter().map(|name| name.to_string()).collect();
+        Certificate { name: "demo".into(), source: CertificateSource::SelfSigned { names } }
+    }
+
+    fn leaf(certificate: &OwnCertificate) -> Vec<u8> {
+        certificate.current().end_entity_cert().unwrap().to_vec()
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_kept_until_its_names_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = OwnCertificate::load(&self_signed(&["localhost", "127.0.0.1"]), dir.path()).unwrap();
+        let again = OwnCertificate::load(&self_signed(&["localhost"]), dir.path()).unwrap();
+        assert_eq!(leaf(&first), leaf(&again));
+        let other = OwnCertificate::load(&self_signed(&["localhost", "::1"]), dir.path()).unwrap();
+        assert_ne!(leaf(&first), leaf(&other));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn its_key_is_for_our_eyes_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        OwnCertificate::load(&self_signed(&["localhost"]), dir.path()).unwrap();
+        let mode = fs::metadata(dir.path().join("certificates/demo.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    fn from_files(dir: &Path) -> Certificate {
+        let (chain, key) = (dir.join("chain.pem"), dir.join("key.pem"));
+        Certificate { name: "public".into(), source: CertificateSource::Files { chain, key } }
+    }
+
+    fn put(dir: &Path, certificate: &str, key: &str) {
+        fs::write(dir.join("chain.pem"), certificate).unwrap();
+        fs::write(dir.join("key.pem"), key).unwrap();
+        // A file system's clock may be coarser than this test: make sure that each write is seen as one.
+        let later = SystemTime::now() + std::time::Duration::from_secs(certificate.len() as u64);
+        fs::File::options().append(true).open(dir.join("chain.pem")).unwrap().set_modified(later).unwrap();
+    }
+
+    #[test]
+    fn a_renewed_file_is_taken_and_a_broken_one_leaves_the_old_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, one_key) = self_sign(&["one.example".into()]).unwrap();
+        let (two, two_key) = self_sign(&["second.example".into()]).unwrap();
+        put(dir.path(), &one, &one_key);
+        let certificate = OwnCertificate::load(&from_files(dir.path()), dir.path()).unwrap();
+        let before = leaf(&certificate);
+        assert!(!certificate.refresh().unwrap());
+        put(dir.path(), "nonsense", &two_key);
+        assert!(matches!(certificate.refresh(), Err(CertificateError::Empty { .. })));
+        assert!(!certificate.refresh().unwrap(), "not tried again until it changes");
+        assert_eq!(leaf(&certificate), before);
+        put(dir.path(), &two, &two_key);
+        assert!(certificate.refresh().unwrap());
+        assert_ne!(leaf(&certificate), before);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, _) = self_sign(&["one.example".into()]).unwrap();
+        let (_, two_key) = self_sign(&["two.example".into()]).unwrap();
+        put(dir.path(), &one, &two_key);
+        let error = OwnCertificate::load(&from_files(dir.path()), dir.path()).unwrap_err();
+        assert!(matches!(error, CertificateError::Mismatch { .. }), "{error}");
+    }
+}

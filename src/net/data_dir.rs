@@ -1,0 +1,69 @@
+//! What the node keeps for itself: its key and its self-signed certificates, readable by nobody else.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::base::NodeKey;
+
+/// Makes the folder (and those above it) for our eyes only, unless it is there.
+pub(super) fn make(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Writes a file that only we may read; whoever reads it meanwhile sees the old one or the new one.
+pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = file.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut out = options.open(&new)?;
+    out.write_all(bytes)?;
+    out.sync_all()?;
+    fs::rename(&new, file)
+}
+
+/// The node's key, made on first start: with it, tokens minted before a restart are still ours after it.
+pub fn node_key(data_dir: &Path) -> io::Result<NodeKey> {
+    let file = data_dir.join("node.key");
+    match fs::read(&file) {
+        Ok(bytes) => match <[u8; 16]>::try_from(bytes.as_slice()) {
+            Ok(key) => Ok(NodeKey::new(key)),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{} is damaged (it must hold 16 bytes): remove it, and a new one is made",
+                    file.display()
+                ),
+            )),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(data_dir)?;
+            let mut key = [0; 16];
+            rand::Rng::fill_bytes(&mut rand::make_rng::<rand::rngs::StdRng>(), &mut key);
+            write_private(&file, &key)?;
+            Ok(NodeKey::new(key))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("data");
+        let mac = |key: NodeKey| key.mac("branch", &[b"x"]);
+        assert_eq!(mac(node_key(&folder).unwrap()), mac(node_key(&folder).unwrap()));
+        fs::write(folder.join("node.key"), "short").unwrap();
+        assert_eq!(node_key(&folder).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,267 @@
+//! A running Turnpike, for the command line, the demo and the tests: start it, ask it, stop it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::bind::{Socketed, bind};
+use super::certificates::{CertificateError, OwnCertificate};
+use super::relay::UdpRelay;
+use super::settings::NetSettings;
+use super::signalling::{self, Signalling};
+use super::{data_dir, tls};
+use crate::base::Transport;
+use crate::edge::event::Event;
+use crate::edge::settings::{Listener, Settings, TlsPeer};
+use crate::observe::Observers;
+use crate::observe::metrics::Metrics;
+use crate::observe::settings::Numbers;
+use crate::{policy, relay};
+
+/// Commands that wait for the signalling thread.
+const COMMANDS: usize = 64;
+/// Relay events that wait for it; more are lost, and the calls they are about end by their other timers.
+const RELAY_EVENTS: usize = 4_096;
+/// Events that a subscriber may leave unread; further ones it misses.
+const SUBSCRIBER_EVENTS: usize = 4_096;
+
+/// Everything a node is made of.
+#[derive(Debug)]
+pub struct NodeSettings {
+    /// For the edge.
+    pub edge: Settings,
+    /// For its policy engine.
+    pub policy: policy::Settings,
+    /// For the relay.
+    pub relay: relay::Settings,
+    /// For the sockets.
+    pub net: NetSettings,
+    /// How numbers stand in the log.
+    pub numbers: Numbers,
+}
+
+/// Why a node did not start; says what to type.
+#[allow(missing_docs)]
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("listener '{name}': cannot listen on {}://{addr}: {error}: {advice}", transport.uri_param())]
+    Bind { name: Arc<str>, transport: Transport, addr: SocketAddr, error: io::Error, advice: String },
+    #[error("listener '{0}' has no certificate: add `certificate: NAME` to it")]
+    NoCertificate(Arc<str>),
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
+    #[error("data_dir {}: {error}. It must be a folder that this user may write to", path.display())]
+    DataDir { path: PathBuf, error: io::Error },
+    #[error("the system gave no thread, poller or random numbers: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What is live.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// In the edge.
+    pub edge: crate::edge::Status,
+    /// Connections: open, being opened, being closed.
+    pub connections: usize,
+}
+
+/// The node has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// What the signalling thread is asked.
+pub(super) enum Command {
+    Status(oneshot::Sender<Status>),
+    Subscribe { subscriber: SyncSender<Event>, messages: bool },
+    Drain { grace: Duration, done: oneshot::Sender<()> },
+    EndCalls,
+    Reload,
+    Stop,
+}
+
+/// A running node. Dropping it stops it at once, without a word to anybody.
+pub struct Node {
+    handle: Handle,
+    listeners: Vec<Listener>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Binds, reads or makes certificates, starts the threads.
+    pub fn start(settings: NodeSettings) -> Result<Node, StartError> {
+        let NodeSettings { mut edge, policy, relay, net, numbers } = settings;
+        let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };
+        data_dir::make(&net.data_dir).map_err(in_data_dir)?;
+        let observers = Observers::start(&edge.name, numbers, &net.data_dir).map_err(in_data_dir)?;
+        let metrics = observers.metrics().clone();
+        let certificates = net
+            .certificates
+            .iter()
+            .map(|certificate| OwnCertificate::load(certificate, &net.data_dir).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tls_servers = tls_servers(&edge, &net, &certificates)?;
+        let tls_clients = tls_clients(&edge, &net, &certificates)?;
+        let sockets = edge.listeners.iter_mut().map(bind).collect::<Result<Vec<Socketed>, _>>()?;
+
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (relay_events, relay_inbox) = mpsc::channel(RELAY_EVENTS);
+        let relay = UdpRelay::start(
+            relay,
+            Box::new(move |event| {
+                let _ = relay_events.try_send(event);
+            }),
+        )?;
+        let listeners = edge.listeners.clone();
+        let signalling = Signalling {
+            edge: Arc::new(edge),
+            policy,
+            relay,
+            net,
+            certificates,
+            tls_servers,
+            tls_clients,
+            sockets,
+            observers,
+            commands: inbox,
+            relay_events: relay_inbox,
+        };
+        let thread = signalling::start(signalling)?;
+        Ok(Node { handle: Handle { commands, metrics }, listeners, thread: Some(thread) })
+    }
+
+    /// The listeners, with the addresses that they were really given.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// Where the listener of this name is bound.
+    pub fn listener(&self, name: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.bind)
+    }
+
+    /// A way to the node that can be passed around.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// What is live. For callers outside of async code.
+    pub fn status(&self) -> Result<Status, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.handle.commands.blocking_send(Command::Status(reply)).map_err(|_| Stopped)?;
+        answer.blocking_recv().map_err(|_| Stopped)
+    }
+
+    /// Every event from now on, with `messages` also every SIP message (for ladders). What is not read in time is lost.
+    pub fn subscribe(&self, messages: bool) -> Result<Receiver<Event>, Stopped> {
+        let (subscriber, events) = sync_channel(SUBSCRIBER_EVENTS);
+        let command = Command::Subscribe { subscriber, messages };
+        self.handle.commands.blocking_send(command).map_err(|_| Stopped)?;
+        Ok(events)
+    }
+
+    /// Takes no new calls, waits up to `grace` for the live ones to end, ends those that are left, and stops. For
+    /// callers outside of async code.
+    pub fn shutdown(self, grace: Duration) {
+        let (done, drained) = oneshot::channel();
+        if self.handle.commands.blocking_send(Command::Drain { grace, done }).is_ok() {
+            let _ = drained.blocking_recv();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // In async code a blocking send would panic; a full queue means that the thread will look soon.
+        while let Err(mpsc::error::TrySendError::Full(_)) = self.handle.commands.try_send(Command::Stop) {
+            std::thread::yield_now();
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A way to a node.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    metrics: Arc<Metrics>,
+}
+
+impl Handle {
+    /// What is live.
+    pub async fn status(&self) -> Result<Status, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Status(reply)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Metrics in OpenMetrics text form.
+    pub async fn metrics(&self) -> Result<String, Stopped> {
+        let status = self.status().await?;
+        Ok(self.metrics.text(&status.edge, status.connections))
+    }
+
+    /// Takes no new calls and waits up to `grace` for the live ones to end; ends those that are left. The node still
+    /// runs when this returns: drop it then.
+    pub async fn drain(&self, grace: Duration) -> Result<(), Stopped> {
+        let (done, drained) = oneshot::channel();
+        self.commands.send(Command::Drain { grace, done }).await.map_err(|_| Stopped)?;
+        drained.await.map_err(|_| Stopped)
+    }
+
+    /// Cuts the grace of a drain short: BYE goes out on both legs of every call now.
+    pub async fn end_calls(&self) -> Result<(), Stopped> {
+        self.commands.send(Command::EndCalls).await.map_err(|_| Stopped)
+    }
+
+    /// Reads certificates that have changed, opens the CDR file anew.
+    pub async fn reload(&self) -> Result<(), Stopped> {
+        self.commands.send(Command::Reload).await.map_err(|_| Stopped)
+    }
+
+    /// Returns when the node has stopped, for whatever reason.
+    pub async fn stopped(&self) {
+        self.commands.closed().await;
+    }
+}
+
+fn tls_servers(
+    edge: &Settings,
+    net: &NetSettings,
+    certificates: &[Arc<OwnCertificate>],
+) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, StartError> {
+    let server = |(i, listener): (usize, &Listener)| {
+        if listener.transport != Transport::Tls {
+            return Ok(None);
+        }
+        let missing = || StartError::NoCertificate(listener.name.clone());
+        let settings = net.listeners.get(i).and_then(Option::as_ref).ok_or_else(missing)?;
+        let certificate = certificates.get(settings.certificate).ok_or_else(missing)?;
+        Ok(Some(tls::server(certificate.clone(), settings.client_ca.as_deref())?))
+    };
+    edge.listeners.iter().enumerate().map(server).collect()
+}
+
+fn tls_clients(
+    edge: &Settings,
+    net: &NetSettings,
+    certificates: &[Arc<OwnCertificate>],
+) -> Result<Vec<tls::Client>, StartError> {
+    let client = |(i, peer): (usize, &TlsPeer)| {
+        let trust = net.tls_peers.get(i);
+        let ca = trust.and_then(|trust| trust.ca.as_deref());
+        let own = trust.and_then(|trust| certificates.get(trust.certificate?)).cloned();
+        Ok(tls::client(peer, ca, own)?)
+    };
+    edge.tls_peers.iter().enumerate().map(client).collect()
+}

@@ -1,0 +1,454 @@
+//! One signalling shard: the edge, and on the same thread everything that feeds it and carries out what it wants.
+//! Nothing here waits: tasks call in, and every call ends with the edge's outputs carried out.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+
+use super::connections::{Connections, Next, NotQueued, Place, Places, Signals};
+use super::datagrams::Datagrams;
+use super::flow::{Flow, Flows};
+use super::node::Status;
+use super::settings::{NetSettings, Patience};
+use super::stream::{self, End, Opening};
+use super::tls;
+use super::udp::Batch;
+use crate::base::{ClientAddr, FlowId, ListenerId, Now, Transport, UnixTime};
+use crate::edge::event::Event;
+use crate::edge::settings::{Listener, Settings};
+use crate::edge::{Edge, Output};
+use crate::observe::Observers;
+use crate::relay::RelayEvent;
+use crate::sip::framing::{Frame, Framer};
+use crate::sip::transaction::{Destination, Source};
+
+/// Reads both clocks.
+pub(super) fn now() -> Now {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { instant: Instant::now(), unix: UnixTime(unix) }
+}
+
+/// The edge and what is around it.
+pub(super) struct Shard {
+    edge: Edge,
+    this: Weak<RefCell<Shard>>,
+    settings: Arc<Settings>,
+    patience: Patience,
+    flows: Flows,
+    datagrams: Vec<Option<Datagrams>>,
+    connections: Connections,
+    places: Rc<RefCell<Places>>,
+    tls_clients: Vec<tls::Client>,
+    observers: Observers,
+    subscribers: Vec<SyncSender<Event>>,
+    timer: Rc<Notify>,
+    /// When the timer task will look next.
+    armed: Option<Instant>,
+}
+
+impl Shard {
+    /// Puts the world around an edge.
+    pub fn new(
+        edge: Edge,
+        settings: Arc<Settings>,
+        net: &NetSettings,
+        tls_clients: Vec<tls::Client>,
+        observers: Observers,
+    ) -> Rc<RefCell<Shard>> {
+        Rc::new_cyclic(|this| {
+            RefCell::new(Shard {
+                edge,
+                this: this.clone(),
+                patience: net.patience,
+                flows: Flows::new(net.capacity.udp_flows),
+                datagrams: settings.listeners.iter().map(|_| None).collect(),
+                settings,
+                connections: Connections::new(net.capacity.outbound_bytes),
+                places: Places::new(net.capacity),
+                tls_clients,
+                observers,
+                subscribers: Vec::new(),
+                timer: Rc::new(Notify::new()),
+                armed: None,
+            })
+        })
+    }
+
+    /// Gives a UDP listener its way out.
+    pub fn set_datagrams(&mut self, listener: ListenerId, datagrams: Datagrams) {
+        if let Some(slot) = self.datagrams.get_mut(usize::from(listener.0)) {
+            *slot = Some(datagrams);
+        }
+    }
+
+    // ---- what arrives ----
+
+    /// A batch of datagrams on a UDP listener.
+    pub fn handle_datagrams(&mut self, listener: ListenerId, batch: &Batch) {
+        let now = now();
+        for (remote, datagram) in (0..batch.len()).filter_map(|i| batch.datagram(i)) {
+            self.observers.metrics().received(Transport::Udp, datagram.len());
+            // Keep-alives of phones behind NAT: nothing but line ends or zeroes.
+            if datagram.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+                continue;
+            }
+            if self.edge.refuses_packet(remote.ip(), listener, now) {
+                continue;
+            }
+            let flow = self.flows.udp(listener, remote);
+            let source = Source { flow, listener, transport: Transport::Udp, remote: ClientAddr(remote) };
+            self.edge.handle_message(&source, Bytes::copy_from_slice(datagram), now);
+        }
+        self.carry_out(now);
+    }
+
+    /// Whether a connection may come in; the place that it takes.
+    pub fn admit_connection(&mut self, listener: ListenerId, remote: SocketAddr) -> Option<Place> {
+        let refused = self.edge.refuses_packet(remote.ip(), listener, now());
+        let place = if refused { None } else { Places::take(&self.places, Some(remote.ip())) };
+        if place.is_none() {
+            self.observers.metrics().connection_refused(if refused { "policy" } else { "too many" });
+        }
+        place
+    }
+
+    /// A connection was accepted, and has shaken hands.
+    pub fn handle_accepted(&mut self, listener: ListenerId, remote: SocketAddr) -> (FlowId, Rc<Signals>) {
+        let flow = self.flows.connection();
+        let transport = self.listener(listener).transport;
+        let source = Source { flow, listener, transport, remote: ClientAddr(remote) };
+        tracing::debug!(%remote, listener = %self.listener(listener).name, "connection accepted");
+        (flow, self.connections.insert(source, None, Instant::now()))
+    }
+
+    /// A TLS client did not get through its handshake.
+    pub fn handle_bad_handshake(&mut self, listener: ListenerId, remote: SocketAddr, error: &io::Error) {
+        self.observers.metrics().tls_failed();
+        tracing::debug!(%remote, listener = %self.listener(listener).name, %error, "TLS handshake failed");
+    }
+
+    /// A connection that we open is ready.
+    pub fn handle_opened(&mut self, flow: FlowId) {
+        self.connections.heard(flow, Instant::now());
+    }
+
+    /// `n` bytes more have arrived in `buffer`. False: read no further.
+    pub fn handle_bytes(
+        &mut self,
+        flow: FlowId,
+        n: usize,
+        framer: &mut Framer,
+        buffer: &mut BytesMut,
+    ) -> bool {
+        let now = now();
+        let Some(source) = self.connections.heard(flow, now.instant) else { return false };
+        self.observers.metrics().received(source.transport, n);
+        let (followed, completed) = self.handle_frames(&source, framer, buffer, now);
+        self.connections.unfinished(flow, !buffer.is_empty(), completed, now.instant);
+        self.carry_out(now);
+        if !followed {
+            self.connections.close(flow);
+        }
+        followed
+    }
+
+    /// Cuts `buffer` into messages: whether the stream can be followed further, and whether a message was complete.
+    fn handle_frames(
+        &mut self,
+        source: &Source,
+        framer: &mut Framer,
+        buffer: &mut BytesMut,
+        now: Now,
+    ) -> (bool, bool) {
+        let mut completed = false;
+        loop {
+            match framer.next(buffer, &self.settings.limits.message) {
+                Ok(Some(Frame::Message(bytes))) => {
+                    completed = true;
+                    self.edge.handle_message(source, bytes, now);
+                }
+                // RFC 5626 §4.4.1: the double CRLF is answered with a single one.
+                Ok(Some(Frame::Ping)) => self.send(Destination::Flow(source.flow), b"\r\n", now),
+                Ok(Some(Frame::Pong)) => {}
+                Ok(None) => return (true, completed),
+                Err(malformed) => {
+                    self.edge.handle_malformed(source, malformed, now);
+                    return (false, completed);
+                }
+            }
+        }
+    }
+
+    /// A connection ended, or could not be opened.
+    pub fn handle_ended(&mut self, flow: FlowId, end: End) {
+        let now = now();
+        if let End::Failed(error) = &end
+            && let Some(target) = self.connections.target(flow)
+        {
+            tracing::warn!(?target, %error, "connection failed");
+        }
+        self.drop_connection(flow, matches!(end, End::Failed(_)), now);
+        self.carry_out(now);
+    }
+
+    /// A relay worker reports.
+    pub fn handle_relay(&mut self, event: RelayEvent) {
+        let now = now();
+        self.edge.handle_relay(event, now);
+        self.carry_out(now);
+    }
+
+    /// A target's name was resolved.
+    pub fn handle_resolved(&mut self, name: &str, addresses: &[IpAddr]) {
+        let now = now();
+        self.edge.handle_resolved(name, addresses, now);
+        self.carry_out(now);
+    }
+
+    /// The edge's timers, if they are due.
+    pub fn handle_timeout(&mut self) {
+        let now = now();
+        if self.edge.poll_timeout().is_some_and(|due| due <= now.instant) {
+            self.edge.handle_timeout(now);
+        }
+        self.carry_out(now);
+    }
+
+    /// Cuts off the connections that have used up our patience.
+    pub fn sweep(&mut self) {
+        let now = now();
+        for (flow, why) in self.connections.overdue(&self.patience, now.instant) {
+            tracing::debug!(?flow, why, "connection cut off");
+            self.drop_connection(flow, false, now);
+        }
+        self.carry_out(now);
+    }
+
+    /// See [`Edge::drain`].
+    pub fn drain(&mut self, end_calls: bool) {
+        let now = now();
+        self.edge.drain(end_calls, now);
+        self.carry_out(now);
+    }
+
+    // ---- what leaves ----
+
+    /// Carries out what the edge wants.
+    pub fn flush(&mut self) {
+        self.carry_out(now());
+    }
+
+    fn carry_out(&mut self, now: Now) {
+        loop {
+            while let Some(output) = self.edge.poll_output() {
+                match output {
+                    Output::Send { to, bytes } => self.send(to, &bytes, now),
+                    Output::Close(flow) => self.connections.close(flow),
+                    Output::Event(event) => self.tell(event),
+                }
+            }
+            if !self.flush_datagrams(now) {
+                break;
+            }
+        }
+        self.arm_timer();
+    }
+
+    /// Sends what waits on the UDP sockets; true if the edge was told of failures, and may want something again.
+    fn flush_datagrams(&mut self, now: Now) -> bool {
+        let mut failed = Vec::new();
+        let mut any = false;
+        for i in 0..self.datagrams.len() {
+            let Some(Some(datagrams)) = self.datagrams.get_mut(i) else { continue };
+            datagrams.flush(&mut failed);
+            for remote in failed.drain(..) {
+                any = true;
+                self.udp_failed(ListenerId(i as u16), remote, now);
+            }
+        }
+        any
+    }
+
+    fn udp_failed(&mut self, listener: ListenerId, remote: SocketAddr, now: Now) {
+        let flow = self.flows.udp(listener, remote);
+        let address = Destination::Address { listener, transport: Transport::Udp, remote, tls: u16::MAX };
+        self.edge.handle_send_failed(Destination::Flow(flow), now);
+        self.edge.handle_send_failed(address, now);
+    }
+
+    fn send(&mut self, to: Destination, bytes: &[u8], now: Now) {
+        match to {
+            Destination::Flow(flow) => match self.flows.get(flow) {
+                Flow::Connection => self.send_stream(flow, to, bytes, now),
+                Flow::Udp { listener, remote } => self.send_datagram(listener, remote, to, bytes, now),
+                Flow::Forgotten => self.edge.handle_send_failed(to, now),
+            },
+            Destination::Address { listener, transport: Transport::Udp, remote, .. } => {
+                self.send_datagram(listener, remote, to, bytes, now);
+            }
+            Destination::Address { listener, transport, remote, tls } => {
+                let flow = self
+                    .connections
+                    .to_target(&to)
+                    .or_else(|| self.open_connection(to, listener, transport, remote, tls));
+                match flow {
+                    Some(flow) => self.send_stream(flow, to, bytes, now),
+                    None => self.edge.handle_send_failed(to, now),
+                }
+            }
+        }
+    }
+
+    fn send_datagram(
+        &mut self,
+        listener: ListenerId,
+        remote: SocketAddr,
+        to: Destination,
+        bytes: &[u8],
+        now: Now,
+    ) {
+        let mut failed = Vec::new();
+        let queued = match self.datagrams.get_mut(usize::from(listener.0)) {
+            Some(Some(datagrams)) => datagrams.push(remote, bytes, &mut failed),
+            _ => false,
+        };
+        for remote in failed {
+            self.udp_failed(listener, remote, now);
+        }
+        if queued {
+            self.observers.metrics().sent(Transport::Udp, bytes.len());
+        } else {
+            self.edge.handle_send_failed(to, now);
+        }
+    }
+
+    fn send_stream(&mut self, flow: FlowId, to: Destination, bytes: &[u8], now: Now) {
+        match self.connections.queue(flow, bytes) {
+            Ok(transport) => self.observers.metrics().sent(transport, bytes.len()),
+            Err(NotQueued::Closed) => self.edge.handle_send_failed(to, now),
+            Err(NotQueued::Full) => {
+                tracing::debug!(?flow, "connection cut off: the peer does not read");
+                self.drop_connection(flow, true, now);
+            }
+        }
+    }
+
+    /// Takes a connection off the table and tells the edge; `failed`, or with bytes unwritten, also that its target
+    /// cannot be reached.
+    fn drop_connection(&mut self, flow: FlowId, failed: bool, now: Now) {
+        let Some((connection, unsent)) = self.connections.remove(flow) else { return };
+        self.edge.handle_flow_closed(flow, now);
+        if let Some(target) = connection.target
+            && (failed || unsent > 0)
+        {
+            self.edge.handle_send_failed(target, now);
+        }
+    }
+
+    fn open_connection(
+        &mut self,
+        target: Destination,
+        listener: ListenerId,
+        transport: Transport,
+        remote: SocketAddr,
+        tls: u16,
+    ) -> Option<FlowId> {
+        let tls = match transport {
+            Transport::Tls => Some(self.tls_clients.get(usize::from(tls))?.clone()),
+            Transport::Tcp => None,
+            Transport::Udp | Transport::Ws | Transport::Wss => return None,
+        };
+        let place = Places::take(&self.places, None)?;
+        let bind = self.listener(listener).bind.ip();
+        let local = (!bind.is_unspecified()).then_some(bind);
+        let flow = self.flows.connection();
+        let source = Source { flow, listener, transport, remote: ClientAddr(remote) };
+        let signals = self.connections.insert(source, Some(target), Instant::now());
+        let opening = Opening { remote, local, tls };
+        tokio::task::spawn_local(stream::open(self.this.upgrade()?, flow, signals, opening, place));
+        Some(flow)
+    }
+
+    fn tell(&mut self, event: Event) {
+        if !self.subscribers.is_empty() {
+            let gone = |sent| matches!(sent, Err(TrySendError::Disconnected(_)));
+            self.subscribers.retain(|subscriber| !gone(subscriber.try_send(event.clone())));
+            if self.subscribers.is_empty() {
+                self.edge.trace_messages(false);
+            }
+        }
+        self.observers.observe(event);
+    }
+
+    // ---- what tasks ask for ----
+
+    /// How long peers are waited for.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// See [`Connections::take_outbound`].
+    pub fn take_outbound(&mut self, flow: FlowId, empty: &mut Vec<u8>) -> Next {
+        self.connections.take_outbound(flow, empty, Instant::now())
+    }
+
+    /// See [`Connections::wrote`].
+    pub fn handle_written(&mut self, flow: FlowId, n: usize) {
+        self.connections.wrote(flow, n, Instant::now());
+    }
+
+    /// See [`Connections::close`].
+    pub fn close(&mut self, flow: FlowId) {
+        self.connections.close(flow);
+    }
+
+    /// See [`Connections::close_all`].
+    pub fn close_all(&mut self) {
+        self.connections.close_all();
+    }
+
+    /// When [`Self::handle_timeout`] is due, for the timer task, which then waits for it or for the notification.
+    pub fn next_timeout(&mut self) -> (Option<Instant>, Rc<Notify>) {
+        self.armed = self.edge.poll_timeout();
+        (self.armed, self.timer.clone())
+    }
+
+    /// Sends every event to `subscriber` from now on, with `messages` every SIP message too. One that is full misses
+    /// events; one that is gone is forgotten.
+    pub fn subscribe(&mut self, subscriber: SyncSender<Event>, messages: bool) {
+        self.subscribers.push(subscriber);
+        if messages {
+            self.edge.trace_messages(true);
+        }
+    }
+
+    /// What is live.
+    pub fn status(&self) -> Status {
+        Status { edge: self.edge.status(), connections: self.connections.len() }
+    }
+
+    /// See [`Observers::reopen`].
+    pub fn reopen_files(&mut self) {
+        self.observers.reopen();
+    }
+
+    /// Wakes the timer task if it would look too late. One that looks too early only looks again.
+    fn arm_timer(&mut self) {
+        let due = self.edge.poll_timeout();
+        if due.is_some_and(|due| self.armed.is_none_or(|armed| due < armed)) {
+            self.armed = due;
+            self.timer.notify_one();
+        }
+    }
+
+    fn listener(&self, listener: ListenerId) -> &Listener {
+        &self.settings.listeners[usize::from(listener.0)]
+    }
+}

@@ -1,0 +1,251 @@
+//! The signalling thread: one shard, and the tasks around it, all on a single-threaded runtime, so that a message goes
+//! from its socket through the edge to the next socket without a lock or a change of thread.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::bind::Socketed;
+use super::certificates::OwnCertificate;
+use super::datagrams::Datagrams;
+use super::node::Command;
+use super::relay::UdpRelay;
+use super::settings::{NetSettings, Patience};
+use super::shard::Shard;
+use super::{stream, tls};
+use crate::base::{ListenerId, Rng};
+use crate::edge::Edge;
+use crate::edge::settings::{Host, Settings};
+use crate::observe::Observers;
+use crate::policy;
+use crate::relay::RelayEvent;
+
+/// How often certificate files are looked at.
+const CERTIFICATES: Duration = Duration::from_secs(10);
+/// How often names of targets are resolved, and sooner while one does not resolve.
+const RESOLVE: Duration = Duration::from_secs(60);
+const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
+/// How often a drain looks whether calls are left.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How long BYEs may go unanswered, and connections unclosed, at the end of a drain.
+const LAST_BYES: Duration = Duration::from_secs(5);
+const LAST_WRITES: Duration = Duration::from_secs(1);
+
+/// What the thread is given.
+pub(super) struct Signalling {
+    pub edge: Arc<Settings>,
+    pub policy: policy::Settings,
+    pub relay: UdpRelay,
+    pub net: NetSettings,
+    pub certificates: Vec<Arc<OwnCertificate>>,
+    pub tls_servers: Vec<Option<Arc<rustls::ServerConfig>>>,
+    pub tls_clients: Vec<tls::Client>,
+    pub sockets: Vec<Socketed>,
+    pub observers: Observers,
+    pub commands: mpsc::Receiver<Command>,
+    pub relay_events: mpsc::Receiver<RelayEvent>,
+}
+
+/// Starts it.
+pub(super) fn start(signalling: Signalling) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("signalling".into()).spawn(move || {
+        let outcome = LocalSet::new().block_on(&runtime, signalling.run());
+        if let Err(error) = outcome {
+            tracing::error!(%error, "signalling stopped");
+        }
+        // A name look-up that hangs must not hold us up.
+        runtime.shutdown_background();
+    })
+}
+
+impl Signalling {
+    async fn run(self) -> io::Result<()> {
+        let rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
+        let policy = policy::Engine::new(self.policy, &self.edge.key);
+        let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
+        let shard = Shard::new(edge, self.edge.clone(), &self.net, self.tls_clients, self.observers);
+        listen(&shard, self.sockets, self.tls_servers)?;
+        spawn_local(fire_timers(shard.clone()));
+        spawn_local(sweep(shard.clone(), self.net.patience));
+        spawn_local(take_relay_events(shard.clone(), self.relay_events));
+        for name in names(&self.edge) {
+            spawn_local(resolve(shard.clone(), name));
+        }
+        let certificates = Rc::new(self.certificates);
+        spawn_local(watch(certificates.clone()));
+        obey(shard, self.commands, &certificates).await;
+        Ok(())
+    }
+}
+
+fn listen(
+    shard: &Rc<RefCell<Shard>>,
+    sockets: Vec<Socketed>,
+    tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+) -> io::Result<()> {
+    for ((i, socket), tls) in (0..).zip(sockets).zip(tls) {
+        let listener = ListenerId(i);
+        match socket {
+            Socketed::Udp(socket) => {
+                let datagrams = Datagrams::start(shard, listener, UdpSocket::from_std(socket)?);
+                shard.borrow_mut().set_datagrams(listener, datagrams);
+            }
+            Socketed::Stream(socket) => {
+                let socket = TcpListener::from_std(socket)?;
+                spawn_local(stream::accept(shard.clone(), listener, socket, tls.map(TlsAcceptor::from)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Carries out commands until the node is dropped.
+async fn obey(
+    shard: Rc<RefCell<Shard>>,
+    mut commands: mpsc::Receiver<Command>,
+    certificates: &[Arc<OwnCertificate>],
+) {
+    let hurry = Rc::new(Notify::new());
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Status(reply) => {
+                let _ = reply.send(shard.borrow().status());
+            }
+            Command::Subscribe { subscriber, messages } => {
+                shard.borrow_mut().subscribe(subscriber, messages);
+            }
+            Command::Drain { grace, done } => {
+                spawn_local(drain(shard.clone(), grace, hurry.clone(), done));
+            }
+            Command::EndCalls => hurry.notify_one(),
+            Command::Reload => {
+                refresh(certificates);
+                shard.borrow_mut().reopen_files();
+            }
+            Command::Stop => return,
+        }
+    }
+}
+
+/// New calls get 503; live ones may end within `grace`, then they are ended.
+async fn drain(shard: Rc<RefCell<Shard>>, grace: Duration, hurry: Rc<Notify>, done: oneshot::Sender<()>) {
+    shard.borrow_mut().drain(false);
+    let calls = shard.borrow().status().edge.calls;
+    tracing::info!(calls, grace_s = grace.as_secs(), "draining: new calls get 503");
+    tokio::select! {
+        () = until(&shard, |shard| shard.status().edge.calls == 0) => {}
+        () = sleep(grace) => {}
+        () = hurry.notified() => {}
+    }
+    if shard.borrow().status().edge.calls > 0 {
+        shard.borrow_mut().drain(true);
+        let quiet = |shard: &Shard| {
+            let status = shard.status().edge;
+            status.calls == 0 && status.client_transactions == 0
+        };
+        let _ = timeout(LAST_BYES, until(&shard, quiet)).await;
+    }
+    shard.borrow_mut().close_all();
+    let _ = timeout(LAST_WRITES, until(&shard, |shard| shard.status().connections == 0)).await;
+    let _ = done.send(());
+}
+
+async fn until(shard: &Rc<RefCell<Shard>>, reached: impl Fn(&Shard) -> bool) {
+    while !reached(&shard.borrow()) {
+        sleep(DRAIN_LOOK).await;
+    }
+}
+
+async fn fire_timers(shard: Rc<RefCell<Shard>>) {
+    loop {
+        let (due, earlier) = shard.borrow_mut().next_timeout();
+        let Some(due) = due else {
+            earlier.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = sleep_until(due.into()) => shard.borrow_mut().handle_timeout(),
+            () = earlier.notified() => {}
+        }
+    }
+}
+
+/// Looks after silent peers, often enough for the shortest patience to be kept.
+async fn sweep(shard: Rc<RefCell<Shard>>, patience: Patience) {
+    let shortest = patience.message.min(patience.idle).min(patience.write);
+    let every = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+    loop {
+        sleep(every).await;
+        shard.borrow_mut().sweep();
+    }
+}
+
+async fn take_relay_events(shard: Rc<RefCell<Shard>>, mut events: mpsc::Receiver<RelayEvent>) {
+    while let Some(event) = events.recv().await {
+        shard.borrow_mut().handle_relay(event);
+    }
+}
+
+/// The names among the targets, each once.
+fn names(settings: &Settings) -> Vec<Arc<str>> {
+    let pbx = settings.pbx.iter().flat_map(|pbx| &pbx.hosts);
+    let trunks = settings.trunks.iter().flat_map(|trunk| &trunk.hosts);
+    let mut names: Vec<_> = pbx
+        .chain(trunks)
+        .filter_map(|target| match &target.host {
+            Host::Name(name) => Some(name.clone()),
+            Host::Ip(_) => None,
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Keeps a name resolved. One that resolved before keeps its addresses while DNS is down.
+async fn resolve(shard: Rc<RefCell<Shard>>, name: Arc<str>) {
+    let mut known: Option<Vec<IpAddr>> = None;
+    loop {
+        let looked_up = tokio::net::lookup_host((&*name, 0)).await;
+        let mut addresses: Vec<_> = looked_up.into_iter().flatten().map(|addr| addr.ip()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let found = !addresses.is_empty();
+        if !found {
+            tracing::warn!(%name, "a target's name does not resolve: check it with `getent ahosts`");
+        }
+        if known.is_none() || found && known.as_ref() != Some(&addresses) {
+            shard.borrow_mut().handle_resolved(&name, &addresses);
+            known = Some(addresses);
+        }
+        sleep(if found { RESOLVE } else { RESOLVE_AGAIN }).await;
+    }
+}
+
+async fn watch(certificates: Rc<Vec<Arc<OwnCertificate>>>) {
+    loop {
+        sleep(CERTIFICATES).await;
+        refresh(&certificates);
+    }
+}
+
+fn refresh(certificates: &[Arc<OwnCertificate>]) {
+    for certificate in certificates {
+        match certificate.refresh() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(name = certificate.name(), "certificate renewed"),
+            Err(error) => tracing::warn!(%error, "the certificate in force stays"),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Call detail records: one line of JSON per call, appended to `data_dir/cdr.jsonl` by a thread of its own. Numbers are
+//! whole: they are what is billed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use serde::Serialize;
+
+use super::metrics::Metrics;
+use crate::base::UnixTime;
+use crate::edge::event::{Cdr, StreamCdr};
+
+/// CDRs that wait for the disk; more are lost, and counted.
+const QUEUE: usize = 4_096;
+
+/// The way to the writing thread.
+#[derive(Debug)]
+pub struct CdrFile {
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Write(Box<Cdr>),
+    Reopen,
+}
+
+impl CdrFile {
+    /// Opens (or makes, readable by us alone) the file and starts the thread.
+    pub fn open(node: &str, path: &Path, metrics: Arc<Metrics>) -> io::Result<CdrFile> {
+        let file = open(path)?;
+        let (jobs, receiver) = sync_channel(QUEUE);
+        let writer = Writer { node: node.to_owned(), path: path.to_owned(), file, metrics: metrics.clone() };
+        let thread = thread::Builder::new().name("cdr".into()).spawn(move || writer.run(&receiver))?;
+        Ok(CdrFile { jobs: Some(jobs), thread: Some(thread), metrics })
+    }
+
+    /// Hands one over; never waits.
+    pub fn write(&self, cdr: Box<Cdr>) {
+        if let Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) =
+            self.jobs.as_ref().map(|jobs| jobs.try_send(Job::Write(cdr)))
+        {
+            lost(&self.metrics, "the disk is too slow");
+        }
+    }
+
+    /// Opens the file anew.
+    pub fn reopen(&self) {
+        if let Some(jobs) = &self.jobs {
+            // Full: the disk does not keep up, and rotation can be asked for again.
+            let _ = jobs.try_send(Job::Reopen);
+        }
+    }
+}
+
+impl Drop for CdrFile {
+    /// Waits until what was handed over is written.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    node: String,
+    path: PathBuf,
+    file: File,
+    metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            match job {
+                Job::Write(cdr) => {
+                    let line = line(&self.node, &cdr);
+                    if let Err(error) = self.file.write_all(line.as_bytes()) {
+                        lost(&self.metrics, &error.to_string());
+                    }
+                }
+                Job::Reopen => match open(&self.path) {
+                    Ok(file) => self.file = file,
+                    Err(error) => {
+                        tracing::warn!(path = %self.path.display(), %error, "cannot reopen the CDR file")
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// Counts a CDR that is lost; warns of the first and of every thousandth.
+fn lost(metrics: &Metrics, reason: &str) {
+    let lost = metrics.cdr_lost();
+    if lost % 1_000 == 1 {
+        tracing::warn!(lost, reason, "CDRs are being lost");
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// A CDR as it stands in the file: the names are an interface, so they are written down here and nowhere else.
+#[derive(Serialize)]
+struct Line<'c> {
+    node: &'c str,
+    call_id: &'c str,
+    started: String,
+    answered: Option<String>,
+    ended: String,
+    /// Seconds from answer to end.
+    talked: f64,
+    from: &'c str,
+    to: &'c str,
+    source: String,
+    from_party: &'c str,
+    to_party: &'c str,
+    target: &'c str,
+    route: &'c str,
+    rule: &'c str,
+    status: u16,
+    end: &'c str,
+    media: Vec<MediaLine<'c>>,
+}
+
+#[derive(Serialize)]
+struct MediaLine<'c> {
+    kind: &'c str,
+    from_caller: Counted,
+    from_callee: Counted,
+}
+
+#[derive(Serialize)]
+struct Counted {
+    packets: u64,
+    bytes: u64,
+    refused: u64,
+}
+
+fn line(node: &str, cdr: &Cdr) -> String {
+    let talked = cdr.answered.map(|answered| cdr.ended.0.saturating_sub(answered.0)).unwrap_or_default();
+    let line = Line {
+        node,
+        call_id: &cdr.call_id,
+        started: rfc3339(cdr.started),
+        answered: cdr.answered.map(rfc3339),
+        ended: rfc3339(cdr.ended),
+        talked: talked.as_millis() as f64 / 1_000.0,
+        from: &cdr.from,
+        to: &cdr.to,
+        source: cdr.source.to_string(),
+        from_party: &cdr.from_party,
+        to_party: &cdr.to_party,
+        target: &cdr.target,
+        route: &cdr.route,
+        rule: &cdr.rule,
+        status: cdr.status,
+        end: cdr.end,
+        media: cdr.media.iter().map(media_line).collect(),
+    };
+    // Strings and numbers always serialise.
+    let mut text = serde_json::to_string(&line).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn media_line(stream: &StreamCdr) -> MediaLine<'_> {
+    let StreamCdr { kind, a_packets, a_bytes, a_refused, b_packets, b_bytes, b_refused } = stream;
+    MediaLine {
+        kind,
+        from_caller: Counted { packets: *a_packets, bytes: *a_bytes, refused: *a_refused },
+        from_callee: Counted { packets: *b_packets, bytes: *b_bytes, refused: *b_refused },
+    }
+}
+
+/// `2026-11-22T15:04:05.123Z`
+fn rfc3339(UnixTime(since): UnixTime) -> String {
+    match jiff::Timestamp::from_millisecond(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)) {
+        Ok(timestamp) => format!("{timestamp:.3}"),
+        Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ClientAddr;
+    use std::time::Duration;
+
+    fn cdr(call_id: &str) -> Box<Cdr> {
+        let at = |ms: u64| UnixTime(Duration::from_millis(1_790_000_000_000 + ms));
+        Box::new(Cdr {
+            started: at(0),
+            answered: Some(at(1_200)),
+            ended: at(11_450),
+            call_id: call_id.into(),
+            from: "+4930123456".into(),
+            to: "200".into(),
+            source: ClientAddr("192.0.2.1:5060".parse().unwrap()),
+            from_party: "acme".into(),
+            to_party: "pbx".into(),
+            target: "sip:10.0.0.1".into(),
+            route: "inbound".into(),
+            rule: "default".into(),
+            status: 200,
+            end: "bye from caller",
+            media: vec![StreamCdr {
+                kind: "audio".into(),
+                a_packets: 510,
+                a_bytes: 87_720,
+                ..StreamCdr::default()
+            }],
+        })
+    }
+
+    #[test]
+    fn a_call_is_one_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cdr.jsonl");
+        let file = CdrFile::open("edge-1", &path, Arc::new(Metrics::new("edge-1"))).unwrap();
+        file.write(cdr("one"));
+        file.write(cdr("line\nbreak \"and quote\""));
+        drop(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1]["call_id"], "line\nbreak \"and quote\"");
+        insta::assert_snapshot!(text.lines().next().unwrap());
+    }
+
+    #[test]
+    fn after_rotation_it_writes_to_a_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("cdr.jsonl"), dir.path().join("cdr.jsonl.1"));
+        let file = CdrFile::open("edge-1", &path, Arc::new(Metrics::new("edge-1"))).unwrap();
+        file.write(cdr("before"));
+        std::fs::rename(&path, &moved).unwrap();
+        file.reopen();
+        file.write(cdr("after"));
+        drop(file);
+        assert!(std::fs::read_to_string(&moved).unwrap().contains("before"));
+        assert!(std::fs::read_to_string(&path).unwrap().contains("after"));
+    }
+
+    #[test]
+    fn when_the_disk_does_not_keep_up_cdrs_are_counted_lost() {
+        let (jobs, _stuck) = sync_channel(2);
+        let metrics = Arc::new(Metrics::new("edge-1"));
+        let file = CdrFile { jobs: Some(jobs), thread: None, metrics: metrics.clone() };
+        for _ in 0..5 {
+            file.write(cdr("x"));
+        }
+        let text = metrics.text(&crate::edge::Status::default(), 0);
+        assert!(text.contains(r#"turnpike_cdrs_lost_total{node="edge-1"} 3"#), "{text}");
+    }
+}

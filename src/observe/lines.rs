@@ -1,0 +1,119 @@
+//! Events as log lines: a call is `info`, what should wake someone is `warn`, what strangers do is limited per second.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use super::redact::{Escaped, Redacted};
+use super::settings::Numbers;
+use crate::edge::event::{Cdr, Event, Refused};
+
+/// Refusals that are logged in one second; a flood is counted, not written.
+const REFUSALS_PER_SECOND: u32 = 50;
+
+/// Writes events to the log.
+#[derive(Debug)]
+pub(super) struct Lines {
+    numbers: Numbers,
+    refusals: Limited,
+}
+
+impl Lines {
+    pub fn new(numbers: Numbers) -> Lines {
+        Lines { numbers, refusals: Limited::default() }
+    }
+
+    pub fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Refused(refused) => self.refused(refused),
+            Event::Answered { call_id, setup } => {
+                info!(call_id = %Escaped(call_id), setup_ms = setup.as_millis() as u64, "call answered");
+            }
+            Event::CallEnded(cdr) => self.ended(cdr),
+            Event::Registered { user, remote, expires } => {
+                info!(user = %self.number(user), %remote, expires_s = expires.as_secs(), "registered");
+            }
+            Event::Unregistered { user } => info!(user = %self.number(user), "unregistered"),
+            Event::TargetHealth { target, up: true } => info!(%target, "target is up"),
+            Event::TargetHealth { target, up: false } => warn!(%target, "target is down"),
+            Event::Malformed { listener, source, reason } => {
+                debug!(listener = listener.0, %source, reason, "not a SIP message");
+            }
+            Event::Message(_) => {}
+        }
+    }
+
+    fn refused(&mut self, refused: &Refused) {
+        let Some(unwritten) = self.refusals.admit(refused.at.0) else { return };
+        if unwritten > 0 {
+            warn!(unwritten, "more requests were refused than are logged");
+        }
+        let Refused { rule, status, source, listener, method, call_id, to, alert, .. } = refused;
+        let (method, call_id, to) = (Escaped(method), Escaped(call_id), self.number(to));
+        if *alert {
+            warn!(%rule, status, %source, listener = listener.0, %method, %call_id, %to, "refused, alert");
+        } else {
+            info!(%rule, status, %source, listener = listener.0, %method, %call_id, %to, "refused");
+        }
+    }
+
+    fn ended(&self, cdr: &Cdr) {
+        let talked = cdr.answered.map_or(Duration::ZERO, |answered| cdr.ended.0.saturating_sub(answered.0));
+        info!(
+            call_id = %Escaped(&cdr.call_id),
+            from = %self.number(&cdr.from),
+            to = %self.number(&cdr.to),
+            from_party = %cdr.from_party,
+            to_party = %cdr.to_party,
+            route = %cdr.route,
+            rule = %cdr.rule,
+            status = cdr.status,
+            end = cdr.end,
+            talked_s = talked.as_secs(),
+            "call ended"
+        );
+    }
+
+    fn number<'t>(&self, text: &'t str) -> Redacted<'t> {
+        Redacted(text, self.numbers)
+    }
+}
+
+/// Lets so many through per second of the events' own time.
+#[derive(Debug, Default)]
+struct Limited {
+    second: u64,
+    written: u32,
+    unwritten: u64,
+}
+
+impl Limited {
+    /// `None`: too many. Else how many were kept back in the seconds before.
+    fn admit(&mut self, at: Duration) -> Option<u64> {
+        if self.second != at.as_secs() {
+            self.second = at.as_secs();
+            self.written = 0;
+        }
+        if self.written == REFUSALS_PER_SECOND {
+            self.unwritten += 1;
+            return None;
+        }
+        self.written += 1;
+        Some(std::mem::take(&mut self.unwritten))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_counted_instead_of_written() {
+        let mut limited = Limited::default();
+        let at = Duration::from_secs(1_000);
+        let written = (0..100_000).filter(|_| limited.admit(at).is_some()).count();
+        assert_eq!(written, 50);
+        assert_eq!(limited.admit(at + Duration::from_secs(1)), Some(99_950));
+        assert_eq!(limited.admit(at + Duration::from_secs(1)), Some(0));
+    }
+}

@@ -1,0 +1,298 @@
+//! Counters for Prometheus. Labels are bounded: names from the configuration, and words of our own.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::base::Transport;
+use crate::edge::Status;
+use crate::edge::event::{Cdr, Event};
+
+/// Distinct values of the label `rule`; further ones are counted as "other".
+const RULES: usize = 200;
+/// Upper bounds of the call setup times counted, seconds.
+const SETUP_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0];
+
+/// All metrics of the node.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    refused: Family<[(&'static str, Arc<str>); 1], Counter>,
+    rules: Mutex<HashSet<Arc<str>>>,
+    answered: Counter,
+    setup_seconds: Histogram,
+    ended: Family<Word, Counter>,
+    malformed: Family<Word, Counter>,
+    registered: Counter,
+    target_up: Family<[(&'static str, Arc<str>); 1], Gauge>,
+    media_packets: Family<Word, Counter>,
+    media_bytes: Family<Word, Counter>,
+    media_refused: Family<Word, Counter>,
+    cdrs_lost: Counter,
+    connections_refused: Family<Word, Counter>,
+    tls_failures: Counter,
+    received: Bytes,
+    sent: Bytes,
+    live: Live,
+}
+
+/// A label whose values are our own words.
+type Word = [(&'static str, &'static str); 1];
+
+/// One counter for each of the transports that this build speaks.
+#[derive(Debug)]
+struct Bytes {
+    udp: Counter,
+    tcp: Counter,
+    tls: Counter,
+}
+
+/// What is live: set when somebody asks.
+#[derive(Debug)]
+struct Live {
+    transactions: Family<Word, Gauge>,
+    calls: Gauge,
+    answered_calls: Gauge,
+    registrations: Gauge,
+    relay_pairs: Gauge,
+    relay_ports_taken: Gauge,
+    relay_ports_total: Gauge,
+    connections: Gauge,
+}
+
+impl Metrics {
+    /// All at zero; the node's name is a label of each.
+    pub fn new(node: &str) -> Metrics {
+        let node = [("node".into(), node.to_owned().into())].into_iter();
+        let mut registry = Registry::with_prefix_and_labels("turnpike", node);
+        let r = &mut registry;
+        let received = add(r, "sip_received_bytes", "SIP that arrived, keep-alives included");
+        let sent = add(r, "sip_sent_bytes", "SIP that was queued to be sent");
+        let setup_seconds = Histogram::new(SETUP_SECONDS);
+        r.register("call_setup_seconds", "From INVITE to its 200", setup_seconds.clone());
+        Metrics {
+            refused: add(r, "requests_refused", "Requests refused, by rule"),
+            rules: Mutex::default(),
+            answered: add(r, "calls_answered", "Calls answered"),
+            setup_seconds,
+            ended: add(r, "calls_ended", "Calls that are over, by how they ended"),
+            malformed: add(r, "malformed", "What arrived and was no SIP message, by why"),
+            registered: add(r, "registrations_made", "Registrations that succeeded through us"),
+            target_up: add(r, "target_up", "1: the target answers; 0: it is left out"),
+            media_packets: add(
+                r,
+                "media_packets",
+                "Relayed in calls that are over, by the side it came from",
+            ),
+            media_bytes: add(r, "media_bytes", "Relayed in calls that are over, by the side it came from"),
+            media_refused: add(r, "media_refused_packets", "Strangers' or invalid packets, likewise"),
+            cdrs_lost: add(r, "cdrs_lost", "CDRs that could not be written"),
+            connections_refused: add(r, "connections_refused", "Connections closed at once, by why"),
+            tls_failures: add(r, "tls_handshakes_failed", "Handshakes with TLS clients that failed"),
+            received: Bytes::new(&received),
+            sent: Bytes::new(&sent),
+            live: Live::new(r),
+            registry,
+        }
+    }
+
+    /// Counts an event.
+    pub fn observe(&self, event: &Event) {
+        match event {
+            Event::Refused(refused) => {
+                self.refused.get_or_create(&[("rule", self.rule_label(&refused.rule))]).inc();
+            }
+            Event::Answered { setup, .. } => {
+                self.answered.inc();
+                self.setup_seconds.observe(setup.as_secs_f64());
+            }
+            Event::CallEnded(cdr) => self.ended(cdr),
+            Event::Registered { .. } => {
+                self.registered.inc();
+            }
+            Event::TargetHealth { target, up } => {
+                self.target_up.get_or_create(&[("target", target.clone())]).set(i64::from(*up));
+            }
+            Event::Malformed { reason, .. } => {
+                self.malformed.get_or_create(&[("reason", *reason)]).inc();
+            }
+            Event::Unregistered { .. } | Event::Message(_) => {}
+        }
+    }
+
+    fn ended(&self, cdr: &Cdr) {
+        self.ended.get_or_create(&[("end", cdr.end)]).inc();
+        for stream in &cdr.media {
+            let sides = [
+                ("caller", stream.a_packets, stream.a_bytes, stream.a_refused),
+                ("callee", stream.b_packets, stream.b_bytes, stream.b_refused),
+            ];
+            for (side, packets, bytes, refused) in sides {
+                self.media_packets.get_or_create(&[("from", side)]).inc_by(packets);
+                self.media_bytes.get_or_create(&[("from", side)]).inc_by(bytes);
+                self.media_refused.get_or_create(&[("from", side)]).inc_by(refused);
+            }
+        }
+    }
+
+    /// Rules have names from the configuration, so there are few; but a metric must not trust that.
+    fn rule_label(&self, rule: &Arc<str>) -> Arc<str> {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if rules.contains(rule) {
+            return rule.clone();
+        }
+        if rules.len() == RULES {
+            return "other".into();
+        }
+        rules.insert(rule.clone());
+        rule.clone()
+    }
+
+    /// Bytes of SIP arrived.
+    pub fn received(&self, transport: Transport, bytes: usize) {
+        self.received.add(transport, bytes);
+    }
+
+    /// Bytes of SIP were queued to be sent.
+    pub fn sent(&self, transport: Transport, bytes: usize) {
+        self.sent.add(transport, bytes);
+    }
+
+    /// A connection was closed at once.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.connections_refused.get_or_create(&[("reason", reason)]).inc();
+    }
+
+    /// A TLS client did not get through its handshake.
+    pub fn tls_failed(&self) {
+        self.tls_failures.inc();
+    }
+
+    /// A CDR could not be written; how many that makes.
+    pub fn cdr_lost(&self) -> u64 {
+        self.cdrs_lost.inc() + 1
+    }
+
+    /// Everything in OpenMetrics text form; `live` is what is live now.
+    pub fn text(&self, live: &Status, connections: usize) -> String {
+        self.live.set(live, connections);
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Makes a metric and registers it.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Bytes {
+    fn new(family: &Family<Word, Counter>) -> Bytes {
+        let counter =
+            |transport: Transport| family.get_or_create_owned(&[("transport", transport.uri_param())]);
+        Bytes { udp: counter(Transport::Udp), tcp: counter(Transport::Tcp), tls: counter(Transport::Tls) }
+    }
+
+    fn add(&self, transport: Transport, bytes: usize) {
+        let counter = match transport {
+            Transport::Udp => &self.udp,
+            Transport::Tcp | Transport::Ws => &self.tcp,
+            Transport::Tls | Transport::Wss => &self.tls,
+        };
+        counter.inc_by(bytes as u64);
+    }
+}
+
+impl Live {
+    fn new(r: &mut Registry) -> Live {
+        Live {
+            transactions: add(r, "transactions", "Live transactions, by kind"),
+            calls: add(r, "calls", "Live calls"),
+            answered_calls: add(r, "calls_talking", "Live calls that were answered"),
+            registrations: add(r, "registrations", "Phones that are registered through us"),
+            relay_pairs: add(r, "relay_pairs", "Streams being relayed"),
+            relay_ports_taken: add(r, "relay_ports_taken", "Relay ports in use"),
+            relay_ports_total: add(r, "relay_ports_total", "Relay ports configured"),
+            connections: add(r, "connections", "Open connections"),
+        }
+    }
+
+    fn set(&self, live: &Status, connections: usize) {
+        let set = |gauge: &Gauge, value: usize| {
+            gauge.set(value as i64);
+        };
+        set(&self.transactions.get_or_create(&[("kind", "server")]), live.server_transactions);
+        set(&self.transactions.get_or_create(&[("kind", "client")]), live.client_transactions);
+        set(&self.calls, live.calls);
+        set(&self.answered_calls, live.answered_calls);
+        set(&self.registrations, live.registrations);
+        set(&self.relay_pairs, live.relay.pairs);
+        set(&self.relay_ports_taken, live.relay.ports_taken);
+        set(&self.relay_ports_total, live.relay.ports_total);
+        set(&self.connections, connections);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{ClientAddr, ListenerId, UnixTime};
+    use crate::edge::event::Refused;
+    use std::time::Duration;
+
+    fn refused(rule: &str) -> Event {
+        Event::Refused(Refused {
+            at: UnixTime(Duration::ZERO),
+            rule: rule.into(),
+            status: 403,
+            source: ClientAddr("192.0.2.1:5060".parse().unwrap()),
+            listener: ListenerId(0),
+            method: "INVITE".into(),
+            call_id: "a".into(),
+            to: "1".into(),
+            alert: false,
+        })
+    }
+
+    #[test]
+    fn a_refusal_is_counted_under_its_rule() {
+        let metrics = Metrics::new("edge-1");
+        metrics.observe(&refused("toll fraud / never premium"));
+        metrics.observe(&refused("toll fraud / never premium"));
+        metrics.received(Transport::Tls, 700);
+        let text = metrics.text(&Status { calls: 3, ..Status::default() }, 5);
+        for line in [
+            r#"turnpike_requests_refused_total{node="edge-1",rule="toll fraud / never premium"} 2"#,
+            r#"turnpike_sip_received_bytes_total{node="edge-1",transport="tls"} 700"#,
+            r#"turnpike_calls{node="edge-1"} 3"#,
+            r#"turnpike_connections{node="edge-1"} 5"#,
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn labels_are_bounded() {
+        let metrics = Metrics::new("edge-1");
+        for i in 0..1_000 {
+            metrics.observe(&refused(&format!("rule {i}")));
+        }
+        let text = metrics.text(&Status::default(), 0);
+        assert_eq!(
+            text.lines().filter(|l| l.starts_with("turnpike_requests_refused_total")).count(),
+            RULES + 1
+        );
+        assert!(text.contains(r#"rule="other"} 800"#), "{text}");
+    }
+}
