@@ -6,9 +6,38 @@
 //! a phone that restarts) is a stranger until its re-INVITE says so: an SSRC is no credential, anyone on the path of
 //! one packet can copy it (CVE-2017-14099).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use crate::relay::{Component, LegRules};
+use super::Component;
+
+/// What one side's SDP and SIP say about who may speak on it.
+#[derive(Clone, Debug, Default)]
+pub struct LegRules {
+    /// Where SDP says that RTP goes: this source (IP and port) may latch the leg, and until one has, media goes there if
+    /// `send_before_latch` allows. `None` on hold (`c=0.0.0.0`), before the answer, or where it must never be reached.
+    pub rtp: Option<SocketAddr>,
+    /// Likewise for RTCP.
+    pub rtcp: Option<SocketAddr>,
+    /// Media may go to `rtp` and `rtcp` before the leg has latched. False: this side has not proved that it is there
+    /// (ATTACKS.md: SDP that points at a victim); nothing leaves towards it until it has.
+    pub send_before_latch: bool,
+    /// Goes up when SDP names another address than before, also one that must never be reached and is `None` above: what
+    /// had latched is over, and the leg latches anew.
+    pub epoch: u32,
+    /// Besides the SDP address, a source with this IP may latch the leg (the SIP source, for a leg behind NAT).
+    pub sip_source: Option<IpAddr>,
+    /// Further networks that may latch (configuration).
+    pub allowed: Arc<[ipnetwork::IpNetwork]>,
+    /// Negotiated payload types; empty: anything passes (T.38, data channels).
+    pub payload_types: Vec<u8>,
+    /// The stream is RTP: only valid RTP or RTCP latches and passes (plus what `stun_and_dtls` says).
+    pub rtp_only: bool,
+    /// The leg does ICE or DTLS: STUN and DTLS pass too (RFC 7983 tells them from RTP).
+    pub stun_and_dtls: bool,
+    /// RTCP shares the RTP port.
+    pub rtcp_mux: bool,
+}
 
 /// One side of a stream: who may speak on it, and who has.
 #[derive(Debug, Default)]
@@ -36,7 +65,7 @@ impl Leg {
             let named = self.named_now(component);
             let latch = self.latch_mut(component);
             let moved = new_epoch || (named.is_some() && named != latch.named);
-            latch.named = named.or(latch.named);
+            latch.named = if new_epoch { named } else { named.or(latch.named) };
             let source = latch.source;
             if moved || source.is_some_and(|source| !self.is_permitted(component, source)) {
                 self.latch_mut(component).source = None;
@@ -146,6 +175,11 @@ mod tests {
         assert_eq!(leg.source(Rtp), Some(at("192.0.2.1:4000")));
         leg.set_rules(nat(1));
         assert_eq!(leg.source(Rtp), None);
+
+        let before = LegRules { epoch: 1, ..named("198.51.100.1:4000") };
+        leg.set_rules(before);
+        leg.set_rules(nat(2));
+        assert!(!leg.may_latch(Rtp, at("198.51.100.1:4000")), "the address that SDP named before");
     }
 
     #[test]

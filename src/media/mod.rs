@@ -2,3 +2,12 @@
 
 pub mod latch;
 pub mod packet;
+
+/// The two transport addresses of one side of a stream (RFC 8445 §2).
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// RTP, or whatever the stream is.
+    Rtp,
+    Rtcp,
+}

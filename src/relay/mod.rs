@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::RelayedAddr;
+pub use crate::media::Component;
+pub use crate::media::latch::LegRules;
 
 /// Names a pair of relayed transport addresses (with their RTCP twins). Not used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,15 +35,6 @@ impl Side {
             Side::B => Side::A,
         }
     }
-}
-
-/// The two transport addresses of one side of a stream (RFC 8445 §2).
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Component {
-    /// RTP, or whatever the stream is.
-    Rtp,
-    Rtcp,
 }
 
 /// What the relay is told at its start.
@@ -94,34 +87,6 @@ pub enum OpenError {
     PortsExhausted,
     #[error("the relay address cannot be bound")]
     CannotBind,
-}
-
-/// What one side's SDP and SIP say about who may speak on it.
-#[derive(Clone, Debug, Default)]
-pub struct LegRules {
-    /// Where SDP says that RTP goes: this source (IP and port) may latch the leg, and until one has, media goes there if
-    /// `send_before_latch` allows. `None` on hold (`c=0.0.0.0`), before the answer, or where it must never be reached.
-    pub rtp: Option<SocketAddr>,
-    /// Likewise for RTCP.
-    pub rtcp: Option<SocketAddr>,
-    /// Media may go to `rtp` and `rtcp` before the leg has latched. False: this side has not proved that it is there
-    /// (ATTACKS.md: SDP that points at a victim); nothing leaves towards it until it has.
-    pub send_before_latch: bool,
-    /// Goes up when SDP names another address than before, also one that must never be reached and is `None` above: what
-    /// had latched is over, and the leg latches anew.
-    pub epoch: u32,
-    /// Besides the SDP address, a source with this IP may latch the leg (the SIP source, for a leg behind NAT).
-    pub sip_source: Option<IpAddr>,
-    /// Further networks that may latch (configuration).
-    pub allowed: Arc<[ipnetwork::IpNetwork]>,
-    /// Negotiated payload types; empty: anything passes (T.38, data channels).
-    pub payload_types: Vec<u8>,
-    /// The stream is RTP: only valid RTP or RTCP latches and passes (plus what `stun_and_dtls` says).
-    pub rtp_only: bool,
-    /// The leg does ICE or DTLS: STUN and DTLS pass too (RFC 7983 tells them from RTP).
-    pub stun_and_dtls: bool,
-    /// RTCP shares the RTP port.
-    pub rtcp_mux: bool,
 }
 
 /// Counters of a pair: one writer (its relay worker), any reader; relaxed.

@@ -2,12 +2,13 @@
 //!
 //! A wake-up costs several times what relaying a packet does. On a quiet relay each packet is served at once; on a busy
 //! one, packets are let gather for a moment and served together, as a network card moderates its interrupts. The
-//! moment is small against the 20 ms between two packets of a stream.
+//! moment is small against the 20 ms between two packets of a stream. Measured on one core at 20,000 packets a second,
+//! evenly spread: 20 µs of CPU a packet without it, 4.7 with 0.5 ms, 3.9 with 1 ms; in saturation it never sleeps.
 
 use std::time::{Duration, Instant};
 
 /// From one look to the next, when busy: the most that a packet is delayed.
-const ROUND: Duration = Duration::from_millis(1);
+const ROUND: Duration = Duration::from_micros(500);
 /// Over what the rate is taken.
 const WINDOW: Duration = Duration::from_millis(20);
 /// From this rate on it is busy: 2,000 packets a second, twenty calls.
