@@ -61,8 +61,10 @@ pub(super) struct Worker {
     pairs: Slab<OpenPair>,
     slots: FxHashMap<PairId, usize>,
     batch: Batch,
-    /// Sockets that had more than their turns: the poll will not name them again before they are drained.
+    /// Sockets that had more than their turns, each once: the poll does not name them again before they are drained.
     unfinished: Vec<Token>,
+    /// Empty but while those are served.
+    serving: Vec<Token>,
 }
 
 struct OpenPair {
@@ -72,6 +74,8 @@ struct OpenPair {
     counters: Arc<PairCounters>,
     /// Or since when it is waited for.
     last_relayed: Instant,
+    /// Which of its sockets stand in [`Worker::unfinished`], by side, then component.
+    unfinished: [[bool; 2]; 2],
 }
 
 impl Worker {
@@ -84,6 +88,7 @@ impl Worker {
             slots: FxHashMap::default(),
             batch: Batch::new(BATCH, DATAGRAM),
             unfinished: Vec::new(),
+            serving: Vec::new(),
         }
     }
 
@@ -110,10 +115,7 @@ impl Worker {
             if self.ends.rung.swap(false, Ordering::AcqRel) && !self.take_commands(now) {
                 return Ok(());
             }
-            let mut packets = 0;
-            for token in std::mem::take(&mut self.unfinished) {
-                packets += self.read(token, now);
-            }
+            let mut packets = self.read_unfinished(now);
             for event in &events {
                 packets += self.read(event.token(), now);
             }
@@ -125,10 +127,27 @@ impl Worker {
         }
     }
 
+    fn read_unfinished(&mut self, now: Instant) -> usize {
+        std::mem::swap(&mut self.unfinished, &mut self.serving);
+        let mut packets = 0;
+        while let Some(token) = self.serving.pop() {
+            if let Some((slot, side, component)) = socket_of(token)
+                && let Some(open) = self.pairs.get_mut(slot)
+            {
+                open.unfinished[side as usize][component as usize] = false;
+                packets += self.read(token, now);
+            }
+        }
+        packets
+    }
+
     /// Reads what has arrived on one socket and sends it on; returns how many datagrams that were.
     fn read(&mut self, token: Token, now: Instant) -> usize {
         let Some((slot, side, component)) = socket_of(token) else { return 0 };
         let Some(open) = self.pairs.get_mut(slot) else { return 0 };
+        if open.unfinished[side as usize][component as usize] {
+            return 0; // It has had its turns in this round.
+        }
         let mut packets = 0;
         for _ in 0..TURNS {
             match self.batch.recv(&open.sockets[side as usize][component as usize]) {
@@ -144,6 +163,7 @@ impl Worker {
                 Err(_) => {}
             }
         }
+        open.unfinished[side as usize][component as usize] = true;
         self.unfinished.push(token);
         packets
     }
@@ -186,7 +206,14 @@ impl Worker {
             }
         }
         self.slots.insert(id, entry.key());
-        entry.insert(OpenPair { id, sockets, pair: Pair::default(), counters, last_relayed: now });
+        entry.insert(OpenPair {
+            id,
+            sockets,
+            pair: Pair::default(),
+            counters,
+            last_relayed: now,
+            unfinished: Default::default(),
+        });
     }
 
     fn report_idle(&mut self, now: Instant) {
@@ -311,6 +338,37 @@ fn socket_of(token: Token) -> Option<(usize, Side, Component)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Packets of a stranger: what is counted here is how many were looked at.
+    #[test]
+    fn a_flooded_socket_has_its_turns_and_then_the_others() {
+        let (_sender, mailbox) = std::sync::mpsc::channel();
+        let ends = Ends {
+            mailbox,
+            rung: Arc::default(),
+            closed: std::sync::mpsc::channel().0,
+            events: Arc::new(Mutex::new(Box::new(|_| {}))),
+            totals: Arc::default(),
+        };
+        let now = Instant::now();
+        let mut worker = Worker::new(Poll::new().unwrap(), ends, Duration::from_secs(60));
+        let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sockets = [[bind(), bind()], [bind(), bind()]];
+        let flooded = sockets[0][0].local_addr().unwrap();
+        worker.open(PairId(1), sockets, Arc::default(), now);
+        let stranger = bind();
+        for _ in 0..TURNS * BATCH + 5 {
+            stranger.send_to(b"flood", flooded).unwrap();
+        }
+        let token = token_of(0, Side::A, Component::Rtp);
+        assert_eq!(worker.read(token, now), TURNS * BATCH);
+        assert_eq!(worker.read(token, now), 0, "not twice in a round");
+        assert_eq!(worker.unfinished, [token]);
+        assert_eq!(worker.read_unfinished(now), 5);
+        assert!(worker.unfinished.is_empty() && worker.serving.is_empty());
+        let refused = worker.ends.totals.refused_source.load(Ordering::Relaxed);
+        assert_eq!(refused, (TURNS * BATCH + 5) as u64);
+    }
 
     #[test]
     fn a_token_says_which_socket() {
