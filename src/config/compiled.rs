@@ -1,9 +1,7 @@
 //! What a config file comes to: names resolved, defaults filled in, one part for each floor of the house.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
@@ -13,6 +11,7 @@ use crate::base::{ListenerId, NodeKey, TrunkId, ZoneId};
 use crate::edge::settings;
 use crate::net::settings::NetSettings;
 use crate::observe::settings::Logging;
+use crate::relay;
 
 /// Everything that a config file says.
 #[derive(Debug)]
@@ -23,8 +22,8 @@ pub struct Compiled {
     pub data_dir: PathBuf,
     /// For the edge, but for its key: [`Edge::with_key`].
     pub edge: Edge,
-    /// For the relay.
-    pub relay: Relay,
+    /// For the relay; its addresses are the zones'. `idle_timeout` is the shortest of all zones and trunks.
+    pub relay: relay::Settings,
     /// For the sockets.
     pub net: NetSettings,
     /// Policy files, globs expanded, in the order of the config and then of their names.
@@ -75,17 +74,6 @@ impl Edge {
             limits: settings::Limits::default(),
         }
     }
-}
-
-/// `relay:`, but for the addresses (they are the zones').
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
-    /// Ports that media may use: begins even, ends odd.
-    pub ports: RangeInclusive<u16>,
-    /// Worker threads; `None`: one per core.
-    pub workers: Option<usize>,
-    /// The shortest `idle_timeout` of all zones and trunks.
-    pub idle_timeout: Duration,
 }
 
 /// Names that policies may use, each at the index of its id.

@@ -47,7 +47,7 @@ pub fn load(path: &Path, environment: Environment<'_>) -> Result<Compiled, Repor
     let mut problems = Problems::default();
     let mut others = Report::default();
     let raw = raw::Config::from_node(&root, &mut problems);
-    let compiled = raw.and_then(|raw| {
+    let compiled = raw.map(|raw| {
         let folder = path.parent().unwrap_or(Path::new(""));
         let (problems, others) = (&mut problems, &mut others);
         compile::compile(compile::Context { raw: &raw, folder, environment, problems, others })

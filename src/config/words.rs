@@ -276,12 +276,13 @@ impl FromWord for PortRange {
         if last < first {
             return Err(Wrong::new("the range ends before it begins", format!("write `{last}-{first}`")));
         }
-        if first % 2 == 1 || last % 2 == 0 {
-            let help = format!("write `{}-{}`", first + first % 2, last - (1 - last % 2));
-            return Err(Wrong::new("a range begins even and ends odd: RTP is even, its RTCP one up", help));
-        }
         if last - first < 3 {
             return Err(Wrong::new("one stream takes four ports", help));
+        }
+        if first % 2 == 1 || last % 2 == 0 {
+            let (even, odd) = (first + first % 2, last - (1 - last % 2));
+            let what = "a range begins even and ends odd: RTP is even, its RTCP one up";
+            return Err(Wrong::new(what, format!("write `{even}-{odd}`")));
         }
         Ok(PortRange { first, last })
     }

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::compiled::Relay;
 use super::super::raw;
 use super::super::read::At;
 use super::super::words::PortRange;
 use super::Context;
 use crate::edge::settings::{Anchor, Media};
-use crate::relay::RelayAddress;
+use crate::relay::{RelayAddress, Settings};
 
 /// Used when `relay: { ports: … }` says nothing.
 const PORTS: PortRange = PortRange { first: 40_000, last: 49_999 };
@@ -19,7 +18,7 @@ const DEFAULT: Media =
     Media { ice_append: true, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) };
 
 /// `relay:` without its addresses; also says what of it is not built yet.
-pub(super) fn relay(cx: &mut Context<'_>) -> Option<Relay> {
+pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
     let raw = cx.raw;
     let relay = raw.relay.as_ref();
     let zones = raw.zones.iter().flat_map(|z| &z.entries).filter_map(|(_, zone)| zone.media.as_ref());
@@ -42,12 +41,12 @@ pub(super) fn relay(cx: &mut Context<'_>) -> Option<Relay> {
     }
     let ports = ports.map_or(PORTS, |p| p.value);
     let workers = match relay.and_then(|r| r.workers) {
-        Some(raw::Workers::Count(count)) => Some(usize::from(count)),
-        Some(raw::Workers::Auto) | None => None,
+        Some(raw::Workers::Count(count)) => usize::from(count),
+        Some(raw::Workers::Auto) | None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let shortest = everyone.iter().filter_map(|media| media.idle_timeout).min();
-    let idle_timeout = shortest.unwrap_or(DEFAULT.idle_timeout);
-    Some(Relay { ports: ports.first..=ports.last, workers, idle_timeout })
+    let of_relay = merged(DEFAULT, relay.and_then(|r| r.media.as_ref())).idle_timeout;
+    let idle_timeout = everyone.iter().filter_map(|m| m.idle_timeout).fold(of_relay, Duration::min);
+    Settings { ports: ports.first..=ports.last, workers, idle_timeout }
 }
 
 /// The zone's media settings: the relay's, unless the zone says otherwise.

@@ -45,8 +45,8 @@ pub(super) struct Context<'c> {
     pub others: &'c mut Report,
 }
 
-/// Builds everything; `None` if something is missing without which nothing else makes sense.
-pub(super) fn compile(mut cx: Context<'_>) -> Option<Compiled> {
+/// Builds everything; of use only if `cx` has got no error.
+pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
     let cx = &mut cx;
     let raw = cx.raw;
     let name: Arc<str> = cx.node_name().into();
@@ -69,10 +69,10 @@ pub(super) fn compile(mut cx: Context<'_>) -> Option<Compiled> {
     };
     let data_dir = cx.data_dir();
     let (tls_peers, peer_trust) = tls.into_settings();
-    Some(Compiled {
+    Compiled {
         report: Report::default(),
         edge: Edge { name, zones, listeners, pbx, trunks, routes, tls_peers },
-        relay: relay?,
+        relay,
         net: NetSettings {
             data_dir: data_dir.clone(),
             certificates,
@@ -87,7 +87,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Option<Compiled> {
         never_ban: raw.never_ban.clone().unwrap_or_default(),
         admin: raw.admin.as_ref().and_then(|admin| cx.admin(admin)),
         logging: logging(raw.logging.as_ref()),
-    })
+    }
 }
 
 impl<'c> Context<'c> {
