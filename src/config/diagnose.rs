@@ -201,15 +201,19 @@ fn word_length(line: &str, column: usize) -> usize {
 fn masked(number: usize, line: &str, hidden: &[Position]) -> String {
     let mut chars: Vec<char> = line.chars().collect();
     for at in hidden.iter().filter(|h| h.line == number) {
-        let scalar = chars.iter_mut().skip(at.column.saturating_sub(1));
         let mut quote = None;
-        for (i, c) in scalar.enumerate() {
+        let mut stars = 3;
+        for (i, c) in chars.iter_mut().skip(at.column.saturating_sub(1)).enumerate() {
             match (quote, *c) {
-                (None, '"' | '\'') if i == 0 => quote = Some(*c),
+                (None, '"' | '\'') if i == 0 => {
+                    quote = Some(*c);
+                    continue;
+                }
                 (Some(open), close) if open == close => break,
                 (None, ',' | '}' | ']') => break,
-                _ => *c = if i < 3 { '*' } else { ' ' },
+                _ => *c = if stars > 0 { '*' } else { ' ' },
             }
+            stars -= i32::from(stars > 0);
         }
     }
     chars.into_iter().collect()

@@ -49,8 +49,9 @@ pub fn load(path: &Path, environment: Environment<'_>) -> Result<Compiled, Repor
     let raw = raw::Config::from_node(&root, &mut problems);
     let compiled = raw.map(|raw| {
         let folder = path.parent().unwrap_or(Path::new(""));
+        let sound = !problems.has_errors();
         let (problems, others) = (&mut problems, &mut others);
-        compile::compile(compile::Context { raw: &raw, folder, environment, problems, others })
+        compile::compile(compile::Context { raw: &raw, folder, environment, sound, problems, others })
     });
     let mut report = Report::default();
     report.add(path, &text, problems);
@@ -72,11 +73,18 @@ pub fn read_text(path: &Path) -> Result<String, Report> {
 /// The tree of a config or policy file; `path` is only for the report.
 pub fn parse(path: &Path, text: &str) -> Result<yaml::Node, Report> {
     yaml::parse(text).map_err(|invalid| {
+        let line = text.lines().nth(invalid.at.line.saturating_sub(1)).unwrap_or_default();
+        let help = if line.contains('\t') {
+            "indent with blanks, not with tabs"
+        } else {
+            "look in this line and the one above for a missing quote, bracket, blank or `:`"
+        };
         let mut problems = Problems::default();
-        let help = "look in this line and the one above for a missing quote, bracket, blank or `:`";
         problems.error(invalid.at, format!("this cannot be read as YAML: {}", invalid.reason), help);
+        // Without the tree nobody knows what of the line is a secret.
+        let secret = ["password", "secret", "token", "ha1", "redis"].iter().any(|word| line.contains(word));
         let mut report = Report::default();
-        report.add(path, text, problems);
+        report.add(path, if secret { "" } else { text }, problems);
         report
     })
 }

@@ -100,10 +100,9 @@ impl<T: FromNode> FromNode for At<T> {
 impl<T: FromNode> FromNode for Vec<T> {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Vec<T>> {
         match &node.value {
+            // Without those that could not be read, so that the others are looked at too.
             Value::Sequence(items) => {
-                // All items are read before one of them may spoil the list, so that all their errors are told.
-                let read: Vec<_> = items.iter().map(|item| T::from_node(item, problems)).collect();
-                read.into_iter().collect()
+                Some(items.iter().filter_map(|item| T::from_node(item, problems)).collect())
             }
             Value::Scalar { .. } => Some(vec![T::from_node(node, problems)?]),
             Value::Mapping(_) => {
@@ -150,7 +149,8 @@ impl<T: FromNode> FromEntry for T {
     }
 }
 
-/// A key that may be missing. A broken value is told and then treated as missing, so that reading goes on.
+/// A key that may be missing. A broken value is told and then treated as missing, so that reading goes on; whoever then
+/// misses it keeps quiet (`compile`'s `absent`).
 impl<T: FromNode> FromEntry for Option<T> {
     fn from_entry(
         node: Option<&Node>,
@@ -205,38 +205,40 @@ pub fn is_empty(node: &Node) -> bool {
 
 /// A mapping whose keys are known.
 pub struct Fields<'n> {
-    entries: &'n [(Node, Node)],
+    entries: Vec<(&'n str, &'n Node)>,
     owner: &'static str,
     at: Position,
 }
 
 impl<'n> Fields<'n> {
-    /// Reads the mapping of `owner` ("a listener"); each key that is none of `known` is an error.
+    /// Reads the mapping of `owner` ("a listener"); each key that is none of `known` is an error. A misspelt one is then
+    /// read as what it was meant to be, so that nobody is also told that it is missing.
     pub fn of(
         node: &'n Node,
         owner: &'static str,
-        known: &[&str],
+        known: &[&'static str],
         problems: &mut Problems,
     ) -> Option<Fields<'n>> {
-        let entries = mapping(node, &format!("the settings of {owner}"), problems)?;
-        for (key, value) in entries {
+        let mut entries: Vec<(&str, &Node)> = Vec::new();
+        for (key, value) in mapping(node, &format!("the settings of {owner}"), problems)? {
             let Some(word) = scalar(key, problems) else { continue };
+            let mut meant = word;
             if !known.contains(&word) {
-                // A misspelt `password:` still has a password behind it.
-                problems.hide(value.at);
                 let what = format!("{owner} has no key `{word}`");
                 problems.error(key.at, what, did_you_mean(word, known.iter().copied()));
+                match nearest(word, known.iter().copied()) {
+                    Some(near) => meant = near,
+                    None => hide_all(value, problems),
+                }
             }
+            entries.push((meant, value));
         }
         Some(Fields { entries, owner, at: node.at })
     }
 
     /// The value of `key`, unless it is missing or empty.
     pub fn get(&self, key: &str) -> Option<&'n Node> {
-        let (_, value) = self
-            .entries
-            .iter()
-            .find(|(k, _)| matches!(&k.value, Value::Scalar { text, .. } if text == key))?;
+        let (_, value) = self.entries.iter().find(|(k, _)| *k == key)?;
         (!is_empty(value)).then_some(value)
     }
 
@@ -246,20 +248,35 @@ impl<'n> Fields<'n> {
     }
 }
 
+/// Behind a key that we do not know there may be a password.
+fn hide_all(node: &Node, problems: &mut Problems) {
+    match &node.value {
+        Value::Scalar { .. } => problems.hide(node.at),
+        Value::Sequence(items) => items.iter().for_each(|item| hide_all(item, problems)),
+        Value::Mapping(entries) => entries.iter().for_each(|(_, value)| hide_all(value, problems)),
+    }
+}
+
+/// The choice that `word` may be a misspelling of.
+fn nearest<'c>(word: &str, choices: impl Iterator<Item = &'c str>) -> Option<&'c str> {
+    let word = word.to_lowercase();
+    choices
+        .map(|choice| (strsim::damerau_levenshtein(&word, &choice.to_lowercase()), choice))
+        .filter(|(distance, choice)| *distance <= 1 + choice.len() / 4)
+        .min()
+        .map(|(_, choice)| choice)
+}
+
 /// "did you mean `zone`?", or all there is to choose from.
 pub fn did_you_mean<'c>(word: &str, choices: impl Iterator<Item = &'c str> + Clone) -> String {
-    let near = choices
-        .clone()
-        .map(|choice| (strsim::damerau_levenshtein(&word.to_lowercase(), choice), choice))
-        .filter(|(distance, choice)| *distance <= 1 + choice.len() / 4)
-        .min();
-    if let Some((_, choice)) = near {
+    if let Some(choice) = nearest(word, choices.clone()) {
         return format!("did you mean `{choice}`?");
     }
     let all: Vec<_> = choices.map(|choice| format!("`{choice}`")).collect();
     match all.as_slice() {
         [] => "there is none yet".to_owned(),
-        all => format!("there is {}", all.join(", ")),
+        [only] => format!("there is only {only}"),
+        all => format!("write one of {}", all.join(", ")),
     }
 }
 

@@ -39,7 +39,7 @@ fn source(
         _ => {
             let what = format!("certificate `{}` is neither files nor self-signed", name.value);
             let help = "write `{ chain: tls/chain.pem, key: \"file:tls/key.pem\" }` or `{ self_signed: [localhost] }`";
-            cx.problems.error(name.at, what, help);
+            cx.absent(name.at, what, help);
             None
         }
     }

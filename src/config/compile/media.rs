@@ -7,6 +7,7 @@ use super::super::raw;
 use super::super::read::At;
 use super::super::words::PortRange;
 use super::Context;
+use crate::base::Transport;
 use crate::edge::settings::{Anchor, Media};
 use crate::relay::{RelayAddress, Settings};
 
@@ -115,12 +116,15 @@ fn quoted(ip: IpAddr) -> String {
 
 fn ports_against_listeners(cx: &mut Context<'_>, ports: &At<PortRange>) {
     let PortRange { first, last } = ports.value;
-    for (name, listener) in cx.raw.listeners.iter().flat_map(|l| &l.entries) {
+    let mut listeners = cx.raw.listeners.iter().flat_map(|l| &l.entries);
+    let taken = listeners.find(|(_, listener)| {
+        let bind = &listener.bind.value;
+        bind.transport == Transport::Udp && (first..=last).contains(&bind.address.port())
+    });
+    if let Some((name, listener)) = taken {
         let port = listener.bind.value.address.port();
-        if listener.bind.value.transport == crate::base::Transport::Udp && (first..=last).contains(&port) {
-            let what = format!("port {port} of listener `{}` is also one of the relay's", name.value);
-            cx.problems.error(ports.at, what, "move the range or the listener: `ports: 40000-49999`");
-        }
+        let what = format!("port {port} of listener `{}` is also one of the relay's", name.value);
+        cx.problems.error(ports.at, what, "move the range or the listener: `ports: 40000-49999`");
     }
 }
 
@@ -131,8 +135,8 @@ fn turn_server(cx: &mut Context<'_>, turn: &raw::Turn) {
     for (name, listener) in &turn.listeners.entries {
         let bind = &listener.bind;
         match bind.value.transport {
-            crate::base::Transport::Udp | crate::base::Transport::Tcp => {}
-            crate::base::Transport::Tls => match &listener.certificate {
+            Transport::Udp | Transport::Tcp => {}
+            Transport::Tls => match &listener.certificate {
                 Some(certificate) => {
                     cx.index(config.certificates.as_ref(), "certificate", certificate);
                 }
@@ -141,7 +145,7 @@ fn turn_server(cx: &mut Context<'_>, turn: &raw::Turn) {
                     cx.problems.error(bind.at, "a TLS listener needs `certificate`", help);
                 }
             },
-            crate::base::Transport::Ws | crate::base::Transport::Wss => {
+            Transport::Ws | Transport::Wss => {
                 cx.problems.error(bind.at, "TURN has no WebSocket", "write `udp://`, `tcp://` or `tls://`");
             }
         }

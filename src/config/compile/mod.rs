@@ -39,6 +39,8 @@ pub(super) struct Context<'c> {
     pub folder: &'c Path,
     /// For `env:`.
     pub environment: Environment<'c>,
+    /// All that was typed could be read, and all names so far were found.
+    pub sound: bool,
     /// Of the config file.
     pub problems: &'c mut Problems,
     /// Of the other files.
@@ -95,7 +97,7 @@ impl<'c> Context<'c> {
     fn node_name(&mut self) -> String {
         let help = "add `name: edge-1`, or whatever you call this machine";
         let Some(name) = &self.raw.name else {
-            self.problems.error(self.raw.at, "the config needs `name`", help);
+            self.absent(self.raw.at, "the config needs `name`", help);
             return String::new();
         };
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -125,7 +127,7 @@ impl<'c> Context<'c> {
         if token.is_none() && !listen.ip().is_loopback() {
             let what = "whoever reaches this address could ask everything";
             let help = "add `token: \"env:ADMIN_TOKEN\"`, or listen on `127.0.0.1`";
-            self.problems.error(admin.listen.at, what, help);
+            self.absent(admin.listen.at, what, help);
         }
         Some(AdminSettings { listen, token })
     }
@@ -140,7 +142,7 @@ impl<'c> Context<'c> {
         files
     }
 
-    /// Position of the entry that `name` refers to; tells if there is none.
+    /// Position of the entry that `name` refers to; tells if there is none, and then nobody else ([`Self::absent`]).
     fn index<T>(&mut self, named: Option<&Named<T>>, kind: &str, name: &At<String>) -> Option<usize> {
         if let Some(index) = named.and_then(|n| n.index(&name.value)) {
             return Some(index);
@@ -150,6 +152,7 @@ impl<'c> Context<'c> {
             let what = format!("there is no {kind} `{}`", name.value);
             self.problems.error(name.at, what, did_you_mean(&name.value, known.iter().copied()));
         }
+        self.sound = false;
         None
     }
 
@@ -190,6 +193,13 @@ impl<'c> Context<'c> {
                 self.problems.error(pattern.at, what, "correct the path, or put the file there");
                 Vec::new()
             }
+        }
+    }
+
+    /// Something is missing: an error, unless it may be the shadow of a value that could not be read.
+    fn absent(&mut self, at: Position, what: impl Into<String>, help: impl Into<String>) {
+        if self.sound {
+            self.problems.error(at, what, help);
         }
     }
 

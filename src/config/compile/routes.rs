@@ -22,7 +22,7 @@ pub(super) fn routes(cx: &mut Context<'_>) -> Vec<Route> {
     let raw = cx.raw;
     let Some(routes) = &raw.routes else {
         let help = "add `routes: [{ name: all, send_to: pbx }]`";
-        cx.problems.error(raw.at, "calls go nowhere: the config needs `routes`", help);
+        cx.absent(raw.at, "calls go nowhere: the config needs `routes`", help);
         return Vec::new();
     };
     let mut names = HashSet::new();
@@ -51,7 +51,7 @@ fn route(cx: &mut Context<'_>, route: &raw::Route) -> Option<Route> {
         (None, Some(status)) => RouteThen::Reject(final_failure(cx, status)?),
         (None, None) => {
             let what = format!("route `{}` says neither where to nor no", route.name.value);
-            cx.problems.error(route.name.at, what, "add `send_to: pbx` or `reject: 404`");
+            cx.absent(route.name.at, what, "add `send_to: pbx` or `reject: 404`");
             return None;
         }
         (Some(_), Some(status)) => {
@@ -78,7 +78,7 @@ fn party(cx: &mut Context<'_>, name: &At<String>, place: Place) -> Option<Party>
     match name.value.as_str() {
         "pbx" if raw.pbx.is_none() => {
             let help = "add `pbx: { zone: office, hosts: [\"sip:10.20.0.20:5060\"] }`";
-            cx.problems.error(name.at, "there is no PBX", help);
+            cx.absent(name.at, "there is no PBX", help);
             return None;
         }
         "pbx" => return Some(Party::Pbx),
@@ -99,7 +99,7 @@ fn party(cx: &mut Context<'_>, name: &At<String>, place: Place) -> Option<Party>
             if place == Place::SendTo && hosts.is_none_or(|h| h.value.is_empty()) {
                 let what = format!("trunk `{}` has no `hosts`: it only calls in", name.value);
                 let help = "add `hosts: [\"sip:sip.carrier.example\"]` to the trunk, or remove it here";
-                cx.problems.error(name.at, what, help);
+                cx.absent(name.at, what, help);
             }
             Some(Party::Trunk(TrunkId(id(index))))
         }

@@ -38,7 +38,7 @@ impl TlsPeers {
 pub(super) fn pbx(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut TlsPeers) -> Option<Pbx> {
     let pbx = cx.raw.pbx.as_ref()?;
     if pbx.hosts.value.is_empty() {
-        cx.problems.error(pbx.hosts.at, "the PBX has no host", "add `hosts: [\"sip:10.20.0.20:5060\"]`");
+        cx.absent(pbx.hosts.at, "the PBX has no host", "add `hosts: [\"sip:10.20.0.20:5060\"]`");
     }
     if let Some(down_after) = pbx.health.as_ref().and_then(|h| h.down_after.as_ref())
         && down_after.value == 0
@@ -96,7 +96,7 @@ fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, be
     if !hosts && trunk.accept_from.as_ref().is_none_or(Vec::is_empty) {
         let what = format!("trunk `{}` can neither call nor be called", name.value);
         let help = "add `accept_from: [198.51.100.0/28]`, `hosts: [\"sip:sip.carrier.example\"]`, or both";
-        cx.problems.error(name.at, what, help);
+        cx.absent(name.at, what, help);
     }
     for network in trunk.accept_from.iter().flatten() {
         let same_zone = before.iter().filter(|(_, t)| t.zone.value == trunk.zone.value);
@@ -271,9 +271,8 @@ fn listener_for(
         cx.not_yet(uri.at, what, "add `;transport=tcp` or `;transport=tls`");
         return Some((ListenerId(id(index)), Transport::Tcp));
     }
-    // A listener of the zone that could not be read may be the one that is missed here.
-    let listeners_broken = cx.raw.listeners.as_ref().is_some_and(|l| !l.broken.is_empty());
-    if usize::from(zone.0) < cx.raw.zones.as_ref().map_or(0, |z| z.entries.len()) && !listeners_broken {
+    // A zone that does not exist has been told.
+    if usize::from(zone.0) < cx.raw.zones.as_ref().map_or(0, |z| z.entries.len()) {
         let scheme = transport.uri_param();
         let kind = if transport.is_reliable() { "" } else { "UDP " };
         let what = format!("zone `{zone_name}` has no {kind}listener that could face this host");
@@ -281,7 +280,7 @@ fn listener_for(
         let help = format!(
             "add a listener such as `{zone_name}_{scheme}: {{ zone: {zone_name}, bind: \"{scheme}://…\" }}`{other}"
         );
-        cx.problems.error(uri.at, what, help);
+        cx.absent(uri.at, what, help);
     }
     None
 }

@@ -8,6 +8,8 @@ use super::{Context, files};
 /// Reads the file that `users:` names.
 pub(super) fn users(cx: &mut Context<'_>) {
     let Some(users) = &cx.raw.users else { return };
+    let help = "`admit: registered` leaves the asking for passwords to the PBX";
+    cx.problems.warning(users.file.at, "nothing asks for these users yet", help);
     let path = cx.folder.join(&users.file.value);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -38,7 +40,7 @@ pub(super) fn users(cx: &mut Context<'_>) {
 /// A user has a password or its hash, and a role that exists.
 pub(super) fn check(problems: &mut Problems, name: &At<String>, user: &raw::User, turn: Option<&raw::Turn>) {
     match (&user.password, &user.ha1) {
-        (None, None) => {
+        (None, None) if !problems.has_errors() => {
             let help = "add `password: \"env:NAME\"`, or `ha1:` with MD5(user:realm:password) in hex";
             problems.error(name.at, format!("user `{}` has neither `password` nor `ha1`", name.value), help);
         }

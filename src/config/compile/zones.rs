@@ -21,7 +21,7 @@ pub(super) fn zones(cx: &mut Context<'_>) -> Vec<Zone> {
     let raw = cx.raw;
     if raw.zones.is_none() {
         let help = "add `zones: { internet: { trust: none, admit: registered } }`";
-        cx.problems.error(raw.at, "the config needs `zones`", help);
+        cx.absent(raw.at, "the config needs `zones`", help);
     }
     let mut zones = Vec::new();
     for (name, zone) in cx.entries(raw.zones.as_ref(), "zones") {
@@ -48,10 +48,10 @@ fn check_zone(cx: &mut Context<'_>, name: &At<String>, zone: &raw::Zone, has_rel
             cx.not_yet(zone.admit.at, "`admit: authenticated`", help);
             if cx.raw.users.is_none() {
                 let help = "add `users: { realm: example.com, file: users.yaml }`";
-                cx.problems.error(zone.admit.at, "there are no users to authenticate", help);
+                cx.absent(zone.admit.at, "there are no users to authenticate", help);
             }
         }
-        Admit::Any if zone.networks.as_ref().is_none_or(Vec::is_empty) => {
+        Admit::Any if cx.sound && zone.networks.as_ref().is_none_or(Vec::is_empty) => {
             let what = format!("whoever reaches a listener of zone `{}` may call", name.value);
             let help = "add `networks: [10.20.0.0/16]`, or write `admit: registered`";
             cx.problems.warning(zone.admit.at, what, help);
@@ -61,20 +61,14 @@ fn check_zone(cx: &mut Context<'_>, name: &At<String>, zone: &raw::Zone, has_rel
     let trunks = cx.raw.trunks.iter().flat_map(|t| &t.entries).filter(|(_, t)| t.zone.value == name.value);
     let mut anchors = trunks.map(|(_, t)| media::merged(media, t.media.as_ref()).anchor);
     let anchored = media.anchor != Anchor::Never || anchors.any(|anchor| anchor != Anchor::Never);
-    if anchored && !has_relay && is_used(cx.raw, &name.value) && !relay_address_is_broken(cx.raw, &name.value)
-    {
+    if anchored && !has_relay && is_used(cx.raw, &name.value) {
         let what = format!("the relay has no address to show to zone `{}`", name.value);
         let help = format!(
             "add `{0}: {{ bind: … }}` under `relay: {{ addresses: … }}`, or `media: {{ anchor: never }}` to `{0}`",
             name.value
         );
-        cx.problems.error(name.at, what, help);
+        cx.absent(name.at, what, help);
     }
-}
-
-fn relay_address_is_broken(config: &raw::Config, zone: &str) -> bool {
-    let addresses = config.relay.as_ref().and_then(|r| r.addresses.as_ref());
-    addresses.is_some_and(|a| a.broken.iter().any(|name| name == zone))
 }
 
 /// A zone is part of calls if somebody can be in it.
@@ -94,9 +88,9 @@ pub(super) fn reserved(cx: &mut Context<'_>, name: &At<String>) {
 /// `listeners:`, in the order of the file, and the TLS part of each.
 pub(super) fn listeners(cx: &mut Context<'_>) -> (Vec<Listener>, Vec<Option<ListenerTls>>) {
     let raw = cx.raw;
-    if raw.listeners.as_ref().is_none_or(|l| l.entries.is_empty() && l.broken.is_empty()) {
+    if raw.listeners.as_ref().is_none_or(|l| l.entries.is_empty()) {
         let help = "add `listeners: { phones: { zone: internet, bind: \"udp://0.0.0.0:5060\" } }`";
-        cx.problems.error(raw.at, "nothing listens: the config needs `listeners`", help);
+        cx.absent(raw.at, "nothing listens: the config needs `listeners`", help);
     }
     let entries = cx.entries(raw.listeners.as_ref(), "listeners");
     let mut built = (Vec::new(), Vec::new());
@@ -156,7 +150,7 @@ fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<Listen
                      `certificates: { public: { chain: tls/chain.pem, key: \"file:tls/key.pem\" } }`"
                 .to_owned(),
         };
-        cx.problems.error(bind.at, "a TLS listener needs `certificate`", help);
+        cx.absent(bind.at, "a TLS listener needs `certificate`", help);
         return None;
     };
     let certificate = cx.index(raw.certificates.as_ref(), "certificate", certificate)?;
@@ -194,7 +188,7 @@ fn advertised(cx: &mut Context<'_>, name: &At<String>, listener: &raw::Listener)
     }
     let what = format!("listener `{}` is told nowhere how the outside names it", name.value);
     let help = format!("add `advertise: \"sip.example.com:{}\"`, or bind one address", address.port());
-    cx.problems.error(listener.bind.at, what, help);
+    cx.absent(listener.bind.at, what, help);
     named("", address.port())
 }
 

@@ -1,0 +1,269 @@
+//! Config files as an administrator writes them: the shipped ones load, and every mistake is told with its line, its
+//! column and what to type.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use turnpike::config::diagnose::Severity;
+use turnpike::config::{Compiled, Report, load};
+
+/// A folder with everything that the files in tests/config name.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(folder.path().join("tls")).unwrap();
+        std::fs::create_dir_all(folder.path().join("policies")).unwrap();
+        folder.certificate("tls/chain.pem", "tls/key.pem", 2100);
+        folder.certificate("tls/carriers-ca.pem", "tls/other-key.pem", 2100);
+        folder.certificate("tls/expired.pem", "tls/expired-key.pem", 2001);
+        folder.write("broken-users.yaml", "\"201\": { role: phones }\n");
+        folder.write("policies/toll-fraud.yaml", "policy: toll fraud\n");
+        folder.copy(&in_tests("users.yaml"), "users.yaml");
+        folder
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    fn copy(&self, from: &Path, name: &str) {
+        std::fs::copy(from, self.path().join(name)).unwrap();
+    }
+
+    fn certificate(&self, chain: &str, key: &str, expires: i32) {
+        let mut params = rcgen::CertificateParams::new(vec!["sip.example.com".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(expires, 1, 1);
+        let pair = rcgen::KeyPair::generate().unwrap();
+        self.write(chain, &params.self_signed(&pair).unwrap().pem());
+        self.write(key, &pair.serialize_pem());
+    }
+
+    /// Loads a file as if it stood in the folder.
+    fn load(&self, file: &Path) -> Result<Compiled, Report> {
+        self.copy(file, "edge.yaml");
+        load(&self.path().join("edge.yaml"), &environment)
+    }
+
+    /// As shown to the administrator, without the folder's name, which is another one each time.
+    fn shown(&self, report: &Report) -> String {
+        report.to_string().replace(&format!("{}/", self.path().display()), "")
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    let names = [
+        "ACME_PASSWORD",
+        "TURN_SECRET",
+        "TURN_PASSWORD",
+        "SOFTPHONE_PASSWORD",
+        "ADMIN_TOKEN",
+        "USER_201_PASSWORD",
+    ];
+    names.contains(&name).then(|| format!("the value of {name}"))
+}
+
+fn in_tests(name: &str) -> PathBuf {
+    Path::new("tests/config").join(name)
+}
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(in_tests(folder)).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn snapshot(file: &Path, shown: &str) {
+    let name = file.with_extension("").to_string_lossy().replace("tests/config/", "").replace('/', "__");
+    insta::with_settings!({ snapshot_path => "config/snapshots", prepend_module_to_snapshot => false,
+        omit_expression => true }, { insta::assert_snapshot!(name, shown) });
+}
+
+#[test]
+fn a_broken_file_is_told_once_with_place_and_remedy() {
+    let folder = Folder::new();
+    let broken = files("broken");
+    assert!(broken.len() >= 20);
+    for file in broken {
+        let report = folder.load(&file).err().unwrap_or_else(|| panic!("{} loads", file.display()));
+        let shown = folder.shown(&report);
+        snapshot(&file, &shown);
+        let errors: Vec<_> = report.problems().filter(|p| p.severity == Severity::Error).collect();
+        assert_eq!(errors.len(), 1, "one mistake, one error: {}\n{shown}", file.display());
+        assert!(errors[0].at.line > 0 && errors[0].help.is_some(), "{shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn a_doubtful_file_loads_with_a_warning() {
+    let folder = Folder::new();
+    for file in files("doubtful") {
+        let compiled = folder.load(&file).unwrap_or_else(|report| panic!("{report}"));
+        snapshot(&file, &folder.shown(&compiled.report));
+        assert!(!compiled.report.is_empty(), "{}", file.display());
+        compiled.runnable().unwrap();
+    }
+}
+
+#[test]
+fn several_mistakes_are_told_together() {
+    let folder = Folder::new();
+    let text = std::fs::read_to_string(in_tests("broken/misspelt-word.yaml")).unwrap();
+    let text = text.replace("send_to: acme", "send_to: acmee").replace("40000-49999", "many");
+    folder.write("edge.yaml", &text);
+    let report = load(&folder.path().join("edge.yaml"), &environment).unwrap_err();
+    let lines: Vec<_> = report.problems().map(|p| p.at.line).collect();
+    assert_eq!(lines, [3, 17, 25], "{report}");
+}
+
+#[test]
+fn the_example_loads_and_run_names_what_it_cannot_do_yet() {
+    let folder = Folder::new();
+    let compiled = folder.load(&in_tests("edge.yaml")).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(compiled.policies, [folder.path().join("policies/toll-fraud.yaml")]);
+    assert_eq!(
+        compiled.names.zones.iter().map(|n| &**n).collect::<Vec<_>>(),
+        ["internet", "carriers", "office"]
+    );
+    snapshot(&in_tests("edge-check"), &folder.shown(&compiled.report));
+    snapshot(&in_tests("edge-run"), &folder.shown(&compiled.runnable().unwrap_err()));
+    let shown = format!("{compiled:#?}");
+    assert!(!shown.contains("the value of"), "a secret is printed");
+    snapshot(&in_tests("edge-targets"), &targets(&compiled));
+}
+
+/// Who is called where, from which listener, and whom we believe there.
+fn targets(compiled: &Compiled) -> String {
+    let edge = &compiled.edge;
+    let mut shown = String::new();
+    let trunks = edge.trunks.iter().map(|t| (&*t.name, &t.hosts));
+    for (party, hosts) in edge.pbx.iter().map(|p| ("pbx", &p.hosts)).chain(trunks) {
+        for t in hosts {
+            let listener = &edge.listeners[usize::from(t.listener.0)];
+            let tls = edge.tls_peers.get(usize::from(t.tls)).map(|p| (&p.server_name, p.verify));
+            shown += &format!(
+                "{party}: {} = {:?} port {} over {:?} from {} as {}, tls {tls:?}\n",
+                t.uri, t.host, t.port, t.transport, listener.name, listener.advertise
+            );
+        }
+    }
+    shown
+}
+
+/// Where the workshop's own copies are at hand, ours are the same, and the harnesses' configs load too.
+#[test]
+fn the_examples_are_those_of_the_workshop() {
+    let shared = std::env::var_os("TURNPIKE_SHARED").map_or(PathBuf::from("../shared"), PathBuf::from);
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    for name in ["edge.yaml", "users.yaml"] {
+        let theirs = shared.join("examples").join(name);
+        if theirs.exists() {
+            assert_eq!(text(&theirs), text(&in_tests(name)), "{name}");
+        }
+    }
+    for harness in ["bench/sip/turnpike/edge.yaml.in", "bench/media/conf/turnpike.yaml.in"] {
+        if shared.join(harness).exists() {
+            bench_config_loads(&text(&shared.join(harness)));
+        }
+    }
+}
+
+fn bench_config_loads(template: &str) {
+    let folder = Folder::new();
+    for name in ["cert.pem", "key.pem", "key8.pem"] {
+        let tls = if name == "cert.pem" { "tls/chain.pem" } else { "tls/key.pem" };
+        folder.copy(&folder.path().join(tls), name);
+    }
+    let run = folder.path().display().to_string();
+    let mut text = template.to_owned();
+    for (name, value) in [
+        ("RUN", run.as_str()),
+        ("W", &run),
+        ("HERE", &run),
+        ("POLICIES", "policies/*.yaml"),
+        ("PORT", "15060"),
+        ("TLS_PORT", "15061"),
+        ("INSIDE_PORT", "15070"),
+        ("UPSTREAM_PORT", "25080"),
+        ("UPSTREAM_PROTO", "tls"),
+        ("ANCHOR", "always"),
+    ] {
+        text = text.replace(&format!("{{{{{name}}}}}"), value);
+    }
+    folder.write("edge.yaml", &text);
+    let loaded = load(&folder.path().join("edge.yaml"), &environment);
+    loaded.unwrap_or_else(|report| panic!("{report}"));
+}
+
+#[test]
+fn the_shipped_configs_load_without_a_word() {
+    for name in ["config/turnpike.yaml", "config/demo.yaml"] {
+        let compiled = load(Path::new(name), &|_| None).unwrap_or_else(|report| panic!("{report}"));
+        assert!(compiled.report.is_empty(), "{}", compiled.report);
+        compiled.runnable().unwrap();
+    }
+}
+
+/// "Lines that begin with #- are understood by `check`."
+#[test]
+fn what_the_shipped_config_comments_out_for_later_is_understood() {
+    let folder = Folder::new();
+    let text = std::fs::read_to_string("config/turnpike.yaml").unwrap().replace("\n#-", "\n");
+    let users = "users: { realm: example.com, file: users.yaml }\n";
+    folder.write("edge.yaml", &(text.replace("../policies", "policies") + users));
+    let compiled =
+        load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
+    let not_yet = compiled.runnable().unwrap_err();
+    assert_eq!(not_yet.problems().count(), 9, "{not_yet}");
+}
+
+mod any_text {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Words of the schema in odd places reach deeper than random characters.
+    fn almost_a_config() -> impl Strategy<Value = String> {
+        let text = std::fs::read_to_string(in_tests("edge.yaml")).unwrap();
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let edit = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), "[ -~]{0,12}");
+        prop::collection::vec(edit, 1..6).prop_map(move |edits| {
+            let mut lines = lines.clone();
+            for (line, column, inserted) in edits {
+                let line = &mut lines[line.index(text.lines().count())];
+                let kept: String = line.chars().take(column.index(line.len() + 1)).collect();
+                *line = kept + &inserted;
+            }
+            lines.join("\n")
+        })
+    }
+
+    fn never_panics(text: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edge.yaml");
+        std::fs::write(&path, text).unwrap();
+        match load(&path, &environment) {
+            Ok(compiled) => drop(compiled.report.to_string()),
+            Err(report) => assert!(report.has_errors() && !report.to_string().is_empty()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn is_read_without_a_panic(text in "\\PC*") {
+            never_panics(&text);
+        }
+
+        #[test]
+        fn that_is_almost_a_config_too(text in almost_a_config()) {
+            never_panics(&text);
+        }
+    }
+}
