@@ -2,7 +2,7 @@
 //! hash of §16.3 step 4, and a MAC, so that a response with a guessed branch is dropped unread (ATTACKS.md).
 
 use crate::base::NodeKey;
-use crate::sip::message::{Message, Name, StartLine};
+use crate::sip::message::{Message, Name};
 use crate::sip::transaction::MAGIC_COOKIE;
 
 use super::token::{BASE32_U64, decode, encode};
@@ -65,12 +65,8 @@ impl LoopHash {
     /// CANCEL and ACK agree with their INVITE.
     pub fn of(key: &NodeKey, request: &Message) -> LoopHash {
         let cseq = request.cseq().number.to_be_bytes();
-        let uri = match request.start() {
-            StartLine::Request { uri, .. } => uri,
-            StartLine::Response { .. } => b"",
-        };
         let mut parts: smallvec::SmallVec<[&[u8]; 12]> = smallvec::smallvec![
-            uri,
+            request.request_uri().unwrap_or_default(),
             request.call_id(),
             request.from().tag().unwrap_or_default(),
             request.to().tag().unwrap_or_default(),

@@ -60,20 +60,13 @@ pub fn forward<'m>(edit: &mut Edit<'m>, request: &'m Message, route: &RouteInfo<
 fn post_process<'m>(edit: &mut Edit<'m>, request: &'m Message, route: &RouteInfo<'m>, target: &[u8]) {
     let strict = route.next_route().filter(|next| !is_loose(next));
     let uri = strict.unwrap_or(target);
-    if request_uri(request) != uri {
+    if request.request_uri() != Some(uri) {
         edit.set_request_uri(uri);
     }
     if let (Some(_), Some(first)) = (strict, route.remaining.first()) {
         edit.remove(*first);
         let last: SmallVec<[u8; 128]> = [b"<", target, b">"].into_iter().flatten().copied().collect();
         edit.append(b"Route", &last);
-    }
-}
-
-fn request_uri(request: &Message) -> &[u8] {
-    match request.start() {
-        crate::sip::message::StartLine::Request { uri, .. } => uri,
-        crate::sip::message::StartLine::Response { .. } => b"",
     }
 }
 

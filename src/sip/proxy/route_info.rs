@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::sip::message::{Element, Message, Name, NameAddr, StartLine, param};
+use crate::sip::message::{Element, Message, Name, NameAddr, param};
 use crate::sip::uri::Uri;
 
 /// URI parameter of a Record-Route value that is one half of a double one (RFC 5658 §5): a request that comes back
@@ -34,10 +34,7 @@ impl<'m> RouteInfo<'m> {
 
 /// §16.4. `is_ours` says whether a URI's host and port (of whatever user part) are one of our listeners.
 pub fn route_info<'m>(request: &'m Message, is_ours: impl Fn(&Uri<'_>) -> bool) -> RouteInfo<'m> {
-    let uri = match request.start() {
-        StartLine::Request { uri, .. } => uri,
-        StartLine::Response { .. } => b"",
-    };
+    let uri = request.request_uri().unwrap_or_default();
     let mut info = RouteInfo {
         uri: Cow::Borrowed(uri),
         ours: SmallVec::new(),

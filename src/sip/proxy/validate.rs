@@ -2,7 +2,7 @@
 //! is policy's.
 
 use crate::base::NodeKey;
-use crate::sip::message::{Message, Name, StartLine};
+use crate::sip::message::{Message, Name};
 use crate::sip::uri::Uri;
 
 use super::branch::{Branch, LoopHash};
@@ -90,7 +90,7 @@ pub fn validate(
 
 /// Step 2: URI scheme.
 fn scheme(request: &Message) -> Result<(), Invalid> {
-    let StartLine::Request { uri, .. } = request.start() else { return Err(Invalid::RequestUri) };
+    let uri = request.request_uri().ok_or(Invalid::RequestUri)?;
     if Uri::parse(uri).is_some() {
         return Ok(());
     }

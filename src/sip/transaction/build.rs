@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::sip::message::{Limits, Message, Name, StartLine};
+use crate::sip::message::{Limits, Message, Name};
 
 /// §17.1.1.3: Request-URI, top Via, Route, From, Call-ID and CSeq number of the INVITE, To of the response.
 pub(super) fn ack(invite: &Message, response: &Message) -> Bytes {
@@ -24,9 +24,8 @@ pub(super) fn read_own(bytes: Bytes) -> Option<Message> {
 
 fn hop_by_hop(method: &[u8], invite: &Message, to: &Message) -> Bytes {
     let mut out = Vec::with_capacity(512);
-    if let StartLine::Request { uri, .. } = invite.start() {
-        out.extend([method, b" ", uri, b" SIP/2.0\r\n"].into_iter().flatten());
-    }
+    let uri = invite.request_uri().unwrap_or_default();
+    out.extend([method, b" ", uri, b" SIP/2.0\r\n"].into_iter().flatten());
     // "a single Via header field equal to the top Via": what answers it finds its way back to the same branch.
     let via = invite.elements(Name::Via).next();
     line(&mut out, b"Via", via.map_or(b"", |via| via.value));

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::sip::message::{Message, Name, StartLine};
+use crate::sip::message::{Message, Name};
 
 /// §8.1.1.7: what the branch of an RFC 3261 client starts with.
 pub(crate) const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
@@ -57,9 +57,7 @@ impl Keys {
     fn rfc2543_server(&self, request: &Message, method: &[u8]) -> Key {
         let mut hash = self.start(b'O');
         hash.part(method);
-        if let StartLine::Request { uri, .. } = request.start() {
-            hash.part(uri);
-        }
+        hash.part(request.request_uri().unwrap_or_default());
         hash.part(request.from().tag().unwrap_or_default());
         hash.part(request.call_id());
         hash.number(u64::from(request.cseq().number));
