@@ -279,6 +279,3 @@ fn uri(route: &[u8]) -> Option<&[u8]> {
 fn put(out: &mut Vec<u8>, pieces: &[&[u8]]) {
     out.extend(pieces.iter().copied().flatten());
 }
-
-#[cfg(test)]
-mod tests;

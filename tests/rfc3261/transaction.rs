@@ -103,7 +103,12 @@ impl Bench {
 }
 
 fn invite() -> Message {
-    request("INVITE", "sip:bob@biloxi.example", VIA, "Route: <sip:p1.example;lr>\nRoute: <sip:p2.example;lr>\n")
+    request(
+        "INVITE",
+        "sip:bob@biloxi.example",
+        VIA,
+        "Route: <sip:p1.example;lr>\nRoute: <sip:p2.example;lr>\n",
+    )
 }
 
 fn options() -> Message {
@@ -133,7 +138,8 @@ fn s17_1_2_2_timers_e_and_f_send_eleven_requests_over_udp() {
     bench.send(&options());
     let at: Vec<u64> = vec![0, 500, 1500, 3500, 7500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500];
     let lines = bench.run(ALL);
-    let expected: Vec<String> = at.iter().map(|at| format!("{at} OPTIONS sip:bob@biloxi.example SIP/2.0")).collect();
+    let expected: Vec<String> =
+        at.iter().map(|at| format!("{at} OPTIONS sip:bob@biloxi.example SIP/2.0")).collect();
     assert_eq!(lines[..11], expected);
     assert_eq!(lines[11..], ["32000 timed out", "32000 gone"]);
 }
@@ -180,7 +186,8 @@ fn s17_1_1_3_ack_of_a_non_2xx_is_made_of_invite_and_response() {
 fn s17_1_3_a_response_needs_branch_and_method_of_its_request() {
     let mut bench = Bench::new(Transport::Udp);
     bench.send(&invite());
-    let other = request("INVITE", "sip:bob@biloxi.example", "SIP/2.0/UDP pc33.atlanta.example;branch=z9hG4bKx", "");
+    let other =
+        request("INVITE", "sip:bob@biloxi.example", "SIP/2.0/UDP pc33.atlanta.example;branch=z9hG4bKx", "");
     assert!(!bench.answer(&other, 180));
     assert!(!bench.answer(&options(), 200));
     assert!(bench.answer(&invite(), 180));
@@ -248,10 +255,7 @@ fn s16_8_timer_c_cancels_and_101_to_199_set_it_back() {
     assert!(bench.answer(&invite, 183));
     assert!(bench.run(Duration::from_secs(181)).is_empty(), "Timer C is above three minutes");
     let lines = bench.run(ALL);
-    assert_eq!(
-        lines,
-        ["365000 CANCEL sip:bob@biloxi.example SIP/2.0", "397000 timed out", "397000 gone"]
-    );
+    assert_eq!(lines, ["365000 CANCEL sip:bob@biloxi.example SIP/2.0", "397000 timed out", "397000 gone"]);
 }
 
 #[test]
@@ -352,16 +356,23 @@ fn s17_2_3_an_rfc_2543_client_is_matched_by_its_headers() {
         let invite = request("INVITE", "sip:bob@biloxi.example", via, "");
         let id = bench.new_server(&invite);
         assert!(matches!(bench.receive(&invite), Received::Absorbed));
-        let other = message(&String::from_utf8_lossy(invite.bytes()).replace("\r\n", "\n").replace("7 IN", "8 IN"));
+        let other =
+            message(&String::from_utf8_lossy(invite.bytes()).replace("\r\n", "\n").replace("7 IN", "8 IN"));
         assert!(matches!(bench.receive(&other), Received::New(_)));
-        assert!(matches!(bench.receive(&as_method(&invite, "CANCEL")), Received::Cancel(_, found) if found == id));
+        assert!(
+            matches!(bench.receive(&as_method(&invite, "CANCEL")), Received::Cancel(_, found) if found == id)
+        );
         bench.respond(id, &invite, 486);
         bench.outputs();
         // "The To tag of the ACK MUST equal the To tag of the response sent".
-        let ack = |tag: &str| {
-            let text = String::from_utf8_lossy(as_method(&invite, "ACK").bytes()).replace("\r\n", "\n");
-            message(&text.replace("To: <sip:bob@biloxi.example>", &format!("To: <sip:bob@biloxi.example>;tag={tag}")))
-        };
+        let ack =
+            |tag: &str| {
+                let text = String::from_utf8_lossy(as_method(&invite, "ACK").bytes()).replace("\r\n", "\n");
+                message(&text.replace(
+                    "To: <sip:bob@biloxi.example>",
+                    &format!("To: <sip:bob@biloxi.example>;tag={tag}"),
+                ))
+            };
         assert!(matches!(bench.receive(&ack("other")), Received::Ack));
         assert!(matches!(bench.receive(&ack("b1")), Received::Absorbed));
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::sip::message::{Element, Message, Name, NameAddr, param};
+use crate::sip::message::{Element, Message, Name, param};
 use crate::sip::uri::Uri;
 
 /// URI parameter of a Record-Route value that is one half of a double one (RFC 5658 §5): a request that comes back
@@ -53,10 +53,11 @@ impl<'m> RouteInfo<'m> {
     fn undo_strict_routing(&mut self, received: &'m [u8], is_ours: &impl Fn(&Uri<'_>) -> bool) {
         let ours =
             Uri::parse(received).is_some_and(|uri| is_ours(&uri) && param(uri.params, b"lr").is_some());
-        let target = self.remaining.last().and_then(uri_of);
-        if let (true, Some(target), Some(last)) = (ours, target, self.remaining.pop()) {
-            self.ours.push(received);
+        let last = self.remaining.last().copied().filter(|_| ours);
+        if let Some((last, target)) = last.and_then(|last| Some((last, last.name_addr().ok()?.uri))) {
+            self.remaining.pop();
             self.removed.push(last);
+            self.ours.push(received);
             self.uri = Cow::Borrowed(target);
         }
     }
@@ -92,10 +93,6 @@ impl<'m> RouteInfo<'m> {
 
 fn is_half(uri: &Uri<'_>) -> bool {
     param(uri.params, DOUBLE.as_bytes()).is_some()
-}
-
-fn uri_of<'m>(element: &Element<'m>) -> Option<&'m [u8]> {
-    element.name_addr().ok().map(|address: NameAddr<'m>| address.uri)
 }
 
 /// The URI without port, maddr and transport.

@@ -28,9 +28,6 @@ pub enum Invalid {
     /// Another scheme: 416.
     #[error("scheme of the Request-URI is not sip, sips or tel")]
     Scheme,
-    /// Max-Forwards is not a number: 400.
-    #[error("Max-Forwards is not a number")]
-    MaxForwards,
     /// Max-Forwards is 0: 483.
     #[error("Max-Forwards used up")]
     TooManyHops,
@@ -49,7 +46,7 @@ impl Invalid {
     /// Status of the answer.
     pub fn status(&self) -> u16 {
         match self {
-            Invalid::RequestUri | Invalid::MaxForwards => 400,
+            Invalid::RequestUri => 400,
             Invalid::Scheme => 416,
             Invalid::TooManyHops => 483,
             Invalid::Loop => 482,
@@ -61,7 +58,6 @@ impl Invalid {
     pub fn reason(&self) -> &'static str {
         match self {
             Invalid::RequestUri => "Bad Request-URI",
-            Invalid::MaxForwards => "Bad Max-Forwards",
             Invalid::Scheme => "Unsupported URI Scheme",
             Invalid::TooManyHops => "Too Many Hops",
             Invalid::Loop => "Loop Detected",
@@ -105,11 +101,8 @@ fn scheme(request: &Message) -> Result<(), Invalid> {
 /// Step 3: Max-Forwards of the request that goes out.
 fn max_forwards(request: &Message) -> Result<u32, Invalid> {
     let Some(element) = request.header(Name::MaxForwards) else { return Ok(MAX_FORWARDS) };
-    match element.number() {
-        None => Err(Invalid::MaxForwards),
-        Some(0) => Err(Invalid::TooManyHops),
-        Some(hops) => Ok(hops - 1),
-    }
+    // The parser has refused what is not a number from 0 to 255.
+    element.number().and_then(|hops| hops.checked_sub(1)).ok_or(Invalid::TooManyHops)
 }
 
 /// Step 4: a Via of ours whose loop hash is that of the request means that it came back as it left. Our own Via is
