@@ -164,12 +164,9 @@ impl CallMedia {
             for (index, stream) in self.streams.iter_mut().enumerate() {
                 let media = session.media().get(index).filter(|media| media.port != 0);
                 stream.set_said(from, media.map(|media| Said::of(media, &session)));
-                if let Some(first) = shared_transport(&session, index).filter(|_| is_final) {
-                    stream.share(first, relay);
-                }
             }
             if is_final {
-                self.settle(relay);
+                self.settle(&session, relay);
             }
             self.tell_relay(relay);
         }
@@ -231,8 +228,8 @@ impl CallMedia {
         relay: &mut dyn Relay,
     ) -> Result<Vec<Stream>, AnchorError> {
         let media = session.media();
-        let uses: Vec<Use> =
-            (0..media.len()).map(|index| self.use_of(from, session, index, &*relay)).collect();
+        let use_of = |(index, media)| self.use_of(from, index, media, &*relay);
+        let uses: Vec<Use> = media.iter().enumerate().map(use_of).collect();
         if uses.iter().filter(|stream_use| **stream_use == Use::Relayed).count() > MAX_PAIRS {
             return Err(AnchorError::TooManyStreams);
         }
@@ -259,19 +256,15 @@ impl CallMedia {
     }
 
     /// What is to become of the `index`th stream of an offer.
-    fn use_of(&self, from: Side, session: &Session<'_>, index: usize, relay: &dyn Relay) -> Use {
-        let Some(media) = session.media().get(index).filter(|media| media.port != 0) else { return Use::Off };
-        if let Some(first) = shared_transport(session, index) {
-            return match self.use_of(from, session, first, relay) {
-                Use::Relayed => Use::Shared(first),
-                other => other,
-            };
-        }
+    fn use_of(&self, from: Side, index: usize, media: &Media<'_>, relay: &dyn Relay) -> Use {
         let has_pair = self.streams.get(index).is_some_and(|stream| stream.pair().is_some());
-        if !media.is_udp() || (!has_pair && self.reaches_our_relay(from, media, relay)) {
-            return Use::Direct;
+        if media.port == 0 {
+            Use::Off
+        } else if !media.is_udp() || (!has_pair && self.reaches_our_relay(from, media, relay)) {
+            Use::Direct
+        } else {
+            Use::Relayed
         }
-        Use::Relayed
     }
 
     /// DESIGN.md §4: a relayed address of ours in an offer is not stacked. Only where the other side can reach it as it
@@ -290,26 +283,19 @@ impl CallMedia {
             let Some(stream) = self.streams.get(index).filter(|_| media.port != 0) else {
                 return MediaEdit::Keep;
             };
-            let carrier = match stream.stream_use() {
-                Use::Direct => return MediaEdit::Keep,
-                Use::Shared(first) => self.streams.get(first),
-                // RFC 9143 §7.3: an answer that accepts a bundle gives its sections one transport.
-                Use::Relayed | Use::Off => match shared_transport(session, index) {
-                    Some(first) => self.streams.get(first),
-                    None => Some(stream),
-                },
-            };
-            match carrier.and_then(|carrier| carrier.shown_to(from.other())) {
-                Some(shown) => {
-                    let rtp = shown.rtp.0;
-                    // RFC 8858 §3: a section that says that RTCP has RTP's port means it.
-                    let one_port = media.rtcp_mux && media.rtcp == media.rtp && media.port != 9;
-                    let rtcp = if one_port { rtp } else { shown.rtcp.0 };
-                    MediaEdit::Relay { rtp, rtcp, candidate: append && media.ice }
-                }
-                // Offered as disabled, or refused by the answer that won.
-                None => MediaEdit::Reject,
+            if stream.stream_use() == Use::Direct {
+                return MediaEdit::Keep;
             }
+            let carrier = self.carrier_of(session, index).and_then(|carrier| self.streams.get(carrier));
+            let Some(shown) = carrier.and_then(|carrier| carrier.shown_to(from.other())) else {
+                // Offered as disabled, or refused by the answer that won.
+                return MediaEdit::Reject;
+            };
+            let rtp = shown.rtp.0;
+            // RFC 8858 §3: a section that says that RTCP has RTP's port means it.
+            let one_port = media.rtcp_mux && media.rtcp == media.rtp && !media.is_without_default();
+            let rtcp = if one_port { rtp } else { shown.rtcp.0 };
+            MediaEdit::Relay { rtp, rtcp, candidate: append && media.ice }
         };
         session.media().iter().enumerate().map(edit).collect()
     }
@@ -328,14 +314,30 @@ impl CallMedia {
         }
     }
 
-    /// The final answer is here: what it or its offer disabled is freed.
-    fn settle(&mut self, relay: &mut dyn Relay) {
-        for stream in &mut self.streams {
-            if !stream.is_live() {
-                stream.close(relay);
+    /// The final answer is here: what it or its offer disabled or bundled is freed.
+    fn settle(&mut self, answer: &Session<'_>, relay: &mut dyn Relay) {
+        self.free_former(relay);
+        for index in 0..self.streams.len() {
+            let carrier = self.carrier_of(answer, index);
+            let Some(stream) = self.streams.get_mut(index) else { continue };
+            match carrier {
+                Some(first) if first != index => stream.share(first, relay),
+                _ if !stream.is_live() => stream.close(relay),
+                _ => {}
             }
         }
-        self.free_former(relay);
+    }
+
+    /// Whose pair carries the `index`th stream of an offer or answer. RFC 9143 §7.3: an answer that accepts a bundle
+    /// gives its sections one transport, so they are shown one pair, that of the first.
+    fn carrier_of(&self, session: &Session<'_>, index: usize) -> Option<usize> {
+        let has_pair = |index: &usize| self.streams.get(*index).is_some_and(|stream| stream.pair().is_some());
+        let bundled = shared_transport(session, index).filter(has_pair);
+        match self.streams.get(index)?.stream_use() {
+            Use::Direct => None,
+            Use::Shared(first) => bundled.filter(|carrier| *carrier == first),
+            Use::Relayed | Use::Off => bundled.or(Some(index)),
+        }
     }
 
     /// Frees the pairs that only the state before the pending offer holds; what they counted goes on in the CDR.

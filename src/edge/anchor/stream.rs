@@ -10,7 +10,7 @@ use crate::sdp::{Direction, Media, Session};
 
 use super::{SideSettings, Sides, destination};
 
-/// What became of a stream in the offer.
+/// What becomes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     /// Port 0.
@@ -19,7 +19,7 @@ pub(super) enum Use {
     Direct,
     /// Through its own pair.
     Relayed,
-    /// Bundled: through the pair of that stream (RFC 9143).
+    /// Bundled by the final answer: through the pair of that stream (RFC 9143).
     Shared(usize),
 }
 

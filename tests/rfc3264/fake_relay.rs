@@ -1,0 +1,64 @@
+//! A relay without sockets that remembers what it was told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use turnpike::base::RelayedAddr;
+use turnpike::relay::{
+    LegRules, OpenError, OpenPair, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side, SideAddrs,
+};
+
+/// Opens pairs from port 40000 up, the same port numbers on both sides.
+#[derive(Default)]
+pub struct FakeRelay {
+    pub open: BTreeMap<PairId, OpenPair>,
+    pub rules: BTreeMap<(PairId, char), LegRules>,
+    pub opened: u64,
+    pub closed: u64,
+    /// Pairs that may be open at once.
+    pub capacity: Option<usize>,
+}
+
+impl FakeRelay {
+    pub fn rules(&self, pair: u64, side: Side) -> &LegRules {
+        let side = if side == Side::A { 'a' } else { 'b' };
+        self.rules.get(&(PairId(pair), side)).expect("rules were set")
+    }
+}
+
+impl Relay for FakeRelay {
+    fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
+        if self.capacity.is_some_and(|capacity| self.open.len() >= capacity) {
+            return Err(OpenError::PortsExhausted);
+        }
+        let id = PairId(self.opened);
+        let port = 40_000 + 2 * self.opened as u16;
+        self.opened += 1;
+        let addrs = |address: RelayAddress| SideAddrs {
+            rtp: RelayedAddr(SocketAddr::new(address.advertise, port)),
+            rtcp: RelayedAddr(SocketAddr::new(address.advertise, port + 1)),
+        };
+        let pair = OpenPair { id, a: addrs(a), b: addrs(b), counters: PairCounters::default().into() };
+        self.open.insert(id, pair.clone());
+        Ok(pair)
+    }
+
+    fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
+        assert!(self.open.contains_key(&pair), "rules for a pair that is not open");
+        self.rules.insert((pair, if side == Side::A { 'a' } else { 'b' }), rules);
+    }
+
+    fn close(&mut self, pair: PairId) {
+        assert!(self.open.remove(&pair).is_some(), "closed twice, or never open");
+        self.closed += 1;
+    }
+
+    fn is_ours(&self, addr: SocketAddr) -> bool {
+        let sides = self.open.values().flat_map(|pair| [pair.a, pair.b]);
+        sides.into_iter().any(|side| side.rtp.0 == addr || side.rtcp.0 == addr)
+    }
+
+    fn usage(&self) -> RelayUsage {
+        RelayUsage { pairs: self.open.len(), ..RelayUsage::default() }
+    }
+}
