@@ -11,7 +11,7 @@
 //! | the transaction user | [`edge`] |
 //! | what it is told, what it tells | [`config`], [`observe`] |
 //! | the world | [`net`], [`admin`], [`cli`] |
-#![forbid(clippy::unimplemented)]
+#![deny(clippy::unimplemented)]
 
 pub mod admin;
 pub mod base;

@@ -22,6 +22,11 @@ impl Token {
         Token(token)
     }
 
+    /// As it stands behind `Authorization:` (RFC 6750 §2.1).
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
     /// Whether `shown` is it. Takes as long for a near miss as for a wild guess.
     pub fn is(&self, shown: &[u8]) -> bool {
         let token = self.0.as_bytes();

@@ -1,7 +1,16 @@
 //! `turnpike run`.
 
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::Admin;
+use crate::config::{self, Report};
+use crate::net::{Node, NodeSettings};
+use crate::observe;
 
 /// Arguments of `turnpike run`.
 #[derive(Debug, clap::Args)]
@@ -11,7 +20,106 @@ pub struct Args {
     pub config: PathBuf,
 }
 
-/// Runs it.
-pub fn run(_args: Args) -> ExitCode {
-    super::fail("`turnpike run` is not built yet")
+/// Runs a node until it is told to stop; fails if it cannot be started, or stops by itself.
+pub fn run(args: Args) -> ExitCode {
+    let (config, policies) = match read(&args.config) {
+        Ok(read) => read,
+        Err(report) => {
+            eprint!("{report}");
+            return ExitCode::FAILURE;
+        }
+    };
+    observe::log::start(config.logging);
+    let (admin, grace) = (config.admin.clone(), config.net.patience.drain);
+    let (name, zones) = (config.edge.name.clone(), config.names.zones.clone());
+    let node = match NodeSettings::new(config, policies).and_then(Node::start) {
+        Ok(node) => node,
+        Err(error) => return super::fail(error),
+    };
+    let admin = match admin.map(|admin| Admin::start(admin, name.clone(), node.handle().clone())).transpose()
+    {
+        Ok(admin) => admin,
+        Err(error) => return super::fail(error),
+    };
+    let zone = |listener: &crate::edge::settings::Listener| zones[usize::from(listener.zone.0)].clone();
+    let mut out = io::stdout().lock();
+    // Nobody may be reading: that is no reason to stop.
+    let _ = writeln!(out, "turnpike {}, node '{name}', listens on", env!("CARGO_PKG_VERSION"));
+    for listener in node.listeners() {
+        let url = format!("{}://{}", listener.transport.uri_param(), listener.bind);
+        let _ = writeln!(out, "  {url:<32} {} (zone {})", listener.name, zone(listener));
+    }
+    if let Some(admin) = &admin {
+        let url = format!("http://{}", admin.addr());
+        let _ = writeln!(out, "  {url:<32} admin: /metrics, /status, /healthz");
+    }
+    if io::stdout().is_terminal() {
+        let _ = writeln!(out, "{}", advice(&args.config, grace));
+    }
+    drop(out);
+    match serve(&node, grace) {
+        Ok(code) => code,
+        Err(error) => super::fail(format_args!("the system gave no signal handler: {error}")),
+    }
+}
+
+/// The config and its policies, if this build can do all that they ask for; warnings go to standard error.
+fn read(path: &Path) -> Result<(config::Compiled, config::policy::Loaded), Report> {
+    let config = config::load(path, &config::process_environment)?;
+    config.runnable()?;
+    let policies = config::policy::load(&config.policies, &config.names, Instant::now())?;
+    policies.runnable()?;
+    eprint!("{}{}", config.report, policies.report);
+    Ok((config, policies))
+}
+
+fn advice(config: &Path, grace: Duration) -> String {
+    format!(
+        "Point phones and trunks at these. `turnpike status --config {}` shows what is live.\n\
+         Ctrl-C stops it: no new calls, live ones may go on for {} s; Ctrl-C again ends them at once.",
+        config.display(),
+        grace.as_secs()
+    )
+}
+
+/// Obeys signals until one has stopped the node.
+fn serve(node: &Node, grace: Duration) -> io::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut stop = StopSignals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                () = stop.recv() => break,
+                _ = hangup.recv() => {
+                    let _ = node.handle().reload().await;
+                }
+                () = node.handle().stopped() => return Ok(super::fail("signalling stopped; the log says why")),
+            }
+        }
+        let drained = node.handle().drain(grace);
+        tokio::pin!(drained);
+        loop {
+            tokio::select! {
+                _ = &mut drained => return Ok(ExitCode::SUCCESS),
+                () = stop.recv() => {
+                    let _ = node.handle().end_calls().await;
+                }
+            }
+        }
+    })
+}
+
+struct StopSignals {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignals {
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
 }

@@ -17,6 +17,8 @@ use super::settings::NetSettings;
 use super::signalling::{self, Signalling};
 use super::{data_dir, tls};
 use crate::base::Transport;
+use crate::config::Compiled;
+use crate::config::policy::Loaded;
 use crate::edge::event::Event;
 use crate::edge::settings::{Listener, Settings, TlsPeer};
 use crate::observe::Observers;
@@ -44,6 +46,17 @@ pub struct NodeSettings {
     pub net: NetSettings,
     /// How numbers stand in the log.
     pub numbers: Numbers,
+}
+
+impl NodeSettings {
+    /// From a config and its policies. The node's key is read from `data_dir`, or made there.
+    pub fn new(config: Compiled, policies: Loaded) -> Result<NodeSettings, StartError> {
+        let policy = policies.settings(&config);
+        let Compiled { data_dir, edge, relay, net, logging, .. } = config;
+        let key =
+            data_dir::node_key(&data_dir).map_err(|error| StartError::DataDir { path: data_dir, error })?;
+        Ok(NodeSettings { edge: edge.with_key(key), policy, relay, net, numbers: logging.numbers })
+    }
 }
 
 /// Why a node did not start; says what to type.
