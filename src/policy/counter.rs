@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
+use super::Stage;
 use super::matcher::Asked;
 use super::settings::{Budget, Capacity, Count, Limit, Per, Rate};
 use super::table::{Remembered, Table};
 use super::trial::Counted;
-use super::{GaugeHold, Stage};
 use crate::base::{NodeKey, Now};
 
 /// All counters of an engine. Time is in nanoseconds since its first use.
@@ -81,7 +81,7 @@ impl Counters {
         rule: u32,
         count: &Count,
         asked: &Asked<'_>,
-        hold: &mut GaugeHold,
+        hold: &mut Holds,
         now: Now,
     ) -> bool {
         let Some(key) = self.key(rule, count.per, asked) else { return false };
@@ -91,7 +91,7 @@ impl Counters {
             return true;
         }
         for limit in counting() {
-            self.charge(limit, key, at, &mut hold.0);
+            self.charge(limit, key, at, hold);
         }
         false
     }
@@ -150,9 +150,9 @@ impl Counters {
     }
 
     /// The call is over, or never was.
-    pub fn release(&mut self, hold: GaugeHold, answered_for: Duration, now: Now) {
+    pub fn release(&mut self, holds: Holds, answered_for: Duration, now: Now) {
         let at = self.since_epoch(now);
-        for held in hold.0 {
+        for held in holds {
             match held {
                 Held::Gauge(key) => {
                     if let Entry::Occupied(mut live) = self.gauges.entry(key) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ban::Bans;
-use super::counter::Counters;
+use super::counter::{Counters, Holds};
 use super::matcher::Asked;
 use super::network::NetworkSet;
 use super::settings::{Answer, Capacity, Mode, Policy, Rule, Settings, Verdict};
@@ -19,8 +19,10 @@ use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 pub struct Engine {
     stages: [Vec<Asking>; Stage::COUNT],
     /// Rules with `failed_logins`, which count outside any stage.
-    login_rules: Vec<(u32, Arc<Rule>)>,
+    login_rules: Vec<(Mode, u32, Arc<Rule>)>,
     counters: Counters,
+    /// What audited policies count, apart: not even a full table of theirs may change an outcome.
+    audit_counters: Counters,
     bans: Bans,
     never_ban: NetworkSet,
     notes: VecDeque<Note>,
@@ -42,10 +44,13 @@ impl Engine {
     /// Nothing counted, nobody banned. `key` keeps strangers from choosing where their counters lie.
     pub fn new(settings: Settings, key: &NodeKey) -> Engine {
         let Settings { policies, never_ban, capacity } = settings;
+        let has_audit = policies.iter().any(|policy| policy.mode == Mode::Audit);
+        let audit_capacity = Capacity { keys: if has_audit { capacity.keys } else { 1 }, ..capacity };
         let mut engine = Engine {
             stages: Default::default(),
             login_rules: Vec::new(),
             counters: Counters::new(capacity, key),
+            audit_counters: Counters::new(audit_capacity, key),
             bans: Bans::new(capacity.bans),
             never_ban: never_ban.into_iter().collect(),
             notes: VecDeque::new(),
@@ -74,7 +79,8 @@ impl Engine {
         let first = *number;
         let rules: Vec<_> = (first..).zip(rules.into_iter().map(Arc::new)).collect();
         *number += u32::try_from(rules.len()).unwrap_or(u32::MAX);
-        self.login_rules.extend(rules.iter().filter(|(_, rule)| rule.counts_logins()).cloned());
+        let login_rules = rules.iter().filter(|(_, rule)| rule.counts_logins());
+        self.login_rules.extend(login_rules.map(|(number, rule)| (mode, *number, Arc::clone(rule))));
         for stage in stages {
             let rules = rules.iter().filter(|(_, rule)| rule.can_speak_at(stage)).cloned().collect();
             if let Some(asked) = self.stages.get_mut(stage as usize) {
@@ -89,7 +95,7 @@ impl Engine {
     /// The first refusal; then nothing is held, and whatever was taken on the way has been given back.
     pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
         let asked = Asked::new(facts, now);
-        if self.is_bannable(&asked) && self.bans.holds(asked.source, now.instant) {
+        if self.bans.holds(asked.source, now.instant) && self.is_bannable(&asked) {
             return Err(Refusal { action: Action::Drop, rule: Arc::clone(&self.banned), alert: false });
         }
         let mut hold = GaugeHold::default();
@@ -100,7 +106,7 @@ impl Engine {
         match outcome {
             Ok(()) => Ok(Permit { rule: permitted_by, gauges: hold, _sealed: () }),
             Err(refusal) => {
-                self.counters.release(hold, Duration::ZERO, now);
+                self.release(hold, Duration::ZERO, now);
                 Err(refusal)
             }
         }
@@ -115,31 +121,35 @@ impl Engine {
         now: Now,
     ) -> Result<(), Refusal> {
         for policy in policies.get(asked.facts.stage as usize).into_iter().flatten() {
-            let mut taken = GaugeHold::default();
+            let mut taken = Holds::new();
             let spoke = self.ask(policy, asked, &mut taken, now);
-            match (&spoke.answer.verdict, policy.mode) {
-                (Some(Verdict::Refuse(action)), Mode::Audit) => {
-                    // What it would have refused holds none of its gauges, as if it had been refused.
-                    self.counters.release(taken, Duration::ZERO, now);
-                    self.note(spoke, Some(action.clone()));
-                    continue;
-                }
-                (Some(Verdict::Refuse(action)), _) => {
-                    self.counters.release(taken, Duration::ZERO, now);
+            let enforced = policy.mode == Mode::Enforce;
+            if let Some(Verdict::Refuse(action)) = &spoke.answer.verdict {
+                // Who is refused, or would have been, holds none of the gauges that were taken on the way.
+                self.counters(policy.mode).release(taken, Duration::ZERO, now);
+                if enforced {
                     return Err(self.refuse(spoke, action, asked, now));
                 }
-                (Some(Verdict::AllowEverywhere), Mode::Enforce) => {
-                    hold.0.extend(taken.0);
-                    *permitted_by = Arc::clone(&spoke.name);
-                    return Ok(());
-                }
-                _ => hold.0.extend(taken.0),
+                self.note(spoke, Some(action.clone()));
+                continue;
             }
-            if policy.mode == Mode::Enforce && !Arc::ptr_eq(spoke, &policy.default) {
+            if !enforced {
+                hold.audited.extend(taken);
+                continue;
+            }
+            hold.enforced.extend(taken);
+            if !Arc::ptr_eq(spoke, &policy.default) {
                 *permitted_by = Arc::clone(&spoke.name);
+            }
+            if spoke.answer.verdict == Some(Verdict::AllowEverywhere) {
+                break;
             }
         }
         Ok(())
+    }
+
+    fn counters(&mut self, mode: Mode) -> &mut Counters {
+        if mode == Mode::Audit { &mut self.audit_counters } else { &mut self.counters }
     }
 
     /// The rule of this policy that decides.
@@ -147,12 +157,15 @@ impl Engine {
         &mut self,
         policy: &'p Asking,
         asked: &Asked<'_>,
-        hold: &mut GaugeHold,
+        hold: &mut Holds,
         now: Now,
     ) -> &'p Arc<Rule> {
         for (number, rule) in &policy.rules {
             let speaks = rule.when.iter().all(|condition| condition.holds(asked))
-                && rule.count.as_ref().is_none_or(|c| self.counters.exceeded(*number, c, asked, hold, now));
+                && rule
+                    .count
+                    .as_ref()
+                    .is_none_or(|c| self.counters(policy.mode).exceeded(*number, c, asked, hold, now));
             match (speaks, &rule.answer.verdict) {
                 (false, _) => {}
                 (true, None) => self.note(rule, None),
@@ -208,16 +221,18 @@ impl Engine {
 
     /// The call is over: what it held is given back. `answered_for`: how long people talked; zero if nobody answered.
     pub fn release(&mut self, hold: GaugeHold, answered_for: Duration, now: Now) {
-        self.counters.release(hold, answered_for, now);
+        self.counters.release(hold.enforced, answered_for, now);
+        self.audit_counters.release(hold.audited, answered_for, now);
     }
 
     /// Somebody's credentials were wrong (a 401/407/403 to a request that carried some): feeds `failed_logins`.
     pub fn login_failed(&mut self, source: IpAddr, user: Option<&str>, now: Now) {
         let facts = Facts { user, ..Facts::of_source(Stage::Registrations, source) };
         let asked = Asked::new(&facts, now);
-        for (number, rule) in &self.login_rules {
+        for (mode, number, rule) in &self.login_rules {
+            let counters = if *mode == Mode::Audit { &mut self.audit_counters } else { &mut self.counters };
             if let Some(count) = &rule.count {
-                self.counters.login_failed(*number, count, &asked, now);
+                counters.login_failed(*number, count, &asked, now);
             }
         }
     }
@@ -248,7 +263,7 @@ impl Engine {
     /// True if no call holds anything.
     #[cfg(test)]
     pub(super) fn holds_nothing(&self) -> bool {
-        self.counters.live_gauges() == 0
+        self.counters.live_gauges() + self.audit_counters.live_gauges() == 0
     }
 }
 
@@ -286,3 +301,6 @@ impl Rule {
         self.count.iter().flat_map(|c| &c.limits).any(|l| matches!(l, Limit::FailedLogins(_)))
     }
 }
+
+#[cfg(test)]
+mod tests;

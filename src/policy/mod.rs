@@ -87,7 +87,10 @@ pub struct Permit {
 /// What a call holds: given back with [`Engine::release`] when it ends, however it ends.
 #[must_use = "a gauge that is not given back refuses the owner's next call"]
 #[derive(Debug, Default)]
-pub struct GaugeHold(counter::Holds);
+pub struct GaugeHold {
+    enforced: counter::Holds,
+    audited: counter::Holds,
+}
 
 /// The answer that a refusal asks for.
 #[allow(missing_docs)]

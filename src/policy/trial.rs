@@ -11,8 +11,6 @@ use crate::base::{ListenerId, NodeKey, Now, TrunkId, UnixTime, ZoneId};
 /// One test.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// `name:`.
-    pub name: Arc<str>,
     /// What comes in.
     pub given: Given,
     /// What was counted before.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::words::{AnswerWord, BurstRate, StageWord, YesNo};
 use crate::config::diagnose::Problems;
-use crate::config::read::{At, Fields, FromNode, Named, record, words};
+use crate::config::read::{At, Fields, FromEntry, FromNode, Named, record, words};
 use crate::config::words::Rate;
 use crate::config::yaml::{Node, Position, Value};
 use crate::policy::settings::Mode;
@@ -45,7 +45,7 @@ impl FromNode for List {
         if let Some(node) = fields.get("folder").or(fields.get("url")) {
             problems.not_yet(
                 node.at,
-                "lists from a folder or a URL",
+                "a list from a folder or a URL is not supported yet",
                 "write the entries to a file and name it: `{ file: … }`",
             );
             return Some(List::NotYet);
@@ -54,14 +54,54 @@ impl FromNode for List {
     }
 }
 
+/// A key that may be missing. One whose value is broken is not missing: nobody is told to add it.
+#[derive(Clone, Debug)]
+pub enum Optional<T> {
+    /// Not there.
+    Missing,
+    /// There, and told to be wrong.
+    Broken,
+    /// There.
+    Read(T),
+}
+
+impl<T> Optional<T> {
+    /// What was read.
+    pub fn read(&self) -> Option<&T> {
+        match self {
+            Optional::Read(value) => Some(value),
+            Optional::Missing | Optional::Broken => None,
+        }
+    }
+
+    /// True if the key stands in the file.
+    pub fn is_there(&self) -> bool {
+        !matches!(self, Optional::Missing)
+    }
+}
+
+impl<T: FromNode> FromEntry for Optional<T> {
+    fn from_entry(
+        node: Option<&Node>,
+        _key: &str,
+        _owner: (&str, Position),
+        problems: &mut Problems,
+    ) -> Option<Optional<T>> {
+        Some(match node {
+            None => Optional::Missing,
+            Some(node) => T::from_node(node, problems).map_or(Optional::Broken, Optional::Read),
+        })
+    }
+}
+
 record! {
     /// One of `rules:`.
     Rule is "a rule" {
         name: At<String>,
         when: Option<When>,
-        count: Option<Count>,
-        then: Option<At<Vec<At<AnswerWord>>>>,
-        over: Option<At<Vec<At<AnswerWord>>>>,
+        count: Optional<Count>,
+        then: Optional<At<Vec<At<AnswerWord>>>>,
+        over: Optional<At<Vec<At<AnswerWord>>>>,
     }
 }
 
@@ -134,15 +174,15 @@ record! {
     /// `count:`.
     Count is "`count`" {
         per: At<String>,
-        calls_at_once: Option<u32>,
-        new_calls: Option<BurstRate>,
-        requests: Option<BurstRate>,
-        packets: Option<BurstRate>,
-        failed_logins: Option<At<BurstRate>>,
-        minutes: Option<Rate>,
-        spend: Option<At<String>>,
-        short_calls: Option<At<String>>,
-        sequential_numbers: Option<At<String>>,
+        calls_at_once: Optional<u32>,
+        new_calls: Optional<BurstRate>,
+        requests: Optional<BurstRate>,
+        packets: Optional<BurstRate>,
+        failed_logins: Optional<At<BurstRate>>,
+        minutes: Optional<Rate>,
+        spend: Optional<At<String>>,
+        short_calls: Optional<At<String>>,
+        sequential_numbers: Optional<At<String>>,
     }
 }
 

@@ -6,6 +6,7 @@ use super::words::{self, AnswerWord, PerWord, YesNo};
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean};
+use crate::config::words::Rate;
 use crate::config::yaml::Position;
 use crate::policy::matcher::{Condition, Matcher, Party};
 use crate::policy::settings::{Answer, Budget, Count, Limit, Per, Rule, Verdict};
@@ -66,30 +67,11 @@ impl Compiler<'_> {
 
     fn rule(&mut self, typed: &raw::Rule) -> Option<Rule> {
         let when = typed.when.as_ref().map(|when| self.when(when)).unwrap_or_default();
-        let count = typed.count.as_ref().and_then(|count| self.count(count));
-        let answers = match (&typed.count, &typed.then, &typed.over) {
-            (None, Some(then), None) => then,
-            (Some(_), None, Some(over)) => over,
-            (None, None, None) => {
-                return self.odd(typed.name.at, "this rule has no answer", "add `then: reject 403`");
-            }
-            (Some(_), None, None) => {
-                return self.odd(typed.name.at, "this rule has no answer", "add `over: reject 486`");
-            }
-            (Some(_), Some(then), _) => {
-                return self.odd(
-                    then.at,
-                    "a rule that counts answers when it is over its limit",
-                    "write `over:` for `then:`",
-                );
-            }
-            (None, _, Some(over)) => {
-                return self.odd(over.at, "`over` without a `count`", "write `then:`, or add a `count`");
-            }
-        };
+        let count = typed.count.read().and_then(|count| self.count(count));
+        let answers = self.answers(typed)?;
         let answer = self.answer(&answers.value)?;
         // A count whose every limit is a later issue's never speaks; `run` refuses the file.
-        if typed.count.is_some() && count.is_none() {
+        if typed.count.is_there() && count.is_none() {
             return None;
         }
         let name = format!("{} / {}", self.policy, typed.name.value).into();
@@ -101,6 +83,28 @@ impl Compiler<'_> {
             self.problems.error(typed.name.at, what, help);
         }
         Some(rule)
+    }
+
+    /// `then` of a rule that does not count, `over` of one that does.
+    fn answers<'r>(&mut self, typed: &'r raw::Rule) -> Option<&'r At<Vec<At<AnswerWord>>>> {
+        let raw::Rule { then, over, .. } = typed;
+        let (answers, other, help, found) = match typed.count.is_there() {
+            false => (then, over, "add `then: reject 403`", "`over` without a `count`: write `then`"),
+            true => {
+                (over, then, "add `over: reject 486`", "a rule that counts answers with `over`, not `then`")
+            }
+        };
+        if let Some(misplaced) = other.read() {
+            return self.odd(
+                misplaced.at,
+                found,
+                "`then` answers what `when` finds, `over` what exceeds `count`",
+            );
+        }
+        if !answers.is_there() && !other.is_there() {
+            return self.odd(typed.name.at, "this rule has no answer", help);
+        }
+        answers.read()
     }
 
     fn odd<T>(&mut self, at: Position, what: &str, help: &str) -> Option<T> {
@@ -128,14 +132,18 @@ impl Compiler<'_> {
                 AnswerWord::HangUp => {
                     self.problems.not_yet(
                         *at,
-                        "`hang_up`",
+                        "`hang_up` is not supported yet",
                         "remove it: the limit then holds when a call begins",
                     );
                     continue;
                 }
             };
             if verdict == Verdict::Refuse(Action::Challenge) {
-                self.problems.not_yet(*at, "`challenge`", "let the PBX challenge, or write `reject 403`");
+                self.problems.not_yet(
+                    *at,
+                    "`challenge` is not supported yet",
+                    "let the PBX challenge, or write `reject 403`",
+                );
             }
             if decided.replace(*at).is_some() {
                 return self.odd(
@@ -161,39 +169,42 @@ impl Compiler<'_> {
         let per = PerWord::from_word(&typed.per.value);
         let per = per.map_err(|wrong| self.problems.error(typed.per.at, wrong.what, wrong.help)).ok()?;
         if matches!(per, PerWord::NotYet) {
-            self.problems.not_yet(typed.per.at, "counting per country", "count per destination_prefix");
+            self.problems.not_yet(
+                typed.per.at,
+                "counting per country is not supported yet",
+                "count per destination_prefix",
+            );
         }
-        for (limit, help) in [
+        let later = [
             (&typed.spend, "limit `minutes`"),
             (&typed.short_calls, "limit `new_calls`"),
             (&typed.sequential_numbers, "limit `new_calls`"),
-        ] {
-            if let Some(At { at, .. }) = limit {
-                self.problems.not_yet(*at, "this limit", help);
+        ];
+        for (limit, help) in later {
+            if let Some(At { at, .. }) = limit.read() {
+                self.problems.not_yet(*at, "this limit is not supported yet", help);
             }
         }
+        if !typed.has_limit() {
+            return self.odd(typed.at, "a `count` without a limit", "add one, such as `new_calls: 10/min`");
+        }
+        if let (Some(rate), PerWord::Built(Per::User)) = (typed.failed_logins.read(), per) {
+            let what = "a stranger who guesses passwords can lock out the owner of the user name";
+            self.problems.warning(rate.at, what, "count failed logins per source");
+        }
         let limits: Vec<Limit> = [
-            typed.calls_at_once.map(Limit::CallsAtOnce),
-            typed.new_calls.map(|rate| Limit::NewCalls(rate.0)),
-            typed.requests.map(|rate| Limit::Requests(rate.0)),
-            typed.packets.map(|rate| Limit::Packets(rate.0)),
-            typed.failed_logins.as_ref().map(|rate| Limit::FailedLogins(rate.value.0)),
-            typed.minutes.map(|rate| {
-                Limit::Minutes(Budget { talk: MINUTE.saturating_mul(rate.count), per: rate.per })
+            typed.calls_at_once.read().map(|most| Limit::CallsAtOnce(*most)),
+            typed.new_calls.read().map(|rate| Limit::NewCalls(rate.0)),
+            typed.requests.read().map(|rate| Limit::Requests(rate.0)),
+            typed.packets.read().map(|rate| Limit::Packets(rate.0)),
+            typed.failed_logins.read().map(|rate| Limit::FailedLogins(rate.value.0)),
+            typed.minutes.read().map(|Rate { count, per }| {
+                Limit::Minutes(Budget { talk: MINUTE.saturating_mul(*count), per: *per })
             }),
         ]
         .into_iter()
         .flatten()
         .collect();
-        let later =
-            typed.spend.is_some() || typed.short_calls.is_some() || typed.sequential_numbers.is_some();
-        if limits.is_empty() && !later {
-            return self.odd(typed.at, "a `count` without a limit", "add one, such as `new_calls: 10/min`");
-        }
-        if let (Some(rate), PerWord::Built(Per::User)) = (&typed.failed_logins, per) {
-            let what = "a stranger who guesses passwords can lock out the owner of the user name";
-            self.problems.warning(rate.at, what, "count failed logins per source");
-        }
         match per {
             PerWord::Built(per) if !limits.is_empty() => Some(Count { per, limits }),
             _ => None,
@@ -245,7 +256,7 @@ impl Compiler<'_> {
         for later in [&typed.country, &typed.source_country].into_iter().flatten() {
             self.problems.not_yet(
                 later.at,
-                "countries",
+                "matching by country is not supported yet",
                 "match numbers by prefix (`to`), sources by network (`source`)",
             );
             conditions.push(Condition { negated: false, matcher: Matcher::NotYet });
@@ -265,6 +276,18 @@ impl Compiler<'_> {
             }
         }
         read_items
+    }
+}
+
+impl raw::Count {
+    fn has_limit(&self) -> bool {
+        let raw::Count { at: _, per: _, calls_at_once, new_calls, requests, packets, .. } = self;
+        let raw::Count { failed_logins, minutes, spend, short_calls, sequential_numbers, .. } = self;
+        [new_calls, requests, packets].iter().any(|limit| limit.is_there())
+            || [spend, short_calls, sequential_numbers].iter().any(|limit| limit.is_there())
+            || calls_at_once.is_there()
+            || failed_logins.is_there()
+            || minutes.is_there()
     }
 }
 

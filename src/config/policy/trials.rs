@@ -32,8 +32,7 @@ pub fn run(
         let expect = expected(policy, &test.expect, rules, problems);
         let given = given(policy, &test.given, &zone, names, problems);
         let (Some(expect), Some(given)) = (expect, given) else { continue };
-        let trial =
-            Trial { name: test.name.value.as_str().into(), given, counted: counted(&test.given), expect };
+        let trial = Trial { given, counted: counted(&test.given), expect };
         if let Err(instead) = trial::run(policy, &trial, clock) {
             let help =
                 format!("`{}` was expected: change the rules, or what the test expects", test.expect.value);

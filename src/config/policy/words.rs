@@ -39,7 +39,11 @@ words!(StageWord, "stage", {
 pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
     for stage in typed {
         if matches!(stage.value.0, Stage::Routes | Stage::Relay | Stage::InCall) {
-            problems.not_yet(stage.at, "this stage", "policies speak at packets, registrations and calls");
+            problems.not_yet(
+                stage.at,
+                "this stage is not supported yet",
+                "policies speak at packets, registrations and calls",
+            );
         }
     }
     typed.iter().map(|stage| stage.value.0).collect()

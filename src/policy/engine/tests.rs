@@ -1,0 +1,478 @@
+use std::time::Instant;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::{TrunkId, UnixTime};
+use crate::policy::matcher::{Condition, Glob, Matcher};
+use crate::policy::settings::{Budget, Count, Limit, Per, Rate};
+
+fn at(start: Instant, seconds: u64) -> Now {
+    let elapsed = Duration::from_secs(seconds);
+    Now { instant: start + elapsed, unix: UnixTime(Duration::from_secs(1_800_000_000) + elapsed) }
+}
+
+fn call<'f>(user: &'f str, to: &'f str) -> Facts<'f> {
+    Facts {
+        source_proven: true,
+        method: "INVITE",
+        user: Some(user),
+        to: Some(to),
+        ..Facts::of_source(Stage::Calls, IpAddr::from([203, 0, 113, 7]))
+    }
+}
+
+fn reject(status: u16) -> Answer {
+    let action = Action::Reject { status, reason: "no".into() };
+    Answer { verdict: Some(Verdict::Refuse(action)), ..Answer::default() }
+}
+
+fn drop_and_ban(seconds: u64) -> Answer {
+    let verdict = Some(Verdict::Refuse(Action::Drop));
+    Answer { verdict, ban: Some(Duration::from_secs(seconds)), alert: false }
+}
+
+fn rule(name: &str, answer: Answer) -> Rule {
+    Rule { name: format!("p / {name}").into(), when: Vec::new(), count: None, answer }
+}
+
+fn to(mut rule: Rule, numbers: &[&str]) -> Rule {
+    let numbers = Arc::new(numbers.iter().copied().collect());
+    rule.when.push(Condition { negated: false, matcher: Matcher::To(numbers) });
+    rule
+}
+
+fn count(mut rule: Rule, per: Per, limits: &[Limit]) -> Rule {
+    rule.count = Some(Count { per, limits: limits.to_vec() });
+    rule
+}
+
+fn policy(stages: &[Stage], rules: Vec<Rule>) -> Policy {
+    Policy { name: "p".into(), mode: Mode::Enforce, stages: stages.to_vec(), rules, default: Answer::ALLOW }
+}
+
+fn calls(rules: Vec<Rule>) -> Policy {
+    policy(&[Stage::Calls], rules)
+}
+
+fn engine(policies: Vec<Policy>) -> Engine {
+    let capacity = Capacity { keys: 1024, gauges: 8, bans: 8, notes: 4 };
+    Engine::new(Settings { policies, never_ban: Vec::new(), capacity }, &NodeKey::new([1; 16]))
+}
+
+fn rate(events: u32, seconds: u64, burst: u32) -> Rate {
+    Rate { events, per: Duration::from_secs(seconds), burst }
+}
+
+/// The name of the rule that decided, with `!` before it if it refused.
+fn decided(engine: &mut Engine, facts: &Facts<'_>, now: Now) -> String {
+    match engine.decide(facts, now) {
+        Ok(permit) => {
+            let name = permit.rule.to_string();
+            engine.release(permit.gauges, Duration::ZERO, now);
+            name
+        }
+        Err(refusal) => format!("!{}", refusal.rule),
+    }
+}
+
+#[test]
+fn nothing_configured_permits_by_default() {
+    let now = at(Instant::now(), 0);
+    assert_eq!(decided(&mut Engine::allow_all(), &call("201", "110"), now), "default");
+}
+
+#[test]
+fn allow_ends_a_policy_and_allow_everywhere_ends_them_all() {
+    let everywhere = Answer { verdict: Some(Verdict::AllowEverywhere), ..Answer::default() };
+    let first = calls(vec![
+        to(rule("emergency", everywhere), &["112"]),
+        to(rule("home", Answer::ALLOW), &["+49"]),
+        rule("nobody else", reject(403)),
+    ]);
+    let second = calls(vec![rule("closed", reject(480))]);
+    let mut engine = engine(vec![first, second]);
+    let now = at(Instant::now(), 0);
+    assert_eq!(decided(&mut engine, &call("201", "112"), now), "p / emergency");
+    assert_eq!(decided(&mut engine, &call("201", "+49 30"), now), "!p / closed");
+    assert_eq!(decided(&mut engine, &call("201", "+1"), now), "!p / nobody else");
+}
+
+#[test]
+fn a_gauge_counts_live_calls_and_a_refused_call_holds_none() {
+    let two = count(rule("two", reject(486)), Per::User, &[Limit::CallsAtOnce(2)]);
+    let never = to(rule("never", reject(403)), &["+882"]);
+    let mut engine = engine(vec![calls(vec![two, never])]);
+    let now = at(Instant::now(), 0);
+    for _ in 0..10 {
+        assert_eq!(decided(&mut engine, &call("201", "+882"), now), "!p / never");
+    }
+    let first = engine.decide(&call("201", "+49"), now).unwrap();
+    let second = engine.decide(&call("201", "+49"), now).unwrap();
+    assert_eq!(decided(&mut engine, &call("201", "+49"), now), "!p / two");
+    assert_eq!(decided(&mut engine, &call("202", "+49"), now), "default", "others are not concerned");
+    engine.release(first.gauges, Duration::ZERO, now);
+    assert_eq!(decided(&mut engine, &call("201", "+49"), now), "default");
+    engine.release(second.gauges, Duration::ZERO, now);
+    assert!(engine.holds_nothing());
+}
+
+#[test]
+fn a_full_table_of_gauges_refuses_rather_than_forgets() {
+    let mut engine =
+        engine(vec![calls(vec![count(rule("two", reject(486)), Per::User, &[Limit::CallsAtOnce(2)])])]);
+    let now = at(Instant::now(), 0);
+    let users: Vec<String> = (0..9).map(|n| n.to_string()).collect();
+    let live: Vec<_> = users[..8].iter().map(|user| engine.decide(&call(user, "1"), now).unwrap()).collect();
+    assert_eq!(decided(&mut engine, &call(&users[8], "1"), now), "!p / two");
+    for permit in live {
+        engine.release(permit.gauges, Duration::ZERO, now);
+    }
+    assert_eq!(decided(&mut engine, &call(&users[8], "1"), now), "default");
+}
+
+#[test]
+fn a_rate_lets_its_burst_through_and_then_its_pace() {
+    let limit = Limit::NewCalls(rate(10, 60, 4));
+    let mut engine = engine(vec![calls(vec![count(rule("fast", reject(486)), Per::User, &[limit])])]);
+    let start = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(decided(&mut engine, &call("201", "1"), at(start, 0)), "default");
+    }
+    for _ in 0..100 {
+        assert_eq!(decided(&mut engine, &call("201", "1"), at(start, 5)), "!p / fast");
+    }
+    // 10 a minute is one in 6 s; who was refused a hundred times has not lost it.
+    assert_eq!(decided(&mut engine, &call("201", "1"), at(start, 6)), "default");
+    assert_eq!(decided(&mut engine, &call("201", "1"), at(start, 6)), "!p / fast");
+}
+
+#[test]
+fn other_methods_are_no_new_calls() {
+    let limit = Limit::NewCalls(rate(1, 60, 1));
+    let mut engine = engine(vec![calls(vec![count(rule("fast", reject(486)), Per::All, &[limit])])]);
+    let now = at(Instant::now(), 0);
+    for _ in 0..5 {
+        assert_eq!(decided(&mut engine, &Facts { method: "OPTIONS", ..call("201", "1") }, now), "default");
+    }
+    assert_eq!(decided(&mut engine, &call("201", "1"), now), "default");
+    assert_eq!(decided(&mut engine, &call("201", "1"), now), "!p / fast");
+}
+
+#[test]
+fn limits_of_one_rule_do_not_share_a_counter() {
+    let limits = [Limit::NewCalls(rate(2, 60, 2)), Limit::Requests(rate(3, 60, 3))];
+    let mut engine = engine(vec![calls(vec![count(rule("fast", reject(486)), Per::All, &limits)])]);
+    let now = at(Instant::now(), 0);
+    let options = Facts { method: "OPTIONS", ..call("201", "1") };
+    for expected in ["default", "default", "default", "!p / fast"] {
+        assert_eq!(decided(&mut engine, &options, now), expected);
+    }
+}
+
+#[test]
+fn minutes_are_booked_when_the_call_ends_and_forgiven_when_their_window_does() {
+    let hour = Limit::Minutes(Budget { talk: Duration::from_secs(3600), per: Duration::from_secs(86_400) });
+    let mut engine = engine(vec![calls(vec![count(rule("budget", reject(403)), Per::User, &[hour])])]);
+    let start = Instant::now();
+    for (talked, next) in [(1800, "default"), (0, "default"), (1800, "!p / budget")] {
+        let permit = engine.decide(&call("201", "+44"), at(start, 0)).unwrap();
+        engine.release(permit.gauges, Duration::from_secs(talked), at(start, 0));
+        assert_eq!(decided(&mut engine, &call("201", "+44"), at(start, 1)), next);
+    }
+    assert_eq!(decided(&mut engine, &call("202", "+44"), at(start, 1)), "default");
+    assert_eq!(decided(&mut engine, &call("201", "+44"), at(start, 86_399)), "!p / budget");
+    assert_eq!(decided(&mut engine, &call("201", "+44"), at(start, 86_400)), "default");
+}
+
+#[test]
+fn keys_are_users_sources_networks_trunks_and_destinations() {
+    let other_source = IpAddr::from([203, 0, 113, 8]);
+    let base = call("201", "+4930123");
+    let cases = [
+        (
+            Per::User,
+            Facts { source: other_source, ..base.clone() },
+            Facts { user: Some("202"), ..base.clone() },
+        ),
+        (Per::Source, Facts { user: None, ..base.clone() }, Facts { source: other_source, ..base.clone() }),
+        (
+            Per::SourceNetwork,
+            Facts { source: other_source, ..base.clone() },
+            Facts { source: IpAddr::from([203, 0, 114, 7]), ..base.clone() },
+        ),
+        (
+            Per::DestinationPrefix,
+            Facts { to: Some("+49301999"), ..base.clone() },
+            Facts { to: Some("+4989"), ..base.clone() },
+        ),
+    ];
+    for (per, same, other) in cases {
+        let one = [Limit::NewCalls(rate(1, 60, 1))];
+        let mut engine = engine(vec![calls(vec![count(rule("one", reject(486)), per, &one)])]);
+        let now = at(Instant::now(), 0);
+        assert_eq!(decided(&mut engine, &base, now), "default", "{per:?}");
+        assert_eq!(decided(&mut engine, &same, now), "!p / one", "{per:?}");
+        assert_eq!(decided(&mut engine, &other, now), "default", "{per:?}");
+    }
+}
+
+#[test]
+fn whoever_leaves_the_user_out_is_counted_by_source_and_only_trunks_by_trunk() {
+    let one = [Limit::NewCalls(rate(1, 60, 1))];
+    let per_user = count(rule("user", reject(486)), Per::User, &one);
+    let per_trunk = count(rule("trunk", reject(503)), Per::Trunk, &one);
+    let mut engine = engine(vec![calls(vec![per_trunk, per_user])]);
+    let now = at(Instant::now(), 0);
+    let nobody = Facts { user: None, ..call("", "1") };
+    assert_eq!(decided(&mut engine, &nobody, now), "default");
+    assert_eq!(decided(&mut engine, &nobody, now), "!p / user");
+    let trunk = |id, user| Facts { trunk: Some(TrunkId(id)), ..call(user, "1") };
+    assert_eq!(decided(&mut engine, &trunk(0, "a"), now), "default");
+    assert_eq!(decided(&mut engine, &trunk(0, "b"), now), "!p / trunk");
+    assert_eq!(decided(&mut engine, &trunk(1, "c"), now), "default");
+}
+
+#[test]
+fn wrong_passwords_close_the_door_for_their_source_only() {
+    let limit = Limit::FailedLogins(rate(3, 60, 3));
+    let guessing = count(rule("guessing", reject(403)), Per::Source, &[limit]);
+    let mut engine = engine(vec![policy(&[Stage::Registrations], vec![guessing])]);
+    let start = Instant::now();
+    let register = Facts { stage: Stage::Registrations, method: "REGISTER", ..call("201", "") };
+    for _ in 0..3 {
+        assert_eq!(decided(&mut engine, &register, at(start, 0)), "default", "asking costs nothing");
+        engine.login_failed(register.source, Some("201"), at(start, 0));
+    }
+    for _ in 0..100 {
+        engine.login_failed(register.source, Some("201"), at(start, 0));
+    }
+    assert_eq!(decided(&mut engine, &register, at(start, 0)), "!p / guessing");
+    let owner = Facts { source: IpAddr::from([198, 51, 100, 1]), ..register.clone() };
+    assert_eq!(decided(&mut engine, &owner, at(start, 0)), "default", "the owner of 201 is not locked out");
+    assert_eq!(decided(&mut engine, &register, at(start, 20)), "default", "one more try after 20 s");
+}
+
+fn scanners() -> Policy {
+    let mut scanner = rule("scanner", drop_and_ban(60));
+    let globs = [Glob::new("friendly-scanner*")].into();
+    scanner.when.push(Condition { negated: false, matcher: Matcher::Agent(globs) });
+    calls(vec![scanner])
+}
+
+#[test]
+fn a_ban_drops_everything_until_it_ends() {
+    let mut engine = engine(vec![scanners()]);
+    let start = Instant::now();
+    let scan = Facts { agent: Some("Friendly-Scanner"), ..call("100", "100") };
+    let refusal = engine.decide(&scan, at(start, 0)).unwrap_err();
+    assert_eq!(refusal.action, Action::Ban(Duration::from_secs(60)));
+    assert!(engine.refuses_packet(scan.source, ListenerId(0), at(start, 59)));
+    assert_eq!(
+        decided(&mut engine, &call("201", "1"), at(start, 59)),
+        "!banned",
+        "on an open connection too"
+    );
+    assert!(!engine.refuses_packet(scan.source, ListenerId(0), at(start, 60)));
+}
+
+#[test]
+fn a_ban_is_no_weapon() {
+    let scan = Facts { agent: Some("friendly-scanner"), ..call("100", "100") };
+    let start = Instant::now();
+    for safe in [
+        Facts { source_proven: false, ..scan.clone() },
+        Facts { trunk: Some(TrunkId(0)), ..scan.clone() },
+        Facts { from_pbx: true, ..scan.clone() },
+        Facts { source: IpAddr::from([10, 20, 0, 1]), ..scan.clone() },
+    ] {
+        let never_ban = vec!["10.20.0.0/16".parse().unwrap()];
+        let settings = Settings { policies: vec![scanners()], never_ban, capacity: Capacity::default() };
+        let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
+        assert_eq!(engine.decide(&safe, at(start, 0)).unwrap_err().action, Action::Drop, "{safe:?}");
+        assert!(!engine.refuses_packet(safe.source, ListenerId(0), at(start, 0)), "{safe:?}");
+    }
+}
+
+#[test]
+fn a_reject_that_bans_still_answers() {
+    let answer = Answer { ban: Some(Duration::from_secs(60)), ..reject(403) };
+    let mut engine = engine(vec![calls(vec![rule("both", answer)])]);
+    let now = at(Instant::now(), 0);
+    let facts = call("201", "1");
+    assert!(matches!(engine.decide(&facts, now).unwrap_err().action, Action::Reject { status: 403, .. }));
+    assert!(engine.refuses_packet(facts.source, ListenerId(0), now));
+}
+
+#[test]
+fn packets_are_counted_before_parsing_and_the_relied_on_are_let_through() {
+    let flood = count(rule("flood", drop_and_ban(60)), Per::Source, &[Limit::Packets(rate(50, 1, 50))]);
+    let both = policy(&[Stage::Packets, Stage::Calls], vec![flood, to(rule("never", reject(403)), &["1"])]);
+    let never_ban = vec!["10.0.0.0/8".parse().unwrap()];
+    let settings = Settings { policies: vec![both], never_ban, capacity: Capacity::default() };
+    let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
+    let start = Instant::now();
+    let refused = |engine: &mut Engine, source: [u8; 4], second| {
+        let mut packets = 0..100;
+        packets
+            .by_ref()
+            .filter(|_| engine.refuses_packet(source.into(), ListenerId(0), at(start, second)))
+            .count()
+    };
+    assert_eq!(refused(&mut engine, [203, 0, 113, 7], 0), 50);
+    assert_eq!(refused(&mut engine, [203, 0, 113, 8], 0), 0 + 50, "each source has its own");
+    assert_eq!(refused(&mut engine, [10, 1, 1, 1], 0), 0);
+    assert_eq!(refused(&mut engine, [203, 0, 113, 7], 1), 50, "a forged source was dropped, not banned");
+    assert_eq!(decided(&mut engine, &call("201", "1"), at(start, 1)), "!p / never");
+    assert_eq!(decided(&mut engine, &call("201", "2"), at(start, 1)), "default", "packets are no calls");
+}
+
+#[test]
+fn audit_tells_what_it_would_have_done() {
+    let mut audited = calls(vec![rule("closed", reject(480))]);
+    audited.mode = Mode::Audit;
+    let mut disabled = calls(vec![rule("gone", reject(410))]);
+    disabled.mode = Mode::Disabled;
+    let mut engine = engine(vec![audited, disabled]);
+    let now = at(Instant::now(), 0);
+    assert_eq!(decided(&mut engine, &call("201", "1"), now), "default");
+    let note = engine.poll_note().unwrap();
+    assert_eq!(&*note.rule, "p / closed");
+    assert!(matches!(note.would, Some(Action::Reject { status: 480, .. })));
+    assert!(engine.poll_note().is_none());
+    for _ in 0..10 {
+        decided(&mut engine, &call("201", "1"), now);
+    }
+    assert_eq!(std::iter::from_fn(|| engine.poll_note()).count(), 4, "notes that nobody fetches are bounded");
+}
+
+#[test]
+fn alert_alone_tells_and_goes_on() {
+    let alert = Answer { alert: true, ..Answer::default() };
+    let mut engine = engine(vec![calls(vec![rule("look", alert), rule("closed", reject(480))])]);
+    let now = at(Instant::now(), 0);
+    assert_eq!(decided(&mut engine, &call("201", "1"), now), "!p / closed");
+    assert_eq!(engine.poll_note(), Some(Note { rule: "p / look".into(), would: None, alert: true }));
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    to: Vec<&'static str>,
+    verdict: Option<Answer>,
+    count: Option<(Per, Vec<Limit>)>,
+}
+
+impl Made {
+    fn rule(&self, number: usize) -> Rule {
+        let answer = self.verdict.clone().unwrap_or(Answer { alert: true, ..Answer::default() });
+        let mut made = to(rule(&number.to_string(), answer), &self.to);
+        made.count = self.count.clone().map(|(per, limits)| Count { per, limits });
+        made
+    }
+}
+
+fn made_rule(counting: bool) -> impl Strategy<Value = Made> {
+    let numbers = prop::collection::vec(prop::sample::select(vec!["+1", "+2*", "1", "2*", "+12"]), 0..3);
+    let everywhere = Answer { verdict: Some(Verdict::AllowEverywhere), ..Answer::default() };
+    let verdict = prop::sample::select(vec![None, Some(Answer::ALLOW), Some(everywhere), Some(reject(403))]);
+    let limit = prop_oneof![
+        (0u32..3).prop_map(Limit::CallsAtOnce),
+        (1u32..4, 1u32..4).prop_map(|(events, burst)| Limit::NewCalls(rate(events, 10, burst))),
+        (1u64..20).prop_map(|talk| Limit::Minutes(Budget {
+            talk: Duration::from_secs(talk),
+            per: Duration::from_secs(30)
+        })),
+    ];
+    let per = prop::sample::select(vec![Per::User, Per::Source, Per::DestinationPrefix, Per::All]);
+    let count = (per, prop::collection::vec(limit, 1..3));
+    let count = if counting { prop::option::of(count).boxed() } else { Just(None).boxed() };
+    (numbers, verdict, count).prop_map(|(to, verdict, count)| Made { to, verdict, count })
+}
+
+fn made_policy(counting: bool) -> impl Strategy<Value = Policy> {
+    prop::collection::vec(made_rule(counting), 0..5)
+        .prop_map(|rules| calls(rules.iter().enumerate().map(|(n, r)| r.rule(n)).collect()))
+}
+
+const DIALLED: [&str; 5] = ["+1", "+12", "+23", "1", "25"];
+
+/// Some calls, each ending at once or living on to the end.
+fn some_calls() -> impl Strategy<Value = Vec<(usize, usize, bool)>> {
+    prop::collection::vec((0..3usize, 0..DIALLED.len(), any::<bool>()), 0..40)
+}
+
+/// Makes the calls one a second; what came of each.
+fn play(engine: &mut Engine, made: &[(usize, usize, bool)]) -> Vec<String> {
+    let start = Instant::now();
+    let mut live = Vec::new();
+    let mut outcomes = Vec::new();
+    for (second, (user, dialled, ends)) in (0..).zip(made) {
+        let user = user.to_string();
+        match engine.decide(&call(&user, DIALLED[*dialled]), at(start, second)) {
+            Ok(permit) if *ends => {
+                outcomes.push(permit.rule.to_string());
+                engine.release(permit.gauges, Duration::from_secs(3), at(start, second));
+            }
+            Ok(permit) => {
+                outcomes.push(permit.rule.to_string());
+                live.push(permit.gauges);
+            }
+            Err(refusal) => outcomes.push(format!("{} {}", refusal.rule, refusal.action)),
+        }
+        while engine.poll_note().is_some() {}
+    }
+    for hold in live {
+        engine.release(hold, Duration::from_secs(60), at(start, 1000));
+    }
+    outcomes
+}
+
+proptest! {
+    #[test]
+    fn first_match_wins(made in made_policy(false), dialled in prop::sample::select(DIALLED.to_vec())) {
+        let first = made.rules.iter().find(|rule| {
+            let holds = rule.when.iter().all(|condition| match &condition.matcher {
+                Matcher::To(numbers) => numbers.contains(dialled),
+                _ => false,
+            });
+            holds && rule.answer.verdict.is_some()
+        });
+        let expected = match first {
+            None => "default".to_owned(),
+            Some(rule) => match rule.answer.verdict {
+                Some(Verdict::Refuse(_)) => format!("!{}", rule.name),
+                _ => rule.name.to_string(),
+            },
+        };
+        let now = at(Instant::now(), 0);
+        prop_assert_eq!(decided(&mut engine(vec![made.clone()]), &call("201", dialled), now), expected);
+    }
+
+    #[test]
+    fn audit_never_changes_an_outcome(
+        policies in prop::collection::vec((made_policy(true), any::<bool>()), 1..5),
+        made in some_calls(),
+    ) {
+        let enforced = policies.iter().filter(|(_, audit)| !audit).map(|(policy, _)| policy.clone());
+        let all = policies.iter().map(|(policy, audit)| Policy {
+            mode: if *audit { Mode::Audit } else { Mode::Enforce },
+            ..policy.clone()
+        });
+        let without = play(&mut engine(enforced.collect()), &made);
+        prop_assert_eq!(play(&mut engine(all.collect()), &made), without);
+    }
+
+    #[test]
+    fn gauges_return_to_zero(
+        policies in prop::collection::vec((made_policy(true), any::<bool>()), 1..4),
+        made in some_calls(),
+    ) {
+        let policies = policies.into_iter().map(|(policy, audit)| Policy {
+            mode: if audit { Mode::Audit } else { Mode::Enforce },
+            ..policy
+        });
+        let mut engine = engine(policies.collect());
+        play(&mut engine, &made);
+        prop_assert!(engine.holds_nothing());
+    }
+}
