@@ -1,22 +1,56 @@
 //! The transaction user: from a request that arrived to what is sent, in typed phases
 //! (`Received → Identified → Permitted → Routed → Anchored → Forwarded`, docs/life-of-a-call.md).
 
+mod admit;
 pub mod anchor;
+mod anchoring;
+mod answer;
+mod begin;
+mod call;
+mod context;
+mod dialog_ends;
+mod ending;
 pub mod event;
+mod flow;
+mod forward;
+mod health;
+mod identify;
+mod in_dialog;
+mod keyed;
+mod ladder;
+mod offer_answer;
+mod probing;
+mod received;
+mod refusal;
+mod registering;
+mod registration;
+mod respond;
+mod route;
 pub mod settings;
+mod trunk_load;
+mod uri;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use ipnetwork::IpNetwork;
 
-use crate::base::{FlowId, Now, Rng};
+use crate::base::{FlowId, ListenerId, Now, Rng, Timers};
 use crate::policy;
-use crate::relay::{Relay, RelayEvent};
-use crate::sip::transaction::{Destination, Source};
+use crate::relay::Relay;
+use crate::sip::transaction::{Destination, ServerId, TimerValues, Transactions};
+use call::{CallId, Calls};
+use context::Contexts;
+use ending::End;
 use event::Event;
+use health::{TargetId, Targets};
+use ladder::Ladder;
+use registration::Registrations;
 use settings::Settings;
+use trunk_load::TrunkLoads;
 
 /// What the edge wants done.
 #[derive(Debug)]
@@ -60,77 +94,124 @@ pub struct Status {
     pub targets: Vec<(Arc<str>, bool)>,
 }
 
-/// The edge of one shard: a pure machine.
+/// What a timer of the edge's own is for. Those of RFC 3261 are in [`Transactions`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    /// The hop that is tried gave no sign.
+    Silence(ServerId, usize),
+    /// A registered contact runs out.
+    BindingExpires(u64),
+    /// A call has lasted too long.
+    CallLifetime(CallId),
+    /// The next probe of a host.
+    Probe(TargetId),
+}
+
+/// The edge of one shard: a pure machine. The phases of a request stand in their own files; here is what they share.
 pub struct Edge {
-    _settings: Arc<Settings>,
+    settings: Arc<Settings>,
+    policy: policy::Engine,
+    relay: Box<dyn Relay>,
+    rng: Rng,
+    transactions: Transactions,
+    targets: Targets,
+    trunks: TrunkLoads,
+    registrations: Registrations,
+    calls: Calls,
+    contexts: Contexts,
+    timers: Timers<Timer>,
+    outputs: VecDeque<Output>,
+    drain: Drain,
+    ladder: Ladder,
+    /// Makes each branch another one.
+    branches: u64,
+    /// Networks of each zone, as media legs want them.
+    allowed: Vec<Arc<[IpNetwork]>>,
+    /// A body that is being rewritten; kept for its memory.
+    body: Vec<u8>,
 }
 
 impl Edge {
-    /// Starts empty.
-    pub fn new(settings: Arc<Settings>, policy: policy::Engine, relay: Box<dyn Relay>, rng: Rng) -> Edge {
-        let _ = (policy, relay, rng);
-        Edge { _settings: settings }
+    /// Starts empty. Call [`Self::start`] once the outputs are being read.
+    pub fn new(settings: Arc<Settings>, policy: policy::Engine, relay: Box<dyn Relay>, mut rng: Rng) -> Edge {
+        Edge {
+            transactions: Transactions::new(TimerValues::default(), settings.limits.transactions),
+            targets: Targets::new(&settings),
+            trunks: TrunkLoads::new(&settings),
+            registrations: Registrations::new(settings.limits.registrations, &mut rng),
+            calls: Calls::new(&mut rng),
+            contexts: Contexts::default(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            drain: Drain::No,
+            ladder: Ladder::default(),
+            branches: rng.next_u64(),
+            allowed: settings.zones.iter().map(|zone| zone.networks.as_slice().into()).collect(),
+            body: Vec::new(),
+            settings,
+            policy,
+            relay,
+            rng,
+        }
     }
+
     /// True: drop these bytes unread (bans, `packets` rules). Asked per datagram and per new connection.
-    pub fn refuses_packet(&mut self, source: IpAddr, listener: crate::base::ListenerId, now: Now) -> bool {
-        let _ = (source, listener, now);
-        todo!()
+    pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {
+        self.policy.refuses_packet(source.to_canonical(), listener, now)
     }
-    /// One framed message (or datagram) arrived.
-    pub fn handle_message(&mut self, source: &Source, bytes: Bytes, now: Now) {
-        let _ = (source, bytes, now);
-        todo!()
-    }
-    /// A stream could not be followed: answers if it can be answered; the caller closes it.
-    pub fn handle_malformed(&mut self, source: &Source, error: crate::sip::message::Malformed, now: Now) {
-        let _ = (source, error, now);
-        todo!()
-    }
-    /// A connection is gone: its registrations end, transactions on it fail.
-    pub fn handle_flow_closed(&mut self, flow: FlowId, now: Now) {
-        let _ = (flow, now);
-        todo!()
-    }
+
     /// Sending to `to` failed (refused, no route, queue full).
     pub fn handle_send_failed(&mut self, to: Destination, now: Now) {
-        let _ = (to, now);
-        todo!()
+        self.transactions.send_failed(to, now.instant);
+        self.settle(now);
     }
-    /// A relay worker reports.
-    pub fn handle_relay(&mut self, event: RelayEvent, now: Now) {
-        let _ = (event, now);
-        todo!()
-    }
-    /// A target's name was resolved (again); empty: it does not resolve.
-    pub fn handle_resolved(&mut self, name: &str, addresses: &[IpAddr], now: Now) {
-        let _ = (name, addresses, now);
-        todo!()
-    }
-    /// First call: new calls get 503. With `end_calls`: BYE on both legs of every call.
-    pub fn drain(&mut self, end_calls: bool, now: Now) {
-        let _ = (end_calls, now);
-        todo!()
-    }
-    /// Makes [`Event::Message`] for every message from now on.
-    pub fn trace_messages(&mut self, on: bool) {
-        let _ = on;
-        todo!()
-    }
+
     /// Next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
-        todo!()
+        self.outputs.pop_front()
     }
+
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        todo!()
+        let both = [self.transactions.poll_timeout(), self.timers.next()];
+        both.into_iter().flatten().min()
     }
+
     /// Fires what is due.
     pub fn handle_timeout(&mut self, now: Now) {
-        let _ = now;
-        todo!()
+        self.transactions.handle_timeout(now.instant);
+        self.settle(now);
+        while let Some(timer) = self.timers.pop(now.instant) {
+            match timer {
+                Timer::Silence(server, index) => self.no_sign(server, index, now),
+                Timer::BindingExpires(key) => self.unregister(key),
+                Timer::CallLifetime(id) => self.hang_up(id, End::Lifetime, now),
+                Timer::Probe(target) => self.probe(target, now),
+            }
+            self.settle(now);
+        }
     }
+
     /// What is live.
     pub fn status(&self) -> Status {
-        todo!()
+        let (server_transactions, client_transactions) = self.transactions.len();
+        Status {
+            server_transactions,
+            client_transactions,
+            calls: self.calls.len(),
+            answered_calls: self.calls.answered(),
+            registrations: self.registrations.len(),
+            relay: self.relay.usage(),
+            targets: self.targets.report(),
+        }
+    }
+
+    /// Where it stands in its life.
+    pub fn drain_state(&self) -> Drain {
+        self.drain
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
     }
 }

@@ -32,6 +32,23 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+impl Settings {
+    /// The zone of that index.
+    pub fn zone(&self, id: ZoneId) -> Option<&Zone> {
+        self.zones.get(usize::from(id.0))
+    }
+
+    /// The listener of that index.
+    pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(usize::from(id.0))
+    }
+
+    /// The trunk of that index.
+    pub fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
+        self.trunks.get(usize::from(id.0))
+    }
+}
+
 /// A network with a level of trust.
 #[derive(Clone, Debug)]
 pub struct Zone {
@@ -123,6 +140,18 @@ pub struct Target {
     /// The listener whose address and zone face this target. Chosen by `config::compile`: same zone; same transport if
     /// there is one, else for UDP none is an error, for TCP and TLS any of the zone.
     pub listener: ListenerId,
+}
+
+impl Target {
+    /// As it stands in a Request-URI; the port only where it is not the transport's own.
+    pub fn host_and_port(&self) -> String {
+        let host = match &self.host {
+            Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.to_string(),
+        };
+        if self.port == self.transport.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
 }
 
 /// An address, or a name to resolve.
@@ -250,6 +279,9 @@ pub struct Limits {
     pub registrations: usize,
     /// Unanswered calls of one source: 503 (ATTACKS.md: ports exhausted by unanswered INVITEs).
     pub unanswered_per_source: usize,
+    /// An answered call is ended on both legs after this long: where no media tells us, a lost BYE must not leave it
+    /// behind for ever.
+    pub call_lifetime: Duration,
     /// Ceiling that Max-Forwards is lowered to.
     pub max_forwards: u32,
     /// Of one message.
@@ -263,6 +295,7 @@ impl Default for Limits {
             calls: 100_000,
             registrations: 100_000,
             unanswered_per_source: 200,
+            call_lifetime: Duration::from_secs(12 * 3600),
             max_forwards: 70,
             message: Default::default(),
         }

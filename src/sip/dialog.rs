@@ -134,6 +134,12 @@ impl Dialog {
         self.party(side).target.as_deref()
     }
 
+    /// URI of where a request from us to that side goes first: its nearest proxy, else its remote target.
+    pub fn next_hop(&self, side: Side) -> Option<&[u8]> {
+        let party = self.party(side);
+        party.routes.first().and_then(|route| uri(route)).or(party.target.as_deref())
+    }
+
     /// The side that sent this request, or that a response answers to: whose tag stands in From. `None` if Call-ID and
     /// both tags are not this dialog's.
     pub fn sender(&self, message: &Message) -> Option<Side> {

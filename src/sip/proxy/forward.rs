@@ -11,7 +11,6 @@ use crate::sip::uri::Uri;
 
 use super::branch::Branch;
 use super::route_info::{DOUBLE, RouteInfo};
-use super::token::Token;
 
 /// What is put into the request for its next hop.
 #[derive(Clone, Copy, Debug)]
@@ -88,12 +87,12 @@ pub fn via(transport: Transport, sent_by: &str, branch: &Branch) -> SmallVec<[u8
     out
 }
 
-/// A Record-Route value of ours (step 4): `<sip:token@host;transport=…;lr>`. `secure` where Request-URI or topmost Route
+/// A Record-Route value of ours (step 4): `<sip:user@host;transport=…;lr>`; `user` is a sealed token. `secure` where Request-URI or topmost Route
 /// is a SIPS URI; `double` for each half of a double one (RFC 5658).
-pub fn record_route(token: &Token, host: &str, transport: Transport, secure: bool, double: bool) -> Vec<u8> {
+pub fn record_route(user: &[u8], host: &str, transport: Transport, secure: bool, double: bool) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     out.extend_from_slice(if secure { b"<sips:" } else { b"<sip:" });
-    out.extend_from_slice(token.as_bytes());
+    out.extend_from_slice(user);
     for piece in ["@", host, ";transport=", transport.uri_param(), ";lr"] {
         out.extend_from_slice(piece.as_bytes());
     }

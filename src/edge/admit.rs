@@ -1,0 +1,145 @@
+//! May it pass? What the zone's `admit` asks for, whether there is room, and then policy: Identified → Permitted.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::flow::FlowEnd;
+use super::identify::{Identified, Speaker, Who};
+use super::received::{Rejected, Request};
+use super::refusal::Refusal;
+use super::settings::Admit;
+use super::{Drain, Edge, uri};
+use crate::base::Transport;
+use crate::policy::{Action, Facts, Permit, Stage};
+use crate::sip::message::{Method, Name};
+use crate::sip::proxy::validate::Valid;
+
+/// A request that policy permits.
+#[derive(Debug)]
+pub struct Permitted {
+    /// It.
+    pub request: Box<Request>,
+    /// Who sent it.
+    pub who: Who,
+    /// What forwarding needs to know of it.
+    pub valid: Valid,
+    /// The registered user whose flow it came over.
+    pub user: Option<Arc<str>>,
+    /// The proof.
+    pub permit: Permit,
+}
+
+impl Identified {
+    /// Turns it away.
+    pub fn reject(self, refusal: Refusal) -> Rejected {
+        Rejected { request: self.request, refusal }
+    }
+}
+
+impl Edge {
+    /// Identified → Permitted.
+    pub(super) fn admit(&mut self, identified: Identified) -> Result<Permitted, Rejected> {
+        let Identified { request, who, valid } = identified;
+        let admitted =
+            self.is_admitted(&request, &who).and_then(|user| self.has_room(&request).map(|()| user));
+        let decided = self.ask_policy(&request, &who, &admitted);
+        match (decided, admitted) {
+            (Ok(permit), Ok(user)) => Ok(Permitted { request, who, valid, user, permit }),
+            (Ok(permit), Err(refusal)) => {
+                self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
+                Err(Rejected { request, refusal })
+            }
+            (Err(silent), _) if matches!(silent.action, Action::Drop | Action::Ban(_)) => {
+                Err(Rejected { request, refusal: Refusal::Policy(silent) })
+            }
+            (Err(_), Err(refusal)) => Err(Rejected { request, refusal }),
+            (Err(refusal), Ok(_)) => Err(Rejected { request, refusal: Refusal::Policy(refusal) }),
+        }
+    }
+
+    /// What the zone asks of those who are neither trunk nor PBX. The registered user, if that is what they are.
+    fn is_admitted(&self, request: &Request, who: &Who) -> Result<Option<Arc<str>>, Refusal> {
+        let zone = self.settings.zone(who.zone).ok_or(Refusal::OutsideZone)?;
+        if who.speaker != Speaker::Stranger {
+            return Ok(None);
+        }
+        let on_flow = |flow: &FlowEnd| self.registrations.on_flow(flow).next().is_some();
+        let flow = FlowEnd::from(&request.source);
+        match zone.admit {
+            Admit::Trunks => Err(Refusal::NotATrunk),
+            Admit::Authenticated => Err(Refusal::CannotAuthenticate),
+            Admit::Registered if request.message.method() == Method::Register => Ok(None),
+            Admit::Registered if !on_flow(&flow) => Err(Refusal::NotRegistered),
+            Admit::Registered | Admit::Any => self.registered_caller(request, &flow),
+        }
+    }
+
+    /// The user that registered on this flow and now speaks. Where a flow has registrations, it may speak for those
+    /// users only, or for nobody by name (ATTACKS.md: caller pretends to be an inside extension).
+    fn registered_caller(&self, request: &Request, flow: &FlowEnd) -> Result<Option<Arc<str>>, Refusal> {
+        let mut users = self.registrations.on_flow(flow).map(|binding| &binding.user).peekable();
+        let Some(first) = users.peek().copied().cloned() else { return Ok(None) };
+        let caller = uri::caller(&request.message).unwrap_or(Cow::Borrowed("anonymous"));
+        match users.find(|user| ***user == *caller) {
+            Some(user) => Ok(Some(user.clone())),
+            // RFC 3261 §8.1.1.3.
+            None if caller.eq_ignore_ascii_case("anonymous") => Ok(Some(first)),
+            None => Err(Refusal::NotTheCaller),
+        }
+    }
+
+    fn has_room(&self, request: &Request) -> Result<(), Refusal> {
+        let limits = &self.settings.limits;
+        match request.message.method() {
+            Method::Invite if self.drain != Drain::No => Err(Refusal::Draining),
+            Method::Invite if self.calls.len() >= limits.calls => Err(Refusal::CallsFull),
+            Method::Invite
+                if self.calls.unanswered_of(request.source.remote.0.ip()) >= limits.unanswered_per_source =>
+            {
+                Err(Refusal::TooManyUnanswered)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Policy sees everyone, so that scanners can be banned; but who is not admitted speaks in nobody's name, so that no
+    /// stranger uses up the owner's allowance.
+    fn ask_policy(
+        &mut self,
+        request: &Request,
+        who: &Who,
+        admitted: &Result<Option<Arc<str>>, Refusal>,
+    ) -> Result<Permit, crate::policy::Refusal> {
+        let message = &request.message;
+        let is_register = message.method() == Method::Register;
+        let caller = uri::caller(message);
+        let called = uri::called(message);
+        let user = match admitted {
+            Ok(Some(user)) => Some(&**user),
+            Ok(None) if is_register => called.as_deref(),
+            Ok(None) => caller.as_deref(),
+            Err(_) => None,
+        };
+        let method = String::from_utf8_lossy(message.method_bytes());
+        let agent = message.header(Name::UserAgent).map(|agent| String::from_utf8_lossy(agent.value));
+        let facts = Facts {
+            stage: if is_register { Stage::Registrations } else { Stage::Calls },
+            source: request.source.remote.0.ip().to_canonical(),
+            source_proven: request.source.transport != Transport::Udp,
+            listener: request.source.listener,
+            zone: who.zone,
+            trunk: match who.speaker {
+                Speaker::Trunk(trunk) => Some(trunk),
+                _ => None,
+            },
+            from_pbx: who.speaker == Speaker::Pbx,
+            method: &method,
+            user,
+            from: admitted.is_ok().then_some(caller.as_deref()).flatten(),
+            to: called.as_deref(),
+            agent: agent.as_deref(),
+            tls: matches!(request.source.transport, Transport::Tls | Transport::Wss),
+        };
+        self.policy.decide(&facts, request.at)
+    }
+}

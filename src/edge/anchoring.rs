@@ -1,0 +1,144 @@
+//! Routed → Anchored: whether media goes through the relay, and what the SDP of a message becomes if it does.
+
+use std::sync::Arc;
+
+use super::Edge;
+use super::anchor::{CallMedia, SideSettings, Sides};
+use super::call::{Call, CallId, Leg};
+use super::context::{Context, Errand, Hop};
+use super::identify::Speaker;
+use super::offer_answer::Part;
+use super::refusal::Refusal;
+use super::settings::{Anchor, Media, Settings, Trust};
+use crate::base::ZoneId;
+use crate::relay::Side;
+use crate::sip::message::{Message, sdp_part};
+
+/// A request that may leave for this hop, with its body as it must be there.
+#[derive(Debug)]
+pub struct Anchored {
+    /// Where it goes.
+    pub hop: Hop,
+    /// The body, where it differs from the one received.
+    pub body: Option<Vec<u8>>,
+}
+
+impl Edge {
+    /// Routed → Anchored, for one hop of a request. The offer of a first INVITE is rewritten anew for each hop: the next
+    /// one may stand in another zone.
+    pub(super) fn anchor(&mut self, context: &mut Context, hop: Hop) -> Result<Anchored, Refusal> {
+        let message = &context.request.message;
+        let body = match &mut context.errand {
+            Errand::Call { call, exchange } => {
+                self.open_media(*call);
+                let Some(held) = self.calls.get_mut(*call) else { return Err(Refusal::NoSuchCall) };
+                held.exchange = Default::default();
+                let has_sdp = sdp_part(message).is_some();
+                let (part, begun) = held.exchange.request(message.method(), Side::A, has_sdp);
+                *exchange = begun;
+                self.rewrite_sdp(*call, Side::A, part, b"", message)?
+            }
+            Errand::InCall { call, from, exchange } => {
+                let (call, from) = (*call, *from);
+                let Some(held) = self.calls.get_mut(call) else { return Err(Refusal::NoSuchCall) };
+                let has_sdp = sdp_part(message).is_some();
+                let (part, begun) = held.exchange.request(message.method(), from, has_sdp);
+                *exchange = begun;
+                let tag = callee_tag(held, message);
+                self.rewrite_sdp(call, from, part, tag, message)?
+            }
+            Errand::Register(_) | Errand::Standalone => None,
+        };
+        Ok(Anchored { hop, body })
+    }
+
+    /// The call's media between its two legs as they are now; none if it need not go through the relay.
+    fn open_media(&mut self, id: CallId) {
+        self.calls.forget_pairs(id);
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if let Some(mut before) = call.media.take() {
+            before.close(&mut *self.relay);
+        }
+        let Some(b) = &call.b else { return };
+        call.media = sides(&self.settings, &self.allowed, &call.a, b).map(CallMedia::new);
+    }
+
+    /// Rewrites the SDP of a call's message, sent by `from`; `None` where it stays as it is. `tag` is the To tag of the
+    /// dialog on the called side.
+    pub(super) fn rewrite_sdp(
+        &mut self,
+        id: CallId,
+        from: Side,
+        part: Part,
+        tag: &[u8],
+        message: &Message,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(call) = self.calls.get_mut(id) else { return Ok(None) };
+        let (Some(media), Some(range)) = (&mut call.media, sdp_part(message)) else { return Ok(None) };
+        let body = message.body();
+        let (Some(before), Some(sdp), Some(behind)) =
+            (body.get(..range.start), body.get(range.clone()), body.get(range.end..))
+        else {
+            return Ok(None);
+        };
+        let mut out = std::mem::take(&mut self.body);
+        out.clear();
+        out.extend_from_slice(before);
+        let relay = &mut *self.relay;
+        match part {
+            Part::Nothing => return Ok(None),
+            Part::Glare => return Err(Refusal::OfferPending),
+            Part::Offer => media.offer(from, sdp, relay, &mut out)?,
+            Part::Answer(is_final) => media.answer(from, tag, is_final, sdp, relay, &mut out)?,
+        }
+        out.extend_from_slice(behind);
+        if part == Part::Offer {
+            self.calls.index_pairs(id);
+        }
+        Ok(Some(out))
+    }
+}
+
+/// The tag that names the dialog of a request: the callee's.
+fn callee_tag<'m>(call: &Call, request: &'m Message) -> &'m [u8] {
+    let tag = match call.sender(request) {
+        Some((_, Side::B)) => request.from().tag(),
+        _ => request.to().tag(),
+    };
+    tag.unwrap_or_default()
+}
+
+/// How the two sides are to be treated; `None`: media is not anchored.
+fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, b: &Leg) -> Option<Sides> {
+    let (a_media, b_media) = (media_of(settings, a)?, media_of(settings, b)?);
+    let needed = a.zone != b.zone || a.trust == Trust::None || b.trust == Trust::None;
+    let anchored = match (a_media.anchor, b_media.anchor) {
+        (Anchor::Never, _) | (_, Anchor::Never) => false,
+        (Anchor::Always, _) | (_, Anchor::Always) => true,
+        (Anchor::WhenNeeded, Anchor::WhenNeeded) => needed,
+    };
+    let side = |leg: &Leg, media: Media| {
+        Some(SideSettings {
+            relay: settings.zone(leg.zone)?.relay?,
+            sip_source: (leg.speaker == Speaker::Stranger || leg.trust == Trust::None).then_some(leg.address),
+            untrusted: leg.trust == Trust::None,
+            ice_append: media.ice_append,
+            allowed: allowed_in(allowed, leg.zone),
+        })
+    };
+    if !anchored {
+        return None;
+    }
+    Some(Sides { a: side(a, a_media)?, b: side(b, b_media)? })
+}
+
+fn media_of(settings: &Settings, leg: &Leg) -> Option<Media> {
+    match leg.speaker {
+        Speaker::Trunk(id) => Some(settings.trunk(id)?.media),
+        _ => Some(settings.zone(leg.zone)?.media),
+    }
+}
+
+fn allowed_in(allowed: &[Arc<[ipnetwork::IpNetwork]>], zone: ZoneId) -> Arc<[ipnetwork::IpNetwork]> {
+    allowed.get(usize::from(zone.0)).cloned().unwrap_or_default()
+}

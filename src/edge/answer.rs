@@ -1,0 +1,42 @@
+//! Responses that the edge makes itself (RFC 3261 §8.2.6), and where they go.
+
+use bytes::Bytes;
+
+use super::flow::FlowEnd;
+use super::refusal::Refusal;
+use crate::base::NodeKey;
+use crate::sip::message::{Message, response_to};
+use crate::sip::transaction::{Destination, Source};
+
+/// Where answers go: to the real source and nowhere else, whatever the Via says (ATTACKS.md: Via as a reflector). This
+/// is RFC 3581 for everyone, also for those who did not ask for it.
+pub fn way_back(source: &Source) -> Destination {
+    FlowEnd::from(source).destination()
+}
+
+/// A response to a request as it came from the wire.
+pub fn answer(
+    request: &Message,
+    source: &Source,
+    status: u16,
+    reason: &str,
+    key: &NodeKey,
+    extra: &[(&str, &[u8])],
+) -> Bytes {
+    // Recomputed, not remembered: the same request gets the same tag (§8.2.7).
+    let branch = request.top_via().branch().unwrap_or_default();
+    let mac = key.mac("to tag", &[request.call_id(), branch, &request.cseq().number.to_be_bytes()]);
+    let tag = format!("{:016x}", mac as u64);
+    let tag = (status > 100).then_some(tag.as_bytes());
+    let mut out = Vec::with_capacity(request.bytes().len().min(1_024));
+    response_to(request, Some(source.remote.0), status, reason, tag, extra, &mut out);
+    out.into()
+}
+
+/// The response that a refusal asks for.
+pub fn refusal(request: &Message, source: &Source, refusal: &Refusal, key: &NodeKey) -> Bytes {
+    let status = refusal.status().unwrap_or(500);
+    let retry = refusal.retry_after().map(|seconds| seconds.to_string());
+    let extra: Option<(&str, &[u8])> = retry.as_deref().map(|seconds| ("Retry-After", seconds.as_bytes()));
+    answer(request, source, status, refusal.reason(), key, extra.as_slice())
+}

@@ -1,0 +1,388 @@
+//! The calls that we hold: both legs, the offer/answer exchange and the media between them, and what each call gives
+//! back when it ends, however it ends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use super::anchor::CallMedia;
+use super::flow::FlowEnd;
+use super::identify::{Speaker, Who};
+use super::keyed::{KeyedMap, keyed_map, source_key};
+use super::offer_answer::OfferAnswer;
+use super::registration::Registrations;
+use super::settings::Trust;
+use crate::base::{ClientAddr, ListenerId, Now, Rng, TimerId, Transport, TrunkId, UnixTime, ZoneId};
+use crate::policy::GaugeHold;
+use crate::relay::{PairId, Side};
+use crate::sip::dialog::{self, Dialog};
+use crate::sip::message::Message;
+use crate::sip::transaction::{Destination, ServerId};
+use crate::sip::uri::Uri;
+
+/// Names a call; stands in its Record-Route token. Not used twice in the life of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(pub u64);
+
+/// Where requests towards a leg go: the first that can be reached.
+pub type Hops = SmallVec<[Destination; 2]>;
+
+/// One side of a call, as signalling sees it.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// What it speaks as.
+    pub speaker: Speaker,
+    /// Its zone.
+    pub zone: ZoneId,
+    /// Of the zone.
+    pub trust: Trust,
+    /// Our listener that faces it.
+    pub listener: ListenerId,
+    /// What it is reached over.
+    pub transport: Transport,
+    /// Real address of its SIP.
+    pub address: IpAddr,
+    /// The flow that its requests come over.
+    pub flow: Option<FlowEnd>,
+    /// Where requests to it go.
+    pub hops: Hops,
+    /// Registered user behind it, if it is a phone.
+    pub user: Option<Arc<str>>,
+    /// Its name in CDRs.
+    pub name: Arc<str>,
+}
+
+impl Leg {
+    /// May a request from `from`, identified as `who`, speak for this leg? The PBX and trunks come from their zone and
+    /// addresses; a phone over the dialog's flow, from the same address, or over a flow where the PBX has since
+    /// accepted a registration of the same user (ATTACKS.md: in-dialog hijack).
+    pub fn is_party(&self, from: &FlowEnd, who: &Who, registrations: &Registrations) -> bool {
+        if who.zone != self.zone {
+            return false;
+        }
+        match self.speaker {
+            Speaker::Pbx => who.speaker == Speaker::Pbx || who.trust == Trust::Full,
+            Speaker::Trunk(_) => who.speaker == self.speaker,
+            Speaker::Stranger => {
+                self.flow == Some(*from)
+                    || self.address == from.remote.ip()
+                    || self.user.is_some()
+                        && registrations.on_flow(from).any(|b| Some(&b.user) == self.user.as_ref())
+            }
+        }
+    }
+
+    /// Where requests to this leg go. A phone is reached over its flow and nowhere else. The PBX and trunks are believed:
+    /// over the connection that the call came by if there is one, else to the host that their dialog names (`next_hop`:
+    /// their first Route, or their Contact), else to where their SIP comes from.
+    pub fn hops_by(&self, next_hop: Option<&[u8]>) -> Hops {
+        let mut hops = Hops::new();
+        if self.speaker == Speaker::Stranger || self.transport.is_reliable() {
+            hops.extend(self.flow.map(|flow| flow.destination()));
+        }
+        if self.speaker != Speaker::Stranger {
+            hops.extend(next_hop.and_then(|uri| self.address_of(uri)));
+        }
+        if hops.is_empty() {
+            hops.clone_from(&self.hops);
+        }
+        hops
+    }
+
+    /// The address that a URI spells out, on this leg's side. A name is not resolved here (RFC 3263 for remote targets
+    /// comes with the trunk issue); an address of another transport than the leg's would need its TLS settings.
+    fn address_of(&self, uri: &[u8]) -> Option<Destination> {
+        let uri = Uri::parse(uri)?;
+        let transport = uri.transport().unwrap_or(Transport::Udp);
+        let tls = self.hops.iter().find_map(|hop| match hop {
+            Destination::Address { tls, .. } => Some(*tls),
+            Destination::Flow(_) => None,
+        });
+        let remote = SocketAddr::new(uri.ip()?, uri.port.unwrap_or(transport.default_port()));
+        (transport == self.transport).then(|| Destination::Address {
+            listener: self.listener,
+            transport,
+            remote,
+            tls: tls.unwrap_or(u16::MAX),
+        })
+    }
+
+    /// A phone's request came over another flow than before (a reconnect): from now on it is reached there.
+    pub fn moved_to(&mut self, flow: FlowEnd) {
+        if self.speaker == Speaker::Stranger && self.flow != Some(flow) {
+            self.address = flow.remote.ip();
+            self.listener = flow.listener;
+            self.transport = flow.transport;
+            self.hops = SmallVec::from_iter([flow.destination()]);
+            self.flow = Some(flow);
+        }
+    }
+}
+
+/// A dialog of the call: one per To tag, several if the PBX forks (RFC 3261 §12.1).
+#[derive(Clone, Debug)]
+pub struct Fork {
+    /// Both ends, their CSeq, targets and routes.
+    pub dialog: Dialog,
+    /// Where requests to its callee go.
+    pub hops: Hops,
+}
+
+/// The most early dialogs that one INVITE may make.
+pub const FORKS_MAX: usize = 16;
+
+/// One call: from a permitted INVITE to its end.
+#[derive(Debug)]
+pub struct Call {
+    /// Its name.
+    pub id: CallId,
+    /// Call-ID.
+    pub call_id: Arc<str>,
+    /// The caller's side.
+    pub a: Leg,
+    /// The called side, once a target was chosen.
+    pub b: Option<Leg>,
+    /// Its dialogs.
+    pub forks: SmallVec<[Fork; 1]>,
+    /// The INVITE's server transaction, until its final response.
+    pub inviting: Option<ServerId>,
+    /// Offers and answers.
+    pub exchange: OfferAnswer,
+    /// Its media, if it is anchored.
+    pub media: Option<CallMedia>,
+    /// INVITE received.
+    pub started: Now,
+    /// 2xx received.
+    pub answered: Option<UnixTime>,
+    /// Ends the call after `Limits::call_lifetime`.
+    pub lifetime: Option<TimerId>,
+    /// Policy gauges that it holds.
+    pub gauges: GaugeHold,
+    /// The trunk that it came from, whose calls it counts among.
+    pub trunk_in: Option<TrunkId>,
+    /// The trunk that it goes to.
+    pub trunk_out: Option<TrunkId>,
+    /// Policy rule that permitted it.
+    pub rule: Arc<str>,
+    /// Route.
+    pub route: Arc<str>,
+    /// Target that has it now.
+    pub target: Arc<str>,
+    /// Real source of the INVITE.
+    pub source: ClientAddr,
+    /// Called user or number.
+    pub to: Arc<str>,
+    /// Calling user or number.
+    pub from: Arc<str>,
+}
+
+impl Call {
+    /// The leg on that side.
+    pub fn leg(&self, side: Side) -> Option<&Leg> {
+        match side {
+            Side::A => Some(&self.a),
+            Side::B => self.b.as_ref(),
+        }
+    }
+
+    /// The leg on that side, to change.
+    pub fn leg_mut(&mut self, side: Side) -> Option<&mut Leg> {
+        match side {
+            Side::A => Some(&mut self.a),
+            Side::B => self.b.as_mut(),
+        }
+    }
+
+    /// How many Record-Route values we put into its INVITE: two where it leaves by another listener or transport.
+    pub fn own_record_routes(&self) -> usize {
+        match &self.b {
+            Some(b) if (b.listener, b.transport) == (self.a.listener, self.a.transport) => 1,
+            _ => 2,
+        }
+    }
+
+    /// The dialog that a request belongs to, and who sent it (RFC 3261 §12.2.2).
+    pub fn sender(&self, request: &Message) -> Option<(usize, Side)> {
+        let found = self.forks.iter().enumerate();
+        found.filter_map(|(index, fork)| Some((index, side_of(fork.dialog.sender(request)?)))).next()
+    }
+
+    /// A response in the dialog, sent by that side.
+    pub fn follow_response(&mut self, from: Side, response: &Message) {
+        let found = self
+            .forks
+            .iter()
+            .position(|fork| fork.dialog.sender(response) == Some(dialog_side(from.other())));
+        let Some(index) = found else { return };
+        if let Some(fork) = self.forks.get_mut(index) {
+            fork.dialog.follow_response(dialog_side(from), response);
+        }
+        self.refresh_hops(index, from);
+    }
+
+    /// The remote target of that side may have changed (RFC 3261 §12.2.1.2).
+    pub fn refresh_hops(&mut self, index: usize, side: Side) {
+        let Some(fork) = self.forks.get_mut(index) else { return };
+        let next_hop = fork.dialog.next_hop(dialog_side(side));
+        match (side, &self.b) {
+            (Side::A, _) => self.a.hops = self.a.hops_by(next_hop),
+            (Side::B, Some(b)) => fork.hops = b.hops_by(next_hop),
+            (Side::B, None) => {}
+        }
+    }
+
+    /// A response to the first INVITE made a dialog, or confirmed one.
+    pub fn learn(&mut self, invite: &Message, response: &Message) {
+        let tag = response.to().tag().unwrap_or_default();
+        let known = self.forks.iter_mut().find(|fork| fork.dialog.tag(dialog::Side::Callee) == tag);
+        if let Some(fork) = known {
+            fork.dialog.follow_response(dialog::Side::Callee, response);
+        } else if self.forks.len() < FORKS_MAX {
+            let dialog = Dialog::new(invite, response, self.own_record_routes());
+            self.forks.extend(dialog.map(|dialog| Fork { dialog, hops: Hops::new() }));
+        }
+        let Some(b) = &self.b else { return };
+        for fork in self.forks.iter_mut().filter(|fork| fork.dialog.tag(dialog::Side::Callee) == tag) {
+            fork.hops = b.hops_by(fork.dialog.next_hop(dialog::Side::Callee));
+        }
+    }
+}
+
+/// Caller's side is A.
+pub fn side_of(side: dialog::Side) -> Side {
+    match side {
+        dialog::Side::Caller => Side::A,
+        dialog::Side::Callee => Side::B,
+    }
+}
+
+/// A is the caller's side.
+pub fn dialog_side(side: Side) -> dialog::Side {
+    match side {
+        Side::A => dialog::Side::Caller,
+        Side::B => dialog::Side::Callee,
+    }
+}
+
+/// All calls of one shard.
+#[derive(Debug)]
+pub struct Calls {
+    calls: FxHashMap<CallId, Call>,
+    by_pair: FxHashMap<PairId, CallId>,
+    unanswered: KeyedMap<IpAddr, usize>,
+    next: u64,
+    answered: usize,
+}
+
+impl Calls {
+    /// None yet.
+    pub fn new(rng: &mut Rng) -> Calls {
+        Calls {
+            calls: FxHashMap::default(),
+            by_pair: FxHashMap::default(),
+            unanswered: keyed_map(rng),
+            // A restart must not give a number out again that a token still carries.
+            next: rng.next_u64() >> 1,
+            answered: 0,
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// How many of them are answered.
+    pub fn answered(&self) -> usize {
+        self.answered
+    }
+
+    /// A number for the next call.
+    pub fn next_id(&mut self) -> CallId {
+        self.next += 1;
+        CallId(self.next)
+    }
+
+    /// One call.
+    pub fn get(&self, id: CallId) -> Option<&Call> {
+        self.calls.get(&id)
+    }
+
+    /// One call, to change.
+    pub fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
+        self.calls.get_mut(&id)
+    }
+
+    /// The call that a relay pair belongs to.
+    pub fn of_pair(&self, pair: PairId) -> Option<CallId> {
+        self.by_pair.get(&pair).copied()
+    }
+
+    /// Names of all calls.
+    pub fn ids(&self) -> Vec<CallId> {
+        self.calls.keys().copied().collect()
+    }
+
+    /// Unanswered calls of a source.
+    pub fn unanswered_of(&self, source: IpAddr) -> usize {
+        self.unanswered.get(&source_key(source)).copied().unwrap_or(0)
+    }
+
+    /// A call begins.
+    pub fn insert(&mut self, call: Call) {
+        *self.unanswered.entry(source_key(call.source.0.ip())).or_default() += 1;
+        self.calls.insert(call.id, call);
+    }
+
+    /// It was answered; true for the first time.
+    pub fn set_answered(&mut self, id: CallId, at: UnixTime) -> bool {
+        let Some(call) = self.calls.get_mut(&id) else { return false };
+        if call.answered.is_some() {
+            return false;
+        }
+        call.answered = Some(at);
+        let source = call.source.0.ip();
+        self.answered += 1;
+        self.one_unanswered_less(source);
+        true
+    }
+
+    /// The call's media has these pairs now.
+    pub fn index_pairs(&mut self, id: CallId) {
+        if let Some(media) = self.calls.get(&id).and_then(|call| call.media.as_ref()) {
+            self.by_pair.extend(media.pairs().map(|pair| (pair, id)));
+        }
+    }
+
+    /// The call's media is about to be closed.
+    pub fn forget_pairs(&mut self, id: CallId) {
+        if let Some(media) = self.calls.get(&id).and_then(|call| call.media.as_ref()) {
+            for pair in media.pairs() {
+                self.by_pair.remove(&pair);
+            }
+        }
+    }
+
+    /// It is over.
+    pub fn remove(&mut self, id: CallId) -> Option<Call> {
+        self.forget_pairs(id);
+        let call = self.calls.remove(&id)?;
+        match call.answered {
+            Some(_) => self.answered -= 1,
+            None => self.one_unanswered_less(call.source.0.ip()),
+        }
+        Some(call)
+    }
+
+    fn one_unanswered_less(&mut self, source: IpAddr) {
+        let key = source_key(source);
+        if let Some(count) = self.unanswered.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.unanswered.remove(&key);
+            }
+        }
+    }
+}

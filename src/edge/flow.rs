@@ -1,0 +1,46 @@
+//! The flow that a source stands at the end of (RFC 5626 §2).
+
+use std::net::SocketAddr;
+
+use crate::base::{ClientAddr, FlowId, ListenerId, Transport};
+use crate::sip::transaction::{Destination, Source};
+
+/// A connection, or for UDP a listener and an address: what two messages have in common that came the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowEnd {
+    /// The listener that took it.
+    pub listener: ListenerId,
+    /// What it came over.
+    pub transport: Transport,
+    /// The connection; 0 for UDP, where the address says it all.
+    pub flow: FlowId,
+    /// The far end.
+    pub remote: SocketAddr,
+}
+
+impl From<&Source> for FlowEnd {
+    fn from(source: &Source) -> Self {
+        let flow = if source.transport == Transport::Udp { FlowId(0) } else { source.flow };
+        FlowEnd { listener: source.listener, transport: source.transport, flow, remote: source.remote.0 }
+    }
+}
+
+impl FlowEnd {
+    /// The way back along the flow. For UDP the address is the flow.
+    pub fn destination(&self) -> Destination {
+        match self.transport {
+            Transport::Udp => Destination::Address {
+                listener: self.listener,
+                transport: Transport::Udp,
+                remote: self.remote,
+                tls: u16::MAX,
+            },
+            _ => Destination::Flow(self.flow),
+        }
+    }
+
+    /// The far end, as events name it.
+    pub fn client(&self) -> ClientAddr {
+        ClientAddr(self.remote)
+    }
+}

@@ -1,0 +1,227 @@
+//! Anchored → Forwarded: the request as it leaves (RFC 3261 §16.6). Takes the warrant: what policy did not permit, and
+//! is in no dialog, does not come here.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::anchoring::Anchored;
+use super::call::CallId;
+use super::context::{Context, Errand, Hop, Place, Waiting, Warrant};
+use super::dialog_ends::{self, DialogEnds, Endpoint};
+use super::flow::FlowEnd;
+use super::health::{Owner, TargetState};
+use super::identify::Speaker;
+use super::refusal::Refusal;
+use super::settings::Trust;
+use super::{Edge, uri};
+use crate::base::Now;
+use crate::sip::message::{Edit, Message, Method, Name, param};
+use crate::sip::proxy::branch::Branch;
+use crate::sip::proxy::forward::{Hop as NextHop, forward, record_route};
+use crate::sip::proxy::route_info::{RouteInfo, route_info};
+use crate::sip::proxy::token::{Token, TokenKind};
+use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::uri::{Scheme, Uri};
+
+/// Headers by which one trusted party tells another who calls (RFC 3325, RFC 5806): from a stranger they are lies.
+const IDENTITY: [Name; 4] =
+    [Name::PAssertedIdentity, Name::PPreferredIdentity, Name::RemotePartyId, Name::Diversion];
+
+/// A request that has left.
+#[derive(Debug)]
+pub struct Forwarded(pub ClientId);
+
+impl Edge {
+    /// Sends the request to one hop in a client transaction of its own.
+    pub(super) fn forward(
+        &mut self,
+        server: ServerId,
+        context: &Context,
+        anchored: Anchored,
+        now: Now,
+    ) -> Result<Forwarded, Refusal> {
+        let Anchored { hop, body } = anchored;
+        let bytes = self.request_to(context, &hop, body.as_deref());
+        if let Some(body) = body {
+            self.body = body;
+        }
+        let request = Message::parse(bytes, &self.settings.limits.message).map_err(|_| Refusal::TooLarge)?;
+        let client = self.transactions.send_request(request, hop.to, hop.transport, now.instant);
+        let client = client.ok_or(Refusal::TransactionsFull)?;
+        self.contexts.wait(client, Waiting::Context(server));
+        Ok(Forwarded(client))
+    }
+
+    /// The bytes for one hop.
+    pub(super) fn request_to(&mut self, context: &Context, hop: &Hop, body: Option<&[u8]>) -> Bytes {
+        let request = &context.request;
+        let message = &request.message;
+        let mut edit = Edit::new(message);
+        edit.stamp_top_via(request.source.remote.0.ip(), request.source.remote.0.port());
+        let mut route = route_info(message, |uri| self.is_ours(uri));
+        // Routes that a stranger preloads lead nowhere; those of a dialog were learnt by its parties from us.
+        if let Warrant::Permit(_) = context.warrant {
+            route.removed.extend(route.remaining.drain(..));
+        }
+        let target = self.target_uri(context, hop, &route);
+        let branch = self.mint_branch(context);
+        let record_route = self.record_route(context, hop);
+        let record_route: SmallVec<[&[u8]; 2]> = record_route.iter().map(|value| &value[..]).collect();
+        let sent_by = self.settings.listener(hop.listener).map_or("", |listener| &listener.advertise);
+        let next = NextHop {
+            uri: &target,
+            max_forwards: context.valid.max_forwards,
+            record_route: &record_route,
+            transport: hop.transport,
+            sent_by,
+            branch: &branch,
+        };
+        forward(&mut edit, message, &route, &next);
+        if context.who.trust == Trust::None {
+            strip_identity(&mut edit);
+        }
+        if let Errand::Register(contacts) = &context.errand {
+            self.rewrite_register(&mut edit, message, contacts, hop);
+        }
+        if let Some(body) = body {
+            edit.set_body(body);
+        }
+        let mut out = Vec::with_capacity(message.bytes().len() + 640);
+        edit.write(&mut out);
+        out.into()
+    }
+
+    pub(super) fn mint_branch(&mut self, context: &Context) -> Branch {
+        self.branches = self.branches.wrapping_add(1);
+        Branch::mint(&self.settings.key, self.branches, context.valid.loop_hash)
+    }
+
+    /// Does this URI's host and port name one of our listeners?
+    pub(super) fn is_ours(&self, uri: &Uri<'_>) -> bool {
+        self.settings.listeners.iter().any(|listener| {
+            let advertised = host_and_port(&listener.advertise);
+            let port = uri.port.unwrap_or(listener.transport.default_port());
+            let advertised_port = advertised.1.unwrap_or(listener.transport.default_port());
+            uri.host.eq_ignore_ascii_case(advertised.0.as_bytes()) && port == advertised_port
+                || uri.ip() == Some(listener.bind.ip()) && port == listener.bind.port()
+        })
+    }
+
+    /// §16.6 step 2: what the Request-URI becomes.
+    fn target_uri<'m>(&self, context: &'m Context, hop: &Hop, route: &RouteInfo<'m>) -> Cow<'m, [u8]> {
+        match hop.place {
+            Place::Leg => route.uri.clone(),
+            Place::Binding(key) => match self.registrations.get(key) {
+                Some(binding) => Cow::Owned(binding.contact.to_vec()),
+                None => route.uri.clone(),
+            },
+            Place::Target(id) => match (self.targets.get(id), &context.warrant) {
+                // In a dialog of which we hold nothing, the URI is the remote target.
+                (Some(_), Warrant::Member(_)) => route.uri.clone(),
+                (Some(state), Warrant::Permit(_)) => {
+                    self.uri_at(uri::request_uri(&context.request.message), state)
+                }
+                (None, _) => route.uri.clone(),
+            },
+        }
+    }
+
+    /// The called user at a configured host. A trunk knows itself by its own name; the PBX knows its domains, but not
+    /// our addresses, and an address of anyone else's in the URI must not make it a relay.
+    fn uri_at<'m>(&self, received: &'m [u8], state: &TargetState) -> Cow<'m, [u8]> {
+        let Some(uri) = Uri::parse(received) else { return Cow::Borrowed(received) };
+        let is_domain = uri.ip().is_none() && !self.is_ours(&uri);
+        let keeps_host = state.owner == Owner::Pbx && is_domain && param(uri.params, b"maddr").is_none();
+        if uri.scheme == Scheme::Tel || keeps_host {
+            return Cow::Borrowed(received);
+        }
+        let mut out = Vec::with_capacity(received.len() + 24);
+        out.extend_from_slice(if uri.scheme == Scheme::Sips { b"sips:" } else { b"sip:" });
+        if let Some(user) = uri.user {
+            out.extend_from_slice(user);
+            out.push(b'@');
+        }
+        if state.owner == Owner::Pbx && is_domain {
+            out.extend_from_slice(uri.host);
+        } else {
+            out.extend_from_slice(state.target.host_and_port().as_bytes());
+        }
+        if let Some(user) = param(uri.params, b"user") {
+            out.extend_from_slice(b";user=");
+            out.extend_from_slice(user);
+        }
+        Cow::Owned(out)
+    }
+
+    /// §16.6 step 4. Double where the request leaves by another listener or transport than it came by (RFC 5658).
+    fn record_route(&self, context: &Context, hop: &Hop) -> SmallVec<[Vec<u8>; 2]> {
+        let request = &context.request;
+        let mut values = SmallVec::new();
+        let mut user: SmallVec<[u8; 32]> = SmallVec::new();
+        match (&context.errand, request.message.method()) {
+            (Errand::Call { call: CallId(number), .. }, _) => {
+                user.extend_from_slice(Token::seal(&self.settings.key, TokenKind::Leg, *number).as_bytes());
+            }
+            (Errand::Standalone, Method::Subscribe | Method::Refer) => {
+                let Some(second) = receiver(hop) else { return values };
+                let ends = DialogEnds { first: self.sender(context), second };
+                let mut text = Vec::new();
+                dialog_ends::seal(&self.settings.key, &ends, request.message.call_id(), &mut text);
+                user.extend_from_slice(&text);
+            }
+            _ => return values,
+        }
+        let secure =
+            uri::request_uri(&request.message).get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"sips:"));
+        let source = &request.source;
+        let double = source.listener != hop.listener || source.transport != hop.transport;
+        let mut add = |listener, transport| {
+            let host = self.settings.listener(listener).map_or("", |listener| &listener.advertise);
+            values.push(record_route(&user, host, transport, secure, double));
+        };
+        if double {
+            add(source.listener, source.transport);
+        }
+        add(hop.listener, hop.transport);
+        values
+    }
+
+    fn sender(&self, context: &Context) -> Endpoint {
+        let source = &context.request.source;
+        let flow = FlowEnd::from(source);
+        let host = match context.who.speaker {
+            Speaker::Stranger => None,
+            _ => self.targets.of_address(source.remote.0.ip(), context.who.zone),
+        };
+        match (host, self.registrations.keys_on(&flow).first()) {
+            (Some(id), _) => Endpoint::Target(id),
+            (None, Some(key)) => Endpoint::Binding(*key),
+            (None, None) => Endpoint::Flow(flow),
+        }
+    }
+}
+
+/// Takes off what a stranger says about who he is.
+pub fn strip_identity(edit: &mut Edit<'_>) {
+    for name in IDENTITY {
+        edit.remove_all(name);
+    }
+}
+
+fn receiver(hop: &Hop) -> Option<Endpoint> {
+    match hop.place {
+        Place::Target(id) => Some(Endpoint::Target(id)),
+        Place::Binding(key) => Some(Endpoint::Binding(key)),
+        Place::Leg => None,
+    }
+}
+
+/// `host:port` as `advertise` has it; an IPv6 reference keeps its brackets.
+fn host_and_port(text: &str) -> (&str, Option<u16>) {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
+        _ => (text, None),
+    }
+}

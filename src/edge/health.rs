@@ -1,0 +1,188 @@
+//! The hosts that requests are sent to: where they are, whether they answer, and in which order they are tried.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::identify::Speaker;
+use super::settings::{Host, Party, Settings, Target};
+use crate::base::{Rng, TrunkId, ZoneId};
+use crate::sip::transaction::{ClientId, Destination};
+
+/// Names one configured host: PBX hosts first, then the trunks' in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetId(pub u16);
+
+/// Whose host it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The PBX's.
+    Pbx,
+    /// A carrier's.
+    Trunk(TrunkId),
+}
+
+impl From<Owner> for Speaker {
+    fn from(owner: Owner) -> Self {
+        match owner {
+            Owner::Pbx => Speaker::Pbx,
+            Owner::Trunk(trunk) => Speaker::Trunk(trunk),
+        }
+    }
+}
+
+/// One host and what is known of it.
+#[derive(Debug)]
+pub struct TargetState {
+    /// As configured.
+    pub target: Target,
+    /// Whose.
+    pub owner: Owner,
+    /// Of the owner.
+    pub zone: ZoneId,
+    /// Where its name points; one entry for an address.
+    pub addresses: SmallVec<[IpAddr; 2]>,
+    /// Answers probes, as far as we know.
+    pub up: bool,
+    /// Probes in a row without an answer.
+    missed: u32,
+    /// The probe that is out.
+    pub probe: Option<ClientId>,
+}
+
+impl TargetState {
+    /// Where requests to it go; empty while its name does not resolve.
+    pub fn destinations(&self) -> impl Iterator<Item = Destination> + '_ {
+        self.addresses.iter().map(|ip| Destination::Address {
+            listener: self.target.listener,
+            transport: self.target.transport,
+            remote: SocketAddr::new(*ip, self.target.port),
+            tls: self.target.tls,
+        })
+    }
+}
+
+/// Every configured host.
+#[derive(Debug)]
+pub struct Targets {
+    states: Vec<TargetState>,
+    pbx_addresses: Vec<IpAddr>,
+    down_after: u32,
+}
+
+impl Targets {
+    /// All are up until a probe says otherwise; names wait for [`Self::resolved`].
+    pub fn new(settings: &Settings) -> Targets {
+        let state = |target: &Target, owner, zone| TargetState {
+            target: target.clone(),
+            owner,
+            zone,
+            addresses: match target.host {
+                Host::Ip(ip) => SmallVec::from_iter([ip]),
+                Host::Name(_) => SmallVec::new(),
+            },
+            up: true,
+            missed: 0,
+            probe: None,
+        };
+        let pbx =
+            settings.pbx.iter().flat_map(|pbx| pbx.hosts.iter().map(move |t| state(t, Owner::Pbx, pbx.zone)));
+        let trunks = settings.trunks.iter().enumerate().flat_map(|(index, trunk)| {
+            let owner = Owner::Trunk(TrunkId(index as u16));
+            trunk.hosts.iter().map(move |target| state(target, owner, trunk.zone))
+        });
+        let health = settings.pbx.as_ref().and_then(|pbx| pbx.health);
+        let mut targets = Targets {
+            states: pbx.chain(trunks).collect(),
+            pbx_addresses: Vec::new(),
+            down_after: health.map_or(u32::MAX, |health| health.down_after.max(1)),
+        };
+        targets.collect_pbx_addresses();
+        targets
+    }
+
+    /// One host.
+    pub fn get(&self, id: TargetId) -> Option<&TargetState> {
+        self.states.get(usize::from(id.0))
+    }
+
+    /// One host, to change.
+    pub fn get_mut(&mut self, id: TargetId) -> Option<&mut TargetState> {
+        self.states.get_mut(usize::from(id.0))
+    }
+
+    /// All hosts with their names.
+    pub fn iter(&self) -> impl Iterator<Item = (TargetId, &TargetState)> {
+        self.states.iter().enumerate().map(|(index, state)| (TargetId(index as u16), state))
+    }
+
+    /// Is this one of the PBX's addresses?
+    pub fn is_pbx(&self, ip: IpAddr) -> bool {
+        self.pbx_addresses.contains(&ip)
+    }
+
+    /// The host of the zone that has this address.
+    pub fn of_address(&self, ip: IpAddr, zone: ZoneId) -> Option<TargetId> {
+        let is_there = |state: &TargetState| state.zone == zone && state.addresses.contains(&ip);
+        self.iter().find(|(_, state)| is_there(state)).map(|(id, _)| id)
+    }
+
+    /// A name was resolved (again).
+    pub fn resolved(&mut self, name: &str, addresses: &[IpAddr]) {
+        for state in &mut self.states {
+            if matches!(&state.target.host, Host::Name(host) if host.eq_ignore_ascii_case(name)) {
+                state.addresses = SmallVec::from_slice(addresses);
+            }
+        }
+        self.collect_pbx_addresses();
+    }
+
+    /// The hosts of a party in the order in which they are tried: those that are up first, by priority, and among equals
+    /// by weight as RFC 2782 draws lots. Down ones stay in the list: if all are down, trying is better than not.
+    pub fn in_order(&self, party: Party, rng: &mut Rng) -> SmallVec<[TargetId; 4]> {
+        let owned = |state: &TargetState| match party {
+            Party::Pbx => state.owner == Owner::Pbx,
+            Party::AnyTrunk => matches!(state.owner, Owner::Trunk(_)),
+            Party::Trunk(trunk) => state.owner == Owner::Trunk(trunk),
+            Party::Zone(_) => false,
+        };
+        let mut hosts: SmallVec<[(bool, u16, u16, f64, TargetId); 4]> = SmallVec::new();
+        for (id, state) in self.iter().filter(|(_, state)| owned(state)) {
+            let trunk = match (party, state.owner) {
+                (Party::AnyTrunk, Owner::Trunk(trunk)) => trunk.0,
+                _ => 0,
+            };
+            hosts.push((!state.up, trunk, state.target.priority, lot(state.target.weight, rng), id));
+        }
+        hosts.sort_by(|x, y| (x.0, x.1, x.2).cmp(&(y.0, y.1, y.2)).then(x.3.total_cmp(&y.3)));
+        hosts.into_iter().map(|(.., id)| id).collect()
+    }
+
+    /// The probe that was out got an answer, or none. True if that changed whether the host is up.
+    pub fn probed(&mut self, id: TargetId, answered: bool) -> bool {
+        let down_after = self.down_after;
+        let Some(state) = self.get_mut(id) else { return false };
+        state.probe = None;
+        state.missed = if answered { 0 } else { state.missed.saturating_add(1) };
+        let up = if answered { true } else { state.up && state.missed < down_after };
+        std::mem::replace(&mut state.up, up) != up
+    }
+
+    /// Name and health of every host, for `status`.
+    pub fn report(&self) -> Vec<(Arc<str>, bool)> {
+        self.states.iter().map(|state| (state.target.uri.clone(), state.up)).collect()
+    }
+
+    fn collect_pbx_addresses(&mut self) {
+        let pbx = self.states.iter().filter(|state| state.owner == Owner::Pbx);
+        self.pbx_addresses =
+            pbx.flat_map(|state| state.addresses.iter().map(|ip| ip.to_canonical())).collect();
+    }
+}
+
+/// A draw whose smallest value wins with a chance in proportion to the weight (an exponential variate of that rate).
+fn lot(weight: u16, rng: &mut Rng) -> f64 {
+    let uniform = (rng.next_u32() as f64 + 1.0) / (u32::MAX as f64 + 2.0);
+    -uniform.ln() / (f64::from(weight) + 0.001)
+}

@@ -1,0 +1,179 @@
+//! The first phase: a message arrived. Requests meet their transaction, are carried through the phases or refused;
+//! responses find who waits for them.
+
+use bytes::Bytes;
+
+use super::context::Waiting;
+use super::event::{Event, Refused};
+use super::identify::{self, Identified, Speaker};
+use super::refusal::Refusal;
+use super::{Edge, answer, uri};
+use crate::base::Now;
+use crate::sip::message::{Malformed, Message, Method, StartLine};
+use crate::sip::transaction::{Received as Matched, ResponseFor, ServerId, Source};
+
+/// A request and how it came.
+#[derive(Debug)]
+pub struct Request {
+    /// It.
+    pub message: Message,
+    /// From where.
+    pub source: Source,
+    /// Its transaction.
+    pub server: ServerId,
+    /// When.
+    pub at: Now,
+}
+
+/// A new request, not yet looked at.
+#[derive(Debug)]
+pub struct Received {
+    /// It.
+    pub request: Box<Request>,
+}
+
+/// A request that is not carried, and why.
+#[derive(Debug)]
+pub struct Rejected {
+    /// It.
+    pub request: Box<Request>,
+    /// Why.
+    pub refusal: Refusal,
+}
+
+impl Edge {
+    /// One framed message (or datagram) arrived.
+    pub fn handle_message(&mut self, source: &Source, bytes: Bytes, now: Now) {
+        self.show_received(source, &bytes, now);
+        match Message::parse(bytes, &self.settings.limits.message) {
+            Ok(message) => match message.start() {
+                StartLine::Request { .. } => self.receive_request(message, source, now),
+                StartLine::Response { .. } => self.receive_response(message, source, now),
+            },
+            Err(malformed) => self.handle_malformed(source, malformed, now),
+        }
+        self.settle(now);
+    }
+
+    /// A stream could not be followed, or a datagram was no message.
+    pub fn handle_malformed(&mut self, source: &Source, error: Malformed, _now: Now) {
+        self.tell(Event::Malformed {
+            listener: source.listener,
+            source: source.remote.0.ip(),
+            reason: error.reason,
+        });
+    }
+
+    fn receive_request(&mut self, message: Message, source: &Source, now: Now) {
+        match self.transactions.receive_request(&message, source, now.instant) {
+            Matched::Absorbed => {}
+            Matched::Ack => self.acknowledge(message, source, now),
+            Matched::Cancel(cancel, invite) => self.cancel(message, source, cancel, invite, now),
+            Matched::Full => {
+                let refusal = Refusal::TransactionsFull;
+                let bytes = answer::refusal(&message, source, &refusal, &self.settings.key);
+                self.tell_refused(&message, source, &refusal, now);
+                self.send(answer::way_back(source), bytes);
+            }
+            Matched::New(server) => {
+                let request = Box::new(Request { message, source: *source, server, at: now });
+                if let Err(rejected) = self.carry(Received { request }) {
+                    self.refuse(rejected);
+                }
+            }
+        }
+    }
+
+    /// Received → Forwarded, or why not.
+    fn carry(&mut self, received: Received) -> Result<(), Rejected> {
+        let identified = identify::identify(received, &self.settings, &self.targets)?;
+        let message = &identified.request.message;
+        if message.method() == Method::Cancel {
+            return Err(identified.reject(Refusal::NoSuchCall));
+        }
+        if message.to().tag().is_some() {
+            return self.carry_in_dialog(identified);
+        }
+        if message.method() == Method::Options && uri::user(message).is_none() {
+            self.answer_options(identified);
+            return Ok(());
+        }
+        let permitted = self.admit(identified)?;
+        let routed = self.route(permitted)?;
+        self.begin(routed)
+    }
+
+    fn receive_response(&mut self, response: Message, _source: &Source, now: Now) {
+        let ResponseFor::Client(client) = self.transactions.receive_response(&response, now.instant) else {
+            return;
+        };
+        match self.contexts.waiting(client) {
+            Some(Waiting::Context(server)) => self.respond(server, client, response, now),
+            Some(Waiting::Probe(target)) => self.probe_answered(target, response.status().unwrap_or(0)),
+            Some(Waiting::Bye) | None => {}
+        }
+    }
+
+    /// Says no. To a stranger once and without a transaction, so that nobody can have an answer repeated to a victim
+    /// whose address he forged (ATTACKS.md: reflector); its retransmission is a new request.
+    pub(super) fn refuse(&mut self, rejected: Rejected) {
+        let Rejected { request, refusal } = rejected;
+        let now = request.at;
+        self.tell_refused(&request.message, &request.source, &refusal, now);
+        let Some(status) = refusal.status() else {
+            self.transactions.abandon(request.server);
+            return;
+        };
+        let bytes = answer::refusal(&request.message, &request.source, &refusal, &self.settings.key);
+        let to = answer::way_back(&request.source);
+        let who = identify::who(&request.source, &self.settings, &self.targets);
+        if who.is_ok_and(|who| who.speaker != Speaker::Stranger) {
+            self.transactions.respond(request.server, status, bytes, to, now.instant);
+        } else {
+            self.transactions.abandon(request.server);
+            self.send(to, bytes);
+        }
+    }
+
+    /// A keep-alive or a health check of the other side's: answered by us, for it asks about us.
+    fn answer_options(&mut self, identified: Identified) {
+        let Identified { request, .. } = identified;
+        let allow: (&str, &[u8]) =
+            ("Allow", b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, REFER, NOTIFY, MESSAGE");
+        let extra = [allow, ("Accept", b"application/sdp")];
+        let bytes = answer::answer(&request.message, &request.source, 200, "OK", &self.settings.key, &extra);
+        self.transactions.abandon(request.server);
+        self.send(answer::way_back(&request.source), bytes);
+    }
+
+    /// Does what the transactions ask for, until they ask for nothing more.
+    pub(super) fn settle(&mut self, now: Now) {
+        use crate::sip::transaction::TransactionOutput as Asked;
+        while let Some(asked) = self.transactions.poll_output() {
+            match asked {
+                Asked::Send { to, bytes } => self.send(to, bytes),
+                Asked::TimedOut(client) => self.attempt_failed(client, Refusal::Silent, now),
+                Asked::SendFailed(client) => self.attempt_failed(client, Refusal::NoTarget, now),
+                Asked::ServerGone(server) => self.context_gone(server),
+                Asked::ClientGone(client) => {
+                    self.contexts.forget_client(client);
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_refused(&mut self, message: &Message, source: &Source, refusal: &Refusal, now: Now) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
+        self.tell(Event::Refused(Refused {
+            at: now.unix,
+            rule: refusal.rule(),
+            status: refusal.status().unwrap_or(0),
+            source: source.remote,
+            listener: source.listener,
+            method: text(message.method_bytes()),
+            call_id: text(message.call_id()),
+            to: uri::called(message).map_or_else(|| "".into(), |user| user.into()),
+            alert: refusal.alert(),
+        }));
+    }
+}

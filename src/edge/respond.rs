@@ -1,0 +1,269 @@
+//! Responses on their way back (RFC 3261 §16.7): what they tell us about the call or the registration, what their SDP
+//! and Contacts become, and the one final answer.
+
+use bytes::Bytes;
+
+use super::context::{Context, Errand, Waiting};
+use super::ending::End;
+use super::forward::strip_identity;
+use super::offer_answer::Answering;
+use super::refusal::Refusal;
+use super::settings::Trust;
+use super::{Edge, answer};
+use crate::base::Now;
+use crate::relay::Side;
+use crate::sip::message::{Edit, Message, Method, Name, sdp_part};
+use crate::sip::proxy::respond::remove_via;
+use crate::sip::transaction::{ClientId, ServerId};
+
+impl Edge {
+    /// A response that found its response context.
+    pub(super) fn respond(&mut self, server: ServerId, client: ClientId, response: Message, now: Now) {
+        let Some(mut context) = self.contexts.take(server) else { return };
+        let Some(index) = context.attempt_of(client) else { return self.contexts.put(server, context) };
+        self.stop_silence(&mut context);
+        let status = response.status().unwrap_or(0);
+        if let Some((_, bytes)) = is_repeated(&context, &response, status) {
+            let to = answer::way_back(&context.request.source);
+            self.transactions.respond(server, status, bytes.clone(), to, now.instant);
+            return self.contexts.put(server, context);
+        }
+        self.follow(&context, &response);
+        context.responses.on_response(index, status, Box::new(response));
+        self.advance(server, context, now);
+    }
+
+    /// Timer B or F fired, or the request could not be sent.
+    pub(super) fn attempt_failed(&mut self, client: ClientId, refusal: Refusal, now: Now) {
+        match self.contexts.waiting(client) {
+            Some(Waiting::Context(server)) => {
+                let Some(mut context) = self.contexts.take(server) else { return };
+                if let Some(index) = context.attempt_of(client) {
+                    self.stop_silence(&mut context);
+                    match refusal {
+                        Refusal::Silent => context.responses.on_timeout(index),
+                        _ => context.responses.on_send_failed(index),
+                    }
+                    context.failure = Some(refusal);
+                }
+                self.advance(server, context, now);
+            }
+            Some(Waiting::Probe(target)) => self.probe_unanswered(target),
+            Some(Waiting::Bye) | None => {}
+        }
+    }
+
+    /// What a response teaches about the dialog that it belongs to.
+    fn follow(&mut self, context: &Context, response: &Message) {
+        match &context.errand {
+            Errand::Call { call, .. } if response.to().tag().is_some() => {
+                if let Some(call) = self.calls.get_mut(*call) {
+                    call.learn(&context.request.message, response);
+                }
+            }
+            Errand::InCall { call, from, .. } => {
+                if let Some(call) = self.calls.get_mut(*call) {
+                    call.follow_response(from.other(), response);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A provisional response or a 2xx: sent on at once.
+    pub(super) fn pass_back(
+        &mut self,
+        server: ServerId,
+        context: &mut Context,
+        response: &Message,
+        now: Now,
+    ) {
+        let status = response.status().unwrap_or(0);
+        let body = match self.response_body(context, response) {
+            Ok(body) => body,
+            Err(refusal) => return self.bad_answer(server, context, response, refusal, now),
+        };
+        let bytes = self.response_bytes(context, response, body, &[]);
+        if status >= 200 {
+            if response.method() == Method::Invite {
+                let tag = Bytes::copy_from_slice(response.to().tag().unwrap_or_default());
+                context.accepted.push((tag, bytes.clone()));
+            }
+            self.succeeded(context, response, now);
+        }
+        let to = answer::way_back(&context.request.source);
+        self.transactions.respond(server, status, bytes, to, now.instant);
+    }
+
+    /// The answer in a 2xx or 18x can't be rewritten. A provisional one is swallowed; after a 2xx the callee is hung up
+    /// and the caller hears why there is no call.
+    fn bad_answer(
+        &mut self,
+        server: ServerId,
+        context: &mut Context,
+        response: &Message,
+        refusal: Refusal,
+        now: Now,
+    ) {
+        if response.status().unwrap_or(0) < 200 {
+            return;
+        }
+        context.failure = Some(refusal);
+        self.fail(server, context, 502, now);
+        if let Errand::Call { .. } = context.errand {
+            self.hang_up_callee(context, response, now);
+        }
+    }
+
+    /// The one final non-2xx response.
+    pub(super) fn finish(
+        &mut self,
+        server: ServerId,
+        context: &mut Context,
+        best: &Message,
+        others: &[Box<Message>],
+        now: Now,
+    ) {
+        let status = best.status().unwrap_or(500);
+        if matches!(status, 401 | 407) && self.trust_of_attempt(context) == Some(Trust::None) {
+            context.failure = Some(Refusal::ForeignChallenge);
+            return self.fail(server, context, 403, now);
+        }
+        // §16.7 step 7: the challenges of all branches, so that the caller can answer each.
+        let mut challenges = Vec::new();
+        for other in others {
+            for name in [&b"WWW-Authenticate"[..], b"Proxy-Authenticate"] {
+                challenges.extend(other.header_named(name).map(|element| (name, element.value)));
+            }
+        }
+        let bytes = self.response_bytes(context, best, None, &challenges);
+        self.failed(context, status, Some(best), now);
+        let to = answer::way_back(&context.request.source);
+        self.transactions.respond(server, status, bytes, to, now.instant);
+    }
+
+    /// No response came that could go back: the edge says itself why.
+    pub(super) fn fail(&mut self, server: ServerId, context: &mut Context, status: u16, now: Now) {
+        let refusal = match (context.cancelled, context.failure.take()) {
+            (true, _) => Refusal::Cancelled,
+            (false, Some(refusal)) => refusal,
+            (false, None) if status == 503 => Refusal::NoTarget,
+            (false, None) => Refusal::Silent,
+        };
+        let request = &context.request;
+        if refusal != Refusal::Cancelled {
+            self.tell_refused(&request.message, &request.source, &refusal, now);
+        }
+        let bytes = answer::refusal(&request.message, &request.source, &refusal, &self.settings.key);
+        let status = refusal.status().unwrap_or(status);
+        self.failed(context, status, None, now);
+        let to = answer::way_back(&context.request.source);
+        self.transactions.respond(server, status, bytes, to, now.instant);
+    }
+
+    /// The body as the other side must see it; `None`: unchanged.
+    fn response_body(
+        &mut self,
+        context: &mut Context,
+        response: &Message,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let (call, from, exchange) = match context.errand {
+            Errand::Call { call, exchange } => (call, Side::B, exchange),
+            Errand::InCall { call, from, exchange } => (call, from.other(), exchange),
+            _ => return Ok(None),
+        };
+        let Some(held) = self.calls.get_mut(call) else { return Ok(None) };
+        let answering = Answering {
+            method: response.method(),
+            status: response.status().unwrap_or(0),
+            reliable: response.header(Name::RSeq).is_some(),
+        };
+        let part = held.exchange.response(exchange, from, answering, sdp_part(response).is_some());
+        let tag = match (&context.errand, from) {
+            (Errand::InCall { .. }, Side::A) => response.from().tag(),
+            _ => response.to().tag(),
+        };
+        self.rewrite_sdp(call, from, part, tag.unwrap_or_default(), response)
+    }
+
+    /// The response as it goes back: without our Via, in the phone's own terms.
+    fn response_bytes(
+        &mut self,
+        context: &Context,
+        response: &Message,
+        body: Option<Vec<u8>>,
+        challenges: &[(&[u8], &[u8])],
+    ) -> Bytes {
+        let mut edit = Edit::new(response);
+        remove_via(&mut edit, response);
+        if self.trust_of_attempt(context) == Some(Trust::None) {
+            strip_identity(&mut edit);
+        }
+        if let Errand::Register(contacts) = &context.errand {
+            self.restore_contacts(&mut edit, response, contacts);
+        }
+        for (name, value) in challenges {
+            edit.append(name, value);
+        }
+        if let Some(body) = body {
+            edit.set_body(&body);
+            self.body = body;
+        } else if context.request.source.transport.is_reliable() {
+            edit.ensure_content_length();
+        }
+        let mut out = Vec::with_capacity(response.bytes().len() + 256);
+        edit.write(&mut out);
+        out.into()
+    }
+
+    /// How far whoever was asked last is trusted.
+    fn trust_of_attempt(&self, context: &Context) -> Option<Trust> {
+        let hop = context.hops.get(context.attempts.len().checked_sub(1)?)?;
+        Some(self.settings.zone(hop.zone)?.trust)
+    }
+
+    /// A 2xx went back.
+    fn succeeded(&mut self, context: &Context, response: &Message, now: Now) {
+        match &context.errand {
+            Errand::Call { call, .. } => self.answered(*call, now),
+            Errand::InCall { call, from, .. } if response.method() == Method::Bye => {
+                self.end_call(*call, End::Bye(*from), now);
+            }
+            Errand::Register(contacts) => self.registered(context, contacts, response, now),
+            Errand::InCall { .. } | Errand::Standalone => {}
+        }
+    }
+
+    /// A final failure goes back.
+    fn failed(&mut self, context: &Context, status: u16, response: Option<&Message>, now: Now) {
+        match &context.errand {
+            Errand::Call { call, .. } => self.end_call(*call, End::Failed(status), now),
+            Errand::InCall { call, from, exchange } => {
+                let is_challenge = matches!(status, 401 | 407);
+                if context.request.message.method() == Method::Bye && !is_challenge {
+                    return self.end_call(*call, End::Bye(*from), now);
+                }
+                let Some(held) = self.calls.get_mut(*call) else { return };
+                let withdrawn = held.exchange.failed(*exchange, *from);
+                if let (true, Some(media)) = (withdrawn, &mut held.media) {
+                    media.roll_back(&mut *self.relay);
+                }
+            }
+            Errand::Register(_) => self.login_refused(context, status, response, now),
+            Errand::Standalone => {}
+        }
+    }
+
+    /// The server transaction is gone, and its context with it.
+    pub(super) fn context_gone(&mut self, server: ServerId) {
+        if let Some(mut context) = self.contexts.take(server) {
+            self.stop_silence(&mut context);
+        }
+    }
+}
+
+/// A 2xx that went back before: RFC 6026 §7.1 has every retransmission passed on, and it must say the same.
+fn is_repeated<'c>(context: &'c Context, response: &Message, status: u16) -> Option<&'c (Bytes, Bytes)> {
+    let tag = response.to().tag().unwrap_or_default();
+    context.accepted.iter().find(|(accepted, _)| (200..300).contains(&status) && accepted == tag)
+}

@@ -1,0 +1,166 @@
+//! Where does it go? To a registered contact that the PBX names by our token, or down the routing table: Permitted →
+//! Routed. What a stranger writes into Request-URI, Route or maddr never picks the place.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::admit::Permitted;
+use super::context::{Hop, Place};
+use super::identify::{Speaker, Who};
+use super::received::{Rejected, Request};
+use super::refusal::Refusal;
+use super::registration::Binding;
+use super::settings::{Failover, Party, RouteThen};
+use super::{Edge, uri};
+use crate::policy::Permit;
+use crate::sip::message::{Message, Method, Name, param};
+use crate::sip::proxy::token::{Token, TokenKind};
+use crate::sip::proxy::validate::Valid;
+use crate::sip::uri::Uri;
+
+/// A request with the places that may take it.
+#[derive(Debug)]
+pub struct Routed {
+    /// It.
+    pub request: Box<Request>,
+    /// Who sent it.
+    pub who: Who,
+    /// What forwarding needs to know of it.
+    pub valid: Valid,
+    /// The registered user who sent it.
+    pub user: Option<Arc<str>>,
+    /// The proof.
+    pub permit: Permit,
+    /// The places, in order.
+    pub hops: SmallVec<[Hop; 2]>,
+    /// When to go on to the next.
+    pub failover: Failover,
+    /// The route's name.
+    pub route: Arc<str>,
+}
+
+/// The places, in order, and the route that named them.
+struct Plan {
+    hops: SmallVec<[Hop; 2]>,
+    failover: Option<Failover>,
+    route: Arc<str>,
+}
+
+/// RFC 3263 §4.3 and DESIGN.md: what holds where neither route nor PBX says otherwise.
+fn default_failover() -> Failover {
+    Failover { statuses: vec![503], after: Duration::from_secs(4) }
+}
+
+impl Edge {
+    /// Permitted → Routed.
+    pub(super) fn route(&mut self, permitted: Permitted) -> Result<Routed, Rejected> {
+        let plan = self.plan(&permitted).and_then(|plan| match plan.hops.is_empty() {
+            true => Err(Refusal::NoTarget),
+            false => Ok(plan),
+        });
+        let Permitted { request, who, valid, user, permit } = permitted;
+        match plan {
+            Ok(Plan { hops, failover, route }) => {
+                let is_pbx =
+                    |hop: &Hop| hop.zone == self.settings.pbx.as_ref().map_or(hop.zone, |pbx| pbx.zone);
+                let pbx = self.settings.pbx.as_ref().filter(|_| hops.iter().all(is_pbx));
+                let failover =
+                    failover.or(pbx.map(|pbx| pbx.failover.clone())).unwrap_or_else(default_failover);
+                Ok(Routed { request, who, valid, user, permit, hops, failover, route })
+            }
+            Err(refusal) => {
+                self.policy.release(permit.gauges, Duration::ZERO, request.at);
+                Err(Rejected { request, refusal })
+            }
+        }
+    }
+
+    fn plan(&mut self, permitted: &Permitted) -> Result<Plan, Refusal> {
+        let message = &permitted.request.message;
+        if permitted.who.speaker == Speaker::Pbx
+            && let Some(named) = self.named_binding(message)
+        {
+            let key = named?;
+            let hop = self.registrations.get(key).and_then(|binding| self.hop_to(key, binding));
+            let hops = SmallVec::from_iter([hop.ok_or(Refusal::FlowFailed)?]);
+            return Ok(Plan { hops, failover: None, route: "registered contact".into() });
+        }
+        if message.method() == Method::Register && permitted.who.speaker == Speaker::Stranger {
+            let hops = self.hops_of(Party::Pbx, "");
+            return Ok(Plan { hops, failover: None, route: "registration".into() });
+        }
+        self.plan_by_table(message, &permitted.who)
+    }
+
+    fn plan_by_table(&mut self, message: &Message, who: &Who) -> Result<Plan, Refusal> {
+        let called = uri::called(message).unwrap_or_default();
+        let settings = self.settings.clone();
+        let fits = |route: &&super::settings::Route| {
+            (route.from.is_empty() || route.from.iter().any(|party| who.is(*party)))
+                && (route.to.is_empty() || route.to.iter().any(|pattern| uri::fits(pattern, &called)))
+        };
+        let route = settings.routes.iter().find(fits).ok_or(Refusal::NoRoute)?;
+        match &route.then {
+            RouteThen::Reject(status) => Err(Refusal::Route { name: route.name.clone(), status: *status }),
+            RouteThen::SendTo(parties) => {
+                let hops: SmallVec<[Hop; 2]> =
+                    parties.iter().flat_map(|party| self.hops_of(*party, &called)).collect();
+                // A zone holds nobody of that name; a trunk without hosts only calls in.
+                if hops.is_empty() && parties.iter().all(|party| matches!(party, Party::Zone(_))) {
+                    return Err(Refusal::NoSuchContact);
+                }
+                Ok(Plan { hops, failover: route.failover.clone(), route: route.name.clone() })
+            }
+        }
+    }
+
+    /// The places of one party: its hosts in order, or the user's contacts in a zone.
+    fn hops_of(&mut self, party: Party, called: &str) -> SmallVec<[Hop; 2]> {
+        if let Party::Zone(zone) = party {
+            let contacts = self.registrations.of_user(called).filter(|(_, binding)| binding.zone == zone);
+            return contacts.filter_map(|(key, binding)| self.hop_to(key, binding)).collect();
+        }
+        let mut hops = SmallVec::new();
+        for id in self.targets.in_order(party, &mut self.rng) {
+            let Some(state) = self.targets.get(id) else { continue };
+            hops.extend(state.destinations().map(|to| Hop {
+                to,
+                transport: state.target.transport,
+                listener: state.target.listener,
+                zone: state.zone,
+                place: Place::Target(id),
+            }));
+        }
+        hops
+    }
+
+    /// The way to a registered contact.
+    pub(super) fn hop_to(&self, key: u64, binding: &Binding) -> Option<Hop> {
+        Some(Hop {
+            to: binding.flow.destination(),
+            transport: binding.flow.transport,
+            listener: binding.flow.listener,
+            zone: self.settings.listener(binding.flow.listener)?.zone,
+            place: Place::Binding(key),
+        })
+    }
+
+    /// The contact that the PBX names: our Contact with its token as the Request-URI, or our Path in Route. `None`: it
+    /// names none of ours.
+    fn named_binding(&self, message: &Message) -> Option<Result<u64, Refusal>> {
+        let route = message.elements(Name::Route).filter_map(|route| Some(route.name_addr().ok()?.uri));
+        let uris = route.chain([uri::request_uri(message)]);
+        let text = uris.filter_map(|uri| param(Uri::parse(uri)?.params, TOKEN)).last()?;
+        Some(match Token::open(&self.settings.key, TokenKind::Contact, text) {
+            Some(key) if self.registrations.get(key).is_some() => Ok(key),
+            // RFC 5626 §5.3: it was one of ours, so its flow is gone.
+            Some(_) => Err(Refusal::FlowFailed),
+            None => Err(Refusal::NoSuchContact),
+        })
+    }
+}
+
+/// The parameter that carries a contact's token, in Path and in the Contact towards the PBX.
+pub const TOKEN: &[u8] = b"tp";

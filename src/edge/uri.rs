@@ -1,0 +1,68 @@
+//! Users and numbers in URIs, as routes, policy and CDRs read them.
+
+use std::borrow::Cow;
+
+use crate::sip::message::{Message, StartLine};
+use crate::sip::uri::{Scheme, Uri};
+
+/// The Request-URI.
+pub fn request_uri(message: &Message) -> &[u8] {
+    match message.start() {
+        StartLine::Request { uri, .. } => uri,
+        StartLine::Response { .. } => b"",
+    }
+}
+
+/// User part of the Request-URI.
+pub fn user(message: &Message) -> Option<Cow<'_, str>> {
+    user_in(request_uri(message))
+}
+
+/// Who is called: the Request-URI's user, or for REGISTER the To's.
+pub fn called(message: &Message) -> Option<Cow<'_, str>> {
+    user(message).or_else(|| user_in(message.to().uri))
+}
+
+/// User part of From.
+pub fn caller(message: &Message) -> Option<Cow<'_, str>> {
+    user_in(message.from().uri)
+}
+
+/// User or number: %-escapes undone, parameters inside the user part cut off, of `tel:` numbers also the visual
+/// separators (RFC 3966 §5.1.1).
+pub fn user_in(uri: &[u8]) -> Option<Cow<'_, str>> {
+    let uri = Uri::parse(uri)?;
+    let user = match uri.user_unescaped()? {
+        Cow::Borrowed(user) => String::from_utf8_lossy(until_semicolon(user)),
+        Cow::Owned(user) => Cow::Owned(String::from_utf8_lossy(until_semicolon(&user)).into_owned()),
+    };
+    if uri.scheme == Scheme::Tel && user.contains(['-', '.', '(', ')']) {
+        return Some(Cow::Owned(user.replace(['-', '.', '(', ')'], "")));
+    }
+    Some(user).filter(|user| !user.is_empty())
+}
+
+fn until_semicolon(user: &[u8]) -> &[u8] {
+    user.split(|byte| *byte == b';').next().unwrap_or(user)
+}
+
+/// Does `pattern` of a route fit: exactly, or as a prefix if it ends in `*`?
+pub fn fits(pattern: &str, user: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => user.starts_with(prefix),
+        None => user == pattern,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_write_them() {
+        assert_eq!(user_in(b"sip:+49%3330;npdi@example.com").as_deref(), Some("+49330"));
+        assert_eq!(user_in(b"tel:+49-(30).123;phone-context=x").as_deref(), Some("+4930123"));
+        assert_eq!(user_in(b"sip:example.com"), None);
+        assert!(fits("+49*", "+4930") && fits("112", "112") && fits("*", "x") && !fits("112", "1120"));
+    }
+}

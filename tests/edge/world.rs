@@ -1,0 +1,358 @@
+//! The edge in a world without sockets and clocks: what it sends lands in mailboxes, time passes when a test says so.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use turnpike::base::{
+    ClientAddr, FlowId, ListenerId, NodeKey, Now, RelayedAddr, Transport, TrunkId, UnixTime, ZoneId,
+};
+use turnpike::edge::event::{Cdr, Event, Refused};
+use turnpike::edge::settings::*;
+use turnpike::edge::{Edge, Output, Status};
+use turnpike::policy;
+use turnpike::relay::{
+    LegRules, OpenError, OpenPair, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage, Side,
+    SideAddrs,
+};
+use turnpike::sip::transaction::{Destination, Source};
+
+pub const INTERNET: ZoneId = ZoneId(0);
+pub const OFFICE: ZoneId = ZoneId(1);
+pub const CARRIERS: ZoneId = ZoneId(2);
+pub const PHONES_TLS: ListenerId = ListenerId(0);
+pub const PHONES_UDP: ListenerId = ListenerId(1);
+pub const INSIDE: ListenerId = ListenerId(2);
+pub const CARRIER_UDP: ListenerId = ListenerId(3);
+
+/// Someone with an address who speaks SIP to the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor {
+    pub source: Source,
+}
+
+impl Actor {
+    fn new(flow: u64, listener: ListenerId, transport: Transport, remote: &str) -> Actor {
+        let remote = ClientAddr(remote.parse().expect("address"));
+        Actor { source: Source { flow: FlowId(flow), listener, transport, remote } }
+    }
+    pub fn tls_phone(flow: u64, remote: &str) -> Actor {
+        Actor::new(flow, PHONES_TLS, Transport::Tls, remote)
+    }
+    pub fn udp_phone(remote: &str) -> Actor {
+        Actor::new(1_000_000, PHONES_UDP, Transport::Udp, remote)
+    }
+    pub fn pbx() -> Actor {
+        Actor::new(1_000_001, INSIDE, Transport::Udp, "10.20.0.20:5060")
+    }
+    pub fn second_pbx() -> Actor {
+        Actor::new(1_000_002, INSIDE, Transport::Udp, "10.20.0.21:5060")
+    }
+    pub fn carrier() -> Actor {
+        Actor::new(1_000_003, CARRIER_UDP, Transport::Udp, "198.51.100.1:5060")
+    }
+    pub fn second_carrier() -> Actor {
+        Actor::new(1_000_004, CARRIER_UDP, Transport::Udp, "192.0.2.65:5060")
+    }
+    pub fn address(&self) -> SocketAddr {
+        self.source.remote.0
+    }
+    pub fn transport(&self) -> Transport {
+        self.source.transport
+    }
+    fn is_at(&self, to: &Destination) -> bool {
+        match to {
+            Destination::Flow(flow) => *flow == self.source.flow,
+            Destination::Address { listener, transport, remote, .. } => {
+                (*listener, *transport, *remote) == (self.source.listener, self.transport(), self.address())
+            }
+        }
+    }
+}
+
+/// What the relay was told, for tests to look at.
+#[derive(Debug, Default)]
+pub struct Ports {
+    pub open: HashMap<PairId, OpenPair>,
+    pub rules: HashMap<(PairId, bool), LegRules>,
+    next: u16,
+    pub capacity: usize,
+}
+
+struct FakeRelay(Arc<Mutex<Ports>>);
+
+impl Relay for FakeRelay {
+    fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
+        let mut ports = self.0.lock().expect("lock");
+        if ports.open.len() >= ports.capacity {
+            return Err(OpenError::PortsExhausted);
+        }
+        let first = 40_000 + ports.next * 4;
+        ports.next += 1;
+        let side = |ip: IpAddr, port| SideAddrs {
+            rtp: RelayedAddr(SocketAddr::new(ip, port)),
+            rtcp: RelayedAddr(SocketAddr::new(ip, port + 1)),
+        };
+        let pair = OpenPair {
+            id: PairId(u64::from(ports.next)),
+            a: side(a.advertise, first),
+            b: side(b.advertise, first + 2),
+            counters: Arc::new(PairCounters::default()),
+        };
+        ports.open.insert(pair.id, pair.clone());
+        Ok(pair)
+    }
+    fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
+        self.0.lock().expect("lock").rules.insert((pair, side == Side::A), rules);
+    }
+    fn close(&mut self, pair: PairId) {
+        self.0.lock().expect("lock").open.remove(&pair);
+    }
+    fn is_ours(&self, addr: SocketAddr) -> bool {
+        let ports = self.0.lock().expect("lock");
+        ports.open.values().any(|pair| pair.a.rtp.0 == addr || pair.b.rtp.0 == addr)
+    }
+    fn usage(&self) -> RelayUsage {
+        let ports = self.0.lock().expect("lock");
+        RelayUsage {
+            pairs: ports.open.len(),
+            ports_taken: 4 * ports.open.len(),
+            ports_total: 4 * ports.capacity,
+        }
+    }
+}
+
+/// The world.
+pub struct World {
+    pub edge: Edge,
+    pub now: Now,
+    pub mail: Vec<(Destination, String)>,
+    pub events: Vec<Event>,
+    pub ports: Arc<Mutex<Ports>>,
+    /// Everything that was ever sent.
+    pub all: Vec<(Destination, String)>,
+}
+
+fn target(uri: &str, remote: &str, priority: u16, listener: ListenerId) -> Target {
+    let remote: SocketAddr = remote.parse().expect("address");
+    Target {
+        uri: uri.into(),
+        host: Host::Ip(remote.ip()),
+        port: remote.port(),
+        transport: Transport::Udp,
+        priority,
+        weight: 1,
+        tls: u16::MAX,
+        listener,
+    }
+}
+
+pub fn media() -> Media {
+    Media { ice_append: true, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) }
+}
+
+/// Phones outside, PBX inside, two carriers: the shape of the annotated example.
+pub fn settings() -> Settings {
+    let relay = |ip: &str| {
+        let ip: IpAddr = ip.parse().expect("address");
+        Some(RelayAddress { bind: ip, advertise: ip })
+    };
+    let zone = |name: &str, trust, admit, networks: &[&str], ip: &str| Zone {
+        name: name.into(),
+        trust,
+        admit,
+        networks: networks.iter().map(|network| network.parse().expect("network")).collect(),
+        relay: relay(ip),
+        media: media(),
+    };
+    let listener = |name: &str, zone, transport, bind: &str, advertise: &str| Listener {
+        name: name.into(),
+        zone,
+        transport,
+        bind: bind.parse().expect("address"),
+        advertise: advertise.into(),
+    };
+    let trunk = |name: &str, hosts: Vec<Target>, network: &str| Trunk {
+        name: name.into(),
+        zone: CARRIERS,
+        hosts,
+        accept_from: vec![network.parse().expect("network")],
+        calls_at_once: None,
+        new_calls: None,
+        media: media(),
+    };
+    let route = |name: &str, from: Vec<Party>, to: &[&str], send_to: Vec<Party>| Route {
+        name: name.into(),
+        from,
+        to: to.iter().map(|pattern| (*pattern).into()).collect(),
+        then: RouteThen::SendTo(send_to),
+        failover: None,
+    };
+    let (acme, bravo) = (Party::Trunk(TrunkId(0)), Party::Trunk(TrunkId(1)));
+    let outbound = Failover { statuses: vec![408, 500, 503], after: Duration::from_secs(4) };
+    Settings {
+        name: "edge-test".into(),
+        key: NodeKey::new([7; 16]),
+        zones: vec![
+            zone("internet", Trust::None, Admit::Registered, &[], "203.0.113.10"),
+            zone("office", Trust::Full, Admit::Any, &["10.20.0.0/16"], "10.20.0.5"),
+            zone("carriers", Trust::Peer, Admit::Trunks, &[], "203.0.113.11"),
+        ],
+        listeners: vec![
+            listener("phones_tls", INTERNET, Transport::Tls, "203.0.113.10:5061", "sip.example.com:5061"),
+            listener("phones_udp", INTERNET, Transport::Udp, "203.0.113.10:5060", "203.0.113.10:5060"),
+            listener("inside", OFFICE, Transport::Udp, "10.20.0.5:5060", "10.20.0.5:5060"),
+            listener("carriers", CARRIERS, Transport::Udp, "203.0.113.11:5060", "203.0.113.11:5060"),
+        ],
+        pbx: Some(Pbx {
+            zone: OFFICE,
+            hosts: vec![
+                target("sip:10.20.0.20:5060", "10.20.0.20:5060", 0, INSIDE),
+                target("sip:10.20.0.21:5060", "10.20.0.21:5060", 1, INSIDE),
+            ],
+            health: None,
+            failover: Failover { statuses: vec![503], after: Duration::from_secs(4) },
+        }),
+        trunks: vec![
+            trunk(
+                "acme",
+                vec![target("sip:sip1.acme.example", "198.51.100.1:5060", 0, CARRIER_UDP)],
+                "198.51.100.0/28",
+            ),
+            trunk(
+                "bravo",
+                vec![target("sip:sbc.bravo.example", "192.0.2.65:5060", 0, CARRIER_UDP)],
+                "192.0.2.64/28",
+            ),
+        ],
+        routes: vec![
+            Route {
+                failover: Some(outbound),
+                ..route("outbound", vec![Party::Pbx], &["+*"], vec![acme, bravo])
+            },
+            route("inbound", vec![Party::AnyTrunk], &[], vec![Party::Pbx]),
+            route("phones", vec![Party::Zone(INTERNET)], &[], vec![Party::Pbx]),
+            Route { then: RouteThen::Reject(404), ..route("nothing else", vec![], &[], vec![]) },
+        ],
+        tls_peers: vec![],
+        limits: Limits::default(),
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(|_| {})
+    }
+
+    /// A world whose settings differ.
+    pub fn with(change: impl FnOnce(&mut Settings)) -> World {
+        let mut settings = settings();
+        change(&mut settings);
+        let ports = Arc::new(Mutex::new(Ports { capacity: 100, ..Ports::default() }));
+        let rng = Box::new(rand::rngs::StdRng::seed_from_u64(1));
+        let relay = Box::new(FakeRelay(ports.clone()));
+        let edge = Edge::new(Arc::new(settings), policy::Engine::allow_all(), relay, rng);
+        let now = Now { instant: Instant::now(), unix: UnixTime(Duration::from_secs(1_800_000_000)) };
+        World { edge, now, mail: vec![], events: vec![], ports, all: vec![] }
+    }
+
+    /// The actor's message arrives.
+    pub fn send(&mut self, from: &Actor, text: impl AsRef<str>) {
+        let bytes = Bytes::copy_from_slice(text.as_ref().as_bytes());
+        self.edge.handle_message(&from.source, bytes, self.now);
+        self.collect();
+    }
+
+    pub fn collect(&mut self) {
+        while let Some(output) = self.edge.poll_output() {
+            match output {
+                Output::Send { to, bytes } => {
+                    let text = String::from_utf8(bytes.to_vec()).expect("text");
+                    self.all.push((to, text.clone()));
+                    self.mail.push((to, text));
+                }
+                Output::Event(event) => self.events.push(event),
+                Output::Close(_) => {}
+            }
+        }
+    }
+
+    /// Takes everything that has arrived at the actor.
+    pub fn take(&mut self, actor: &Actor) -> Vec<String> {
+        let (mine, rest) = std::mem::take(&mut self.mail).into_iter().partition(|(to, _)| actor.is_at(to));
+        self.mail = rest;
+        let mine: Vec<(Destination, String)> = mine;
+        mine.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Takes the one message that has arrived at the actor and begins like this; drops what else came.
+    #[track_caller]
+    pub fn expect(&mut self, actor: &Actor, start: &str) -> String {
+        let came = self.take(actor);
+        match came.iter().find(|text| text.starts_with(start)) {
+            Some(text) => text.clone(),
+            None => {
+                panic!("no `{start}` at {}; came: {came:#?}; elsewhere: {:#?}", actor.address(), self.mail)
+            }
+        }
+    }
+
+    /// Nothing has arrived at the actor.
+    #[track_caller]
+    pub fn expect_nothing(&mut self, actor: &Actor) {
+        let came = self.take(actor);
+        assert!(came.is_empty(), "at {}: {came:#?}", actor.address());
+    }
+
+    /// Time passes; timers fire on the way.
+    pub fn pass(&mut self, by: Duration) {
+        let end = self.now.instant + by;
+        while let Some(due) = self.edge.poll_timeout().filter(|due| *due <= end) {
+            let step = due.saturating_duration_since(self.now.instant);
+            self.now = self.now.after(step);
+            self.edge.handle_timeout(self.now);
+            self.collect();
+        }
+        self.now = self.now.after(end.saturating_duration_since(self.now.instant));
+    }
+
+    pub fn relay_idle(&mut self) {
+        let pairs: Vec<PairId> = self.ports.lock().expect("lock").open.keys().copied().collect();
+        for pair in pairs {
+            self.edge.handle_relay(RelayEvent::Idle(pair), self.now);
+        }
+        self.collect();
+    }
+
+    pub fn status(&self) -> Status {
+        self.edge.status()
+    }
+
+    pub fn refused(&self) -> Vec<&Refused> {
+        self.events
+            .iter()
+            .filter_map(|event| if let Event::Refused(refused) = event { Some(refused) } else { None })
+            .collect()
+    }
+
+    pub fn cdrs(&self) -> Vec<&Cdr> {
+        self.events
+            .iter()
+            .filter_map(|event| if let Event::CallEnded(cdr) = event { Some(&**cdr) } else { None })
+            .collect()
+    }
+
+    /// After the longest of RFC 3261's timers nothing is left.
+    #[track_caller]
+    pub fn assert_clean(&mut self) {
+        self.pass(Duration::from_secs(70));
+        let status = self.status();
+        assert_eq!((status.server_transactions, status.client_transactions), (0, 0), "transactions left");
+        assert_eq!((status.calls, status.answered_calls), (0, 0), "calls left");
+        assert_eq!(status.relay.pairs, 0, "ports left");
+        assert_eq!(self.edge.poll_timeout().filter(|_| status.registrations == 0), None, "timers left");
+    }
+}
