@@ -110,9 +110,12 @@ impl Connections {
         self.by_target.get(target).copied()
     }
 
-    /// What it was opened for; `None` if it was accepted or is gone.
-    pub fn target(&self, flow: FlowId) -> Option<Destination> {
-        self.by_flow.get(&flow)?.target
+    /// The far end, if it is we who opened the connection.
+    pub fn target(&self, flow: FlowId) -> Option<Source> {
+        self.by_flow
+            .get(&flow)
+            .filter(|connection| connection.target.is_some())
+            .map(|connection| connection.source)
     }
 
     /// Queues bytes; says what they will travel on.

@@ -130,13 +130,8 @@ impl Shard {
 
     /// A TLS client did not get through its handshake.
     pub fn handle_bad_handshake(&mut self, listener: ListenerId, remote: SocketAddr, error: &io::Error) {
-        self.observers.metrics().tls_failed();
-        tracing::debug!(%remote, listener = %self.listener(listener).name, %error, "TLS handshake failed");
-    }
-
-    /// A connection that we open is ready.
-    pub fn handle_opened(&mut self, flow: FlowId) {
-        self.connections.heard(flow, Instant::now());
+        let listener = self.listener(listener).name.clone();
+        self.observers.handshake_failed(&listener, remote, error, now().unix);
     }
 
     /// `n` bytes more have arrived in `buffer`. False: read no further.
@@ -192,7 +187,7 @@ impl Shard {
         if let End::Failed(error) = &end
             && let Some(target) = self.connections.target(flow)
         {
-            tracing::warn!(?target, %error, "connection failed");
+            self.observers.target_failed(&target, error, now.unix);
         }
         self.drop_connection(flow, matches!(end, End::Failed(_)), now);
         self.carry_out(now);

@@ -116,16 +116,10 @@ pub(super) async fn open(
             Err(error) => return End::Failed(error),
         };
         let _ = stream.set_nodelay(true);
-        let Some(client) = opening.tls else {
-            shard.borrow_mut().handle_opened(flow);
-            return converse(&shard, flow, &signals, stream).await;
-        };
+        let Some(client) = opening.tls else { return converse(&shard, flow, &signals, stream).await };
         let handshake = TlsConnector::from(client.config).connect(client.server_name, stream);
         match within(patience.handshake, "TLS handshake", handshake).await {
-            Ok(stream) => {
-                shard.borrow_mut().handle_opened(flow);
-                converse(&shard, flow, &signals, stream).await
-            }
+            Ok(stream) => converse(&shard, flow, &signals, stream).await,
             Err(error) => End::Failed(error),
         }
     };
@@ -200,12 +194,14 @@ async fn read(
     loop {
         buffer.reserve(READ);
         let n = reader.read_buf(&mut buffer).await?;
-        let mut shard = shard.borrow_mut();
-        if n == 0 {
-            shard.close(flow);
-        }
-        if n == 0 || !shard.handle_bytes(flow, n, &mut framer, &mut buffer) {
-            drop(shard);
+        let goes_on = {
+            let mut shard = shard.borrow_mut();
+            if n == 0 {
+                shard.close(flow);
+            }
+            n > 0 && shard.handle_bytes(flow, n, &mut framer, &mut buffer)
+        };
+        if !goes_on {
             return std::future::pending().await;
         }
     }

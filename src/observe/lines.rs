@@ -1,26 +1,33 @@
 //! Events as log lines: a call is `info`, what should wake someone is `warn`, what strangers do is limited per second.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use super::redact::{Escaped, Redacted};
 use super::settings::Numbers;
+use crate::base::UnixTime;
 use crate::edge::event::{Cdr, Event, Refused};
+use crate::sip::transaction::Source;
 
-/// Refusals that are logged in one second; a flood is counted, not written.
-const REFUSALS_PER_SECOND: u32 = 50;
+/// Lines of one kind that strangers can cause in one second; a flood is counted, not written.
+const PER_SECOND: u32 = 50;
 
 /// Writes events to the log.
 #[derive(Debug)]
 pub(super) struct Lines {
     numbers: Numbers,
     refusals: Limited,
+    handshakes: Limited,
+    targets: Limited,
 }
 
 impl Lines {
     pub fn new(numbers: Numbers) -> Lines {
-        Lines { numbers, refusals: Limited::default() }
+        let limited = Limited::default;
+        Lines { numbers, refusals: limited(), handshakes: limited(), targets: limited() }
     }
 
     pub fn observe(&mut self, event: &Event) {
@@ -44,7 +51,7 @@ impl Lines {
     }
 
     fn refused(&mut self, refused: &Refused) {
-        let Some(unwritten) = self.refusals.admit(refused.at.0) else { return };
+        let Some(unwritten) = self.refusals.admit(refused.at) else { return };
         if unwritten > 0 {
             warn!(unwritten, "more requests were refused than are logged");
         }
@@ -54,6 +61,20 @@ impl Lines {
             warn!(%rule, status, %source, listener = listener.0, %method, %call_id, %to, "refused, alert");
         } else {
             info!(%rule, status, %source, listener = listener.0, %method, %call_id, %to, "refused");
+        }
+    }
+
+    /// RFC 5922 failures included: the reason is rustls's.
+    pub fn handshake_failed(&mut self, listener: &str, remote: SocketAddr, error: &io::Error, at: UnixTime) {
+        if let Some(unwritten) = self.handshakes.admit(at) {
+            info!(listener, %remote, %error, unwritten, "TLS handshake failed");
+        }
+    }
+
+    pub fn target_failed(&mut self, target: &Source, error: &io::Error, at: UnixTime) {
+        if let Some(unwritten) = self.targets.admit(at) {
+            let Source { remote, transport, .. } = target;
+            warn!(%remote, transport = transport.uri_param(), %error, unwritten, "connection to a target failed");
         }
     }
 
@@ -89,12 +110,12 @@ struct Limited {
 
 impl Limited {
     /// `None`: too many. Else how many were kept back in the seconds before.
-    fn admit(&mut self, at: Duration) -> Option<u64> {
+    fn admit(&mut self, UnixTime(at): UnixTime) -> Option<u64> {
         if self.second != at.as_secs() {
             self.second = at.as_secs();
             self.written = 0;
         }
-        if self.written == REFUSALS_PER_SECOND {
+        if self.written == PER_SECOND {
             self.unwritten += 1;
             return None;
         }
@@ -110,10 +131,10 @@ mod tests {
     #[test]
     fn a_flood_of_refusals_is_counted_instead_of_written() {
         let mut limited = Limited::default();
-        let at = Duration::from_secs(1_000);
-        let written = (0..100_000).filter(|_| limited.admit(at).is_some()).count();
+        let at = |s| UnixTime(Duration::from_secs(s));
+        let written = (0..100_000).filter(|_| limited.admit(at(1_000)).is_some()).count();
         assert_eq!(written, 50);
-        assert_eq!(limited.admit(at + Duration::from_secs(1)), Some(99_950));
-        assert_eq!(limited.admit(at + Duration::from_secs(1)), Some(0));
+        assert_eq!(limited.admit(at(1_001)), Some(99_950));
+        assert_eq!(limited.admit(at(1_001)), Some(0));
     }
 }

@@ -170,7 +170,7 @@ impl Metrics {
     }
 
     /// A TLS client did not get through its handshake.
-    pub fn tls_failed(&self) {
+    pub fn handshake_failed(&self) {
         self.tls_failures.inc();
     }
 

@@ -9,10 +9,13 @@ mod redact;
 pub mod settings;
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::UnixTime;
 use crate::edge::event::Event;
+use crate::sip::transaction::Source;
 use cdr::CdrFile;
 use lines::Lines;
 use metrics::Metrics;
@@ -41,6 +44,17 @@ impl Observers {
         if let Event::CallEnded(cdr) = event {
             self.cdr.write(cdr);
         }
+    }
+
+    /// A TLS client of `listener` did not get through its handshake.
+    pub fn handshake_failed(&mut self, listener: &str, remote: SocketAddr, error: &io::Error, at: UnixTime) {
+        self.metrics.handshake_failed();
+        self.lines.handshake_failed(listener, remote, error, at);
+    }
+
+    /// A connection that we opened, or tried to, broke; `target`: what would have come from it.
+    pub fn target_failed(&mut self, target: &Source, error: &io::Error, at: UnixTime) {
+        self.lines.target_failed(target, error, at);
     }
 
     /// The counters.

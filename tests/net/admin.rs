@@ -1,0 +1,53 @@
+//! The admin listener.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+use turnpike::admin::settings::{AdminSettings, Token};
+use turnpike::admin::{Admin, AdminError, StatusReport};
+
+use crate::harness::*;
+
+fn get(to: SocketAddr, path: &str, header: &str) -> (u16, String) {
+    let mut stream = tcp(to);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn settings(listen: &str, token: Option<&str>) -> AdminSettings {
+    AdminSettings { listen: listen.parse().unwrap(), token: token.map(|token| Token::new(token.into())) }
+}
+
+#[test]
+fn status_and_metrics_tell_what_is_live() {
+    let (node, _dir) = node(|_| {});
+    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
+    let mut open = tcp(node.listener("tcp").unwrap());
+    assert_served(&mut open);
+    assert_eq!(get(admin.addr(), "/healthz", ""), (200, "ok\n".into()));
+    let (status, body) = get(admin.addr(), "/status", "");
+    assert_eq!(status, 200);
+    let report: StatusReport = serde_json::from_str(&body).unwrap();
+    assert_eq!((report.node.as_str(), report.connections), ("test", 1));
+    let (status, metrics) = get(admin.addr(), "/metrics", "");
+    assert_eq!(status, 200);
+    assert!(metrics.contains("turnpike_connections{node=\"test\"} 1"), "{metrics}");
+    assert_eq!(get(admin.addr(), "/nothing", "").0, 404);
+    drop(node);
+    assert_eq!(get(admin.addr(), "/healthz", "").0, 503);
+}
+
+#[test]
+fn a_token_is_asked_for_and_nobody_outside_is_let_in_without() {
+    let (node, _dir) = node(|_| {});
+    let start = |settings| Admin::start(settings, "test".into(), node.handle().clone());
+    assert!(matches!(start(settings("0.0.0.0:0", None)), Err(AdminError::Open(_))));
+    let admin = start(settings("127.0.0.1:0", Some("s3cret"))).unwrap();
+    assert_eq!(get(admin.addr(), "/status", "").0, 401);
+    assert_eq!(get(admin.addr(), "/status", "Authorization: Bearer guess\r\n").0, 401);
+    assert_eq!(get(admin.addr(), "/status", "Authorization: Bearer s3cret\r\n").0, 200);
+    assert_eq!(get(admin.addr(), "/healthz", "").0, 200);
+}

@@ -1,0 +1,237 @@
+//! A node on loopback, and clients that give up after a while.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use turnpike::base::{ListenerId, NodeKey, Transport, ZoneId};
+use turnpike::edge::settings::{
+    Admit, Anchor, Failover, Host, Limits, Listener, Media, Party, Pbx, Route, RouteThen, Settings, Target,
+    TlsPeer, Trust, Verify, Zone,
+};
+use turnpike::net::settings::{
+    Capacity, Certificate, CertificateSource, ListenerTls, NetSettings, Patience, PeerTrust,
+};
+use turnpike::net::{Node, NodeSettings};
+use turnpike::observe::settings::Numbers;
+
+/// Longer than anything here takes on a busy machine; nothing waits for it unless a test fails.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Three listeners (udp, tcp, tls) in a zone whose phones may call; the PBX is behind `udp`.
+pub fn settings(data_dir: &Path) -> NodeSettings {
+    let listener = |name: &str, transport| Listener {
+        name: name.into(),
+        zone: ZoneId(0),
+        transport,
+        bind: "127.0.0.1:0".parse().unwrap(),
+        advertise: "127.0.0.1:0".into(),
+    };
+    let media = Media { ice_append: false, anchor: Anchor::Never, idle_timeout: Duration::from_secs(60) };
+    let edge = Settings {
+        name: "test".into(),
+        key: NodeKey::new([7; 16]),
+        zones: vec![Zone {
+            name: "lab".into(),
+            trust: Trust::Full,
+            admit: Admit::Any,
+            networks: Vec::new(),
+            relay: None,
+            media,
+        }],
+        listeners: vec![
+            listener("udp", Transport::Udp),
+            listener("tcp", Transport::Tcp),
+            listener("tls", Transport::Tls),
+        ],
+        pbx: None,
+        trunks: Vec::new(),
+        routes: vec![Route {
+            name: "phones".into(),
+            from: Vec::new(),
+            to: Vec::new(),
+            then: RouteThen::SendTo(vec![Party::Pbx]),
+            failover: None,
+        }],
+        tls_peers: Vec::new(),
+        limits: Limits::default(),
+    };
+    let demo = CertificateSource::SelfSigned { names: vec!["localhost".into(), "127.0.0.1".into()] };
+    NodeSettings {
+        edge,
+        policy: turnpike::policy::Settings {
+            policies: Vec::new(),
+            never_ban: Vec::new(),
+            capacity: Default::default(),
+        },
+        relay: turnpike::relay::Settings {
+            ports: 40_000..=40_099,
+            workers: 1,
+            idle_timeout: Duration::from_secs(60),
+        },
+        net: NetSettings {
+            data_dir: data_dir.to_owned(),
+            certificates: vec![Certificate { name: "demo".into(), source: demo }],
+            listeners: vec![None, None, Some(ListenerTls { certificate: 0, client_ca: None })],
+            tls_peers: Vec::new(),
+            capacity: Capacity::default(),
+            patience: Patience::default(),
+        },
+        numbers: Numbers::Full,
+    }
+}
+
+/// Sends the node's calls to `remote`.
+pub fn with_pbx(settings: &mut NodeSettings, transport: Transport, remote: SocketAddr) {
+    let tls = if transport == Transport::Tls {
+        settings.edge.tls_peers.push(TlsPeer { server_name: "localhost".into(), verify: Verify::Name });
+        settings.net.tls_peers.push(PeerTrust { ca: None, certificate: None });
+        (settings.edge.tls_peers.len() - 1) as u16
+    } else {
+        u16::MAX
+    };
+    settings.edge.pbx = Some(Pbx {
+        zone: ZoneId(0),
+        hosts: vec![Target {
+            uri: format!("sip:{remote};transport={}", transport.uri_param()).into(),
+            host: Host::Ip(remote.ip()),
+            port: remote.port(),
+            transport,
+            priority: 0,
+            weight: 0,
+            tls,
+            listener: ListenerId(0),
+        }],
+        health: None,
+        failover: Failover { statuses: vec![503], after: Duration::from_secs(4) },
+    });
+}
+
+/// A node with these settings changed, and the folder that it lives in.
+pub fn node(change: impl FnOnce(&mut NodeSettings)) -> (Node, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    change(&mut settings);
+    (Node::start(settings).unwrap(), dir)
+}
+
+/// A request with a branch and a Call-ID of its own.
+pub fn request(method: &str, uri: &str, transport: Transport, via: SocketAddr) -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let n = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let transport = transport.via();
+    format!(
+        "{method} {uri} SIP/2.0\r\n\
+         Via: SIP/2.0/{transport} {via};branch=z9hG4bKtest{n}\r\n\
+         Max-Forwards: 70\r\n\
+         From: <sip:tester@127.0.0.1>;tag=from{n}\r\n\
+         To: <{uri}>\r\n\
+         Call-ID: call-{n}\r\n\
+         CSeq: 1 {method}\r\n\
+         Contact: <sip:tester@{via}>\r\n\
+         Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// OPTIONS to the node itself.
+pub fn options(transport: Transport, via: SocketAddr, to: SocketAddr) -> String {
+    request("OPTIONS", &format!("sip:{to}"), transport, via)
+}
+
+/// A UDP client of the node.
+pub struct Udp {
+    socket: UdpSocket,
+    to: SocketAddr,
+}
+
+impl Udp {
+    pub fn new(to: SocketAddr) -> Udp {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Udp { socket, to }
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
+    pub fn send(&self, message: &str) {
+        self.socket.send_to(message.as_bytes(), self.to).unwrap();
+    }
+
+    pub fn receive(&self) -> String {
+        let mut buffer = [0; 65_536];
+        let n = self.socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..n].to_vec()).unwrap()
+    }
+
+    /// Status of the final answer to a request.
+    pub fn ask(&self, request: &str) -> u16 {
+        self.send(request);
+        loop {
+            let status = status(&self.receive());
+            if status >= 200 {
+                return status;
+            }
+        }
+    }
+
+    /// The node answers OPTIONS.
+    pub fn assert_served(&self) {
+        assert_eq!(self.ask(&options(Transport::Udp, self.addr(), self.to)), 200);
+    }
+}
+
+/// Status of a response.
+pub fn status(response: &str) -> u16 {
+    let status = response.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3));
+    status.unwrap_or_else(|| panic!("no response: {response:?}")).parse().unwrap()
+}
+
+/// A TCP client of the node.
+pub fn tcp(to: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// Reads one message without a body.
+pub fn read_message(stream: &mut impl Read) -> String {
+    let mut message = Vec::new();
+    let mut byte = [0];
+    while !message.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        message.push(byte[0]);
+    }
+    String::from_utf8(message).unwrap()
+}
+
+/// Asks with OPTIONS on an open connection.
+pub fn assert_served(stream: &mut TcpStream) {
+    let options = options(Transport::Tcp, stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+    stream.write_all(options.as_bytes()).unwrap();
+    assert_eq!(status(&read_message(stream)), 200);
+}
+
+/// Reads until the node has closed the connection; what it said before. Fails if it stays open.
+pub fn read_to_close(stream: &mut impl Read) -> Vec<u8> {
+    let mut said = Vec::new();
+    match stream.read_to_end(&mut said) {
+        Ok(_) => said,
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => said,
+        Err(error) => panic!("still open: {error}"),
+    }
+}
+
+/// Waits until `reached`, or fails.
+pub fn eventually(what: &str, mut reached: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !reached() {
+        assert!(start.elapsed() < DEADLINE, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5)); // between polls
+    }
+}

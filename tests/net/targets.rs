@@ -1,0 +1,96 @@
+//! Connections that the node opens.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Instant;
+
+use turnpike::base::Transport;
+
+use crate::harness::*;
+
+fn call(udp: &Udp, node: &turnpike::net::Node) -> String {
+    request("INVITE", &format!("sip:200@{}", node.listener("udp").unwrap()), Transport::Udp, udp.addr())
+}
+
+/// An address where nobody listens.
+fn dead(transport: Transport) -> SocketAddr {
+    match transport {
+        Transport::Udp => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+        _ => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+    }
+}
+
+#[test]
+fn a_target_that_refuses_the_connection_is_known_at_once() {
+    for transport in [Transport::Tcp, Transport::Tls] {
+        let (node, dir) = node(|settings| {
+            with_pbx(settings, transport, dead(transport));
+            trust_own(settings);
+        });
+        let udp = Udp::new(node.listener("udp").unwrap());
+        let start = Instant::now();
+        let status = udp.ask(&call(&udp, &node));
+        assert!((500..600).contains(&status), "{status}");
+        assert!(start.elapsed().as_secs() < 3, "not before the fail-over time");
+        drop(dir);
+    }
+}
+
+/// Where the system has no CA certificates, `verify: name` needs a file: any will do for these tests.
+fn trust_own(settings: &mut turnpike::net::NodeSettings) {
+    let ca = settings.net.data_dir.join("ca.pem");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&ca, made.cert.pem()).unwrap();
+    for trust in &mut settings.net.tls_peers {
+        trust.ca = Some(ca.clone());
+    }
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Busy, with the request's own Via, From, To, Call-ID and CSeq.
+fn busy(request: &str) -> String {
+    let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+    let mut answer = "SIP/2.0 486 Busy Here\r\n".to_owned();
+    for line in request.lines().filter(|line| kept.iter().any(|name| line.starts_with(name))) {
+        answer += line;
+        answer += if line.starts_with("To:") { ";tag=pbx\r\n" } else { "\r\n" };
+    }
+    answer + "Content-Length: 0\r\n\r\n"
+}
+
+#[test]
+fn a_connection_to_a_target_is_opened_once_and_used_again() {
+    let pbx = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (node, _dir) = node(|settings| with_pbx(settings, Transport::Tcp, pbx.local_addr().unwrap()));
+    let udp = Udp::new(node.listener("udp").unwrap());
+    let mut answering = None;
+    for _ in 0..3 {
+        udp.send(&call(&udp, &node));
+        let stream = answering.get_or_insert_with(|| accept(&pbx));
+        let mut invite = read_message(stream);
+        // The ACK of the call before.
+        if invite.starts_with("ACK ") {
+            invite = read_message(stream);
+        }
+        assert!(invite.starts_with("INVITE "), "{invite}");
+        stream.write_all(busy(&invite).as_bytes()).unwrap();
+        let mut answer = udp.receive();
+        while status(&answer) < 200 {
+            answer = udp.receive();
+        }
+        assert_eq!(status(&answer), 486);
+    }
+    pbx.set_nonblocking(true).unwrap();
+    assert!(pbx.accept().is_err(), "a second connection");
+    // The target goes away and comes back: the next call opens a new one.
+    drop(answering);
+    eventually("no connection", || node.status().unwrap().connections == 0);
+    pbx.set_nonblocking(false).unwrap();
+    udp.send(&call(&udp, &node));
+    assert!(read_message(&mut accept(&pbx)).starts_with("INVITE "));
+}
