@@ -1,95 +1,30 @@
 //! The layer: matches messages to transactions, steps their machines and does what these ask for.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::key::{self, Keys};
-use super::machine::{Action, Timer};
+use super::clients::{Client, ClientEvent};
+use super::clock::{Clock, Owner};
+use super::key::Keys;
 use super::peers::Peers;
+use super::servers::{Server, ServerEvent};
 use super::table::{self, Table};
 use super::{ClientId, Destination, Received, ResponseFor, ServerId, Source, TimerValues, TransactionOutput};
-use super::{build, invite_client, invite_server, non_invite_client, non_invite_server};
-use crate::base::{TimerId, Timers, Transport};
+use crate::base::Transport;
 use crate::sip::message::{Message, Method};
 
 /// All transactions of one shard.
 #[derive(Debug)]
 pub struct Transactions {
-    values: TimerValues,
-    capacity: usize,
-    keys: Keys,
-    servers: Table<Server>,
-    clients: Table<Client>,
-    peers: Peers,
-    timers: Timers<Due>,
-    outputs: VecDeque<TransactionOutput>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Due {
-    Server(u64, Timer),
-    Client(u64, Timer),
-}
-
-#[derive(Debug)]
-struct Server {
-    state: ServerState,
-    source: Source,
-    /// Matched by RFC 2543's rules.
-    is_rfc2543: bool,
-    /// The last response and where it went.
-    last: Option<(Bytes, Destination)>,
-    armed: Armed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ServerState {
-    Invite(invite_server::State),
-    NonInvite(non_invite_server::State),
-}
-
-#[derive(Debug)]
-pub(super) struct Client {
-    state: ClientState,
-    pub(super) to: Destination,
-    transport: Transport,
-    /// The CANCEL of an INVITE: made here, so nobody above hears of it.
-    is_cancel: bool,
-    /// Place in the list of its destination.
-    pub(super) place: usize,
-    /// The INVITE, while an ACK or CANCEL may have to be made from it.
-    invite: Option<Box<Message>>,
-    /// What is sent again: the request (UDP only), then the ACK.
-    repeated: Bytes,
-    armed: Armed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClientState {
-    Invite(invite_client::State),
-    NonInvite(non_invite_client::State),
-}
-
-/// The timers of one transaction: never more than one of each kind.
-#[derive(Debug, Default)]
-struct Armed {
-    repeating: Option<TimerId>,
-    ending: Option<TimerId>,
-    interval: Duration,
-}
-
-impl Armed {
-    fn kind(&mut self, timer: Timer) -> &mut Option<TimerId> {
-        if timer.repeats() { &mut self.repeating } else { &mut self.ending }
-    }
-
-    fn stop_all(&mut self, timers: &mut Timers<Due>) {
-        for id in [self.repeating.take(), self.ending.take()].into_iter().flatten() {
-            timers.cancel(id);
-        }
-    }
+    pub(super) capacity: usize,
+    pub(super) keys: Keys,
+    pub(super) servers: Table<Server>,
+    pub(super) clients: Table<Client>,
+    pub(super) peers: Peers,
+    pub(super) clock: Clock,
+    pub(super) outputs: VecDeque<TransactionOutput>,
 }
 
 impl Transactions {
@@ -97,13 +32,12 @@ impl Transactions {
     /// can still be emptied by those who wait in it.
     pub fn new(timers: TimerValues, capacity: usize) -> Self {
         Transactions {
-            values: timers,
             capacity: capacity.min(table::MOST / 2),
             keys: Keys::new(),
             servers: Table::default(),
             clients: Table::default(),
             peers: Peers::default(),
-            timers: Timers::default(),
+            clock: Clock::new(timers),
             outputs: VecDeque::new(),
         }
     }
@@ -128,13 +62,7 @@ impl Transactions {
         if self.servers.len() >= room {
             return Received::Full;
         }
-        let state = match method {
-            Method::Invite => ServerState::Invite(invite_server::State::Proceeding),
-            _ => ServerState::NonInvite(non_invite_server::State::Trying),
-        };
-        let is_rfc2543 = !key::is_rfc3261(request);
-        let server = Server { state, source: *source, is_rfc2543, last: None, armed: Armed::default() };
-        let id = ServerId(self.servers.insert(key, server));
+        let id = ServerId(self.servers.insert(key, Server::new(request, source)));
         match cancelled {
             Some(invite) => Received::Cancel(id, ServerId(invite)),
             None => Received::New(id),
@@ -147,7 +75,7 @@ impl Transactions {
         };
         let Some(server) = self.servers.get(number) else { return Received::Ack };
         // RFC 6026 §7.1: an ACK that comes to an accepted INVITE belongs to the 2xx and is the transaction user's.
-        if server.state == ServerState::Invite(invite_server::State::Accepted) {
+        if server.is_accepted() {
             return Received::Ack;
         }
         // §17.2.3: without the magic cookie, "the To tag of the ACK MUST equal that of the response sent".
@@ -187,14 +115,7 @@ impl Transactions {
 
     /// True while a server transaction waits for its final response.
     pub fn awaits_final(&self, id: ServerId) -> bool {
-        use {invite_server::State as Invite, non_invite_server::State as NonInvite};
-        self.servers.get(id.0).is_some_and(|server| {
-            matches!(
-                server.state,
-                ServerState::Invite(Invite::Proceeding)
-                    | ServerState::NonInvite(NonInvite::Trying | NonInvite::Proceeding)
-            )
-        })
+        self.servers.get(id.0).is_some_and(Server::awaits_final)
     }
 
     /// Where a client transaction's request went; `None` once it is gone.
@@ -217,36 +138,6 @@ impl Transactions {
         Some(self.start_client(request, to, transport, now))
     }
 
-    fn start_client(
-        &mut self,
-        request: Message,
-        to: Destination,
-        transport: Transport,
-        now: Instant,
-    ) -> ClientId {
-        debug_assert!(request.method() != Method::Ack);
-        let key = self.keys.client(request.top_via().branch().unwrap_or_default(), request.method_bytes());
-        let reliable = transport.is_reliable();
-        let repeated = request.bytes().clone();
-        let is_cancel = request.method() == Method::Cancel;
-        let (state, actions, invite) = if request.method() == Method::Invite {
-            let (state, actions) = invite_client::start(reliable);
-            (ClientState::Invite(state), actions, Some(Box::new(request)))
-        } else {
-            let (state, actions) = non_invite_client::start(reliable);
-            (ClientState::NonInvite(state), actions, None)
-        };
-        let armed = Armed::default();
-        let client = Client { state, to, transport, is_cancel, place: 0, invite, repeated, armed };
-        let number = self.clients.insert(key, client);
-        self.peers.add(number, &mut self.clients);
-        self.act_client(number, actions, None, now);
-        if let Some(client) = self.clients.get_mut(number).filter(|_| reliable) {
-            client.repeated = Bytes::new();
-        }
-        ClientId(number)
-    }
-
     /// §9.1: builds and sends a CANCEL for this INVITE client transaction, as soon as a provisional response allows it.
     pub fn cancel(&mut self, id: ClientId, now: Instant) {
         self.step_client(id.0, ClientEvent::Cancel, None, now);
@@ -266,15 +157,15 @@ impl Transactions {
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.timers.next()
+        self.clock.next()
     }
 
     /// Fires what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(due) = self.timers.pop(now) {
-            match due {
-                Due::Server(number, timer) => self.step_server(number, ServerEvent::Fired(timer), None, now),
-                Due::Client(number, timer) => {
+        while let Some((owner, timer)) = self.clock.pop(now) {
+            match owner {
+                Owner::Server(number) => self.step_server(number, ServerEvent::Fired(timer), None, now),
+                Owner::Client(number) => {
                     self.step_client(number, ClientEvent::Fired(timer), None, now);
                 }
             }
@@ -292,282 +183,6 @@ impl Transactions {
     }
 }
 
-/// What happens to a server transaction, before it is told which machine it is.
-#[derive(Clone, Copy)]
-enum ServerEvent {
-    Again,
-    Ack,
-    Respond(u16),
-    Fired(Timer),
-}
-
-impl Server {
-    fn step(&mut self, event: ServerEvent) -> &'static [Action] {
-        let reliable = self.source.transport.is_reliable();
-        match self.state {
-            ServerState::Invite(state) => {
-                let (state, actions) = invite_server::step(state, event.for_invite(), reliable);
-                self.state = ServerState::Invite(state);
-                actions
-            }
-            ServerState::NonInvite(state) => {
-                let Some(event) = event.for_non_invite() else { return &[] };
-                let (state, actions) = non_invite_server::step(state, event, reliable);
-                self.state = ServerState::NonInvite(state);
-                actions
-            }
-        }
-    }
-
-    fn is_terminated(&self) -> bool {
-        matches!(
-            self.state,
-            ServerState::Invite(invite_server::State::Terminated)
-                | ServerState::NonInvite(non_invite_server::State::Terminated)
-        )
-    }
-
-    /// Only asked for RFC 2543 clients, so the response is read again rather than its tag kept for everyone.
-    fn answered_with_tag_of(&self, ack: &Message) -> bool {
-        let Some((last, _)) = &self.last else { return false };
-        build::read_own(last.clone()).is_some_and(|response| response.to().tag() == ack.to().tag())
-    }
-}
-
-impl ServerEvent {
-    fn for_invite(self) -> invite_server::Event {
-        use invite_server::Event;
-        match self {
-            ServerEvent::Again => Event::Invite,
-            ServerEvent::Ack => Event::Ack,
-            ServerEvent::Respond(..200) => Event::Provisional,
-            ServerEvent::Respond(200..300) => Event::Success,
-            ServerEvent::Respond(_) => Event::Failure,
-            ServerEvent::Fired(timer) => Event::Fired(timer),
-        }
-    }
-
-    fn for_non_invite(self) -> Option<non_invite_server::Event> {
-        use non_invite_server::Event;
-        Some(match self {
-            ServerEvent::Again => Event::Request,
-            ServerEvent::Ack => return None,
-            ServerEvent::Respond(..200) => Event::Provisional,
-            ServerEvent::Respond(_) => Event::Final,
-            ServerEvent::Fired(timer) => Event::Fired(timer),
-        })
-    }
-}
-
-impl Transactions {
-    fn step_server(
-        &mut self,
-        number: u64,
-        event: ServerEvent,
-        response: Option<(Bytes, Destination)>,
-        now: Instant,
-    ) {
-        let Some(server) = self.servers.get_mut(number) else { return };
-        let mut response = response;
-        for action in server.step(event) {
-            match *action {
-                Action::Answer | Action::Resend => {
-                    if *action == Action::Answer {
-                        server.last = response.take();
-                    }
-                    if let Some((bytes, to)) = server.last.clone() {
-                        self.outputs.push_back(TransactionOutput::Send { to, bytes });
-                    }
-                }
-                Action::Start(timer, after) => {
-                    let due = Due::Server(number, timer);
-                    start(&mut self.timers, &mut server.armed, timer, after, due, &self.values, now);
-                }
-                Action::Stop(timer) => stop(&mut self.timers, &mut server.armed, timer),
-                _ => debug_assert!(false, "a client's action"),
-            }
-        }
-        if server.is_terminated() {
-            self.end_server(number);
-        }
-    }
-
-    fn end_server(&mut self, number: u64) {
-        if let Some(mut server) = self.servers.remove(number) {
-            server.armed.stop_all(&mut self.timers);
-            self.outputs.push_back(TransactionOutput::ServerGone(ServerId(number)));
-        }
-    }
-}
-
-/// What happens to a client transaction, before it is told which machine it is.
-#[derive(Clone, Copy)]
-enum ClientEvent {
-    Response(u16),
-    Cancel,
-    Fired(Timer),
-    TransportError,
-}
-
-impl Client {
-    fn step(&mut self, event: ClientEvent) -> &'static [Action] {
-        let reliable = self.transport.is_reliable();
-        match self.state {
-            ClientState::Invite(state) => {
-                let (state, actions) = invite_client::step(state, event.for_invite(), reliable);
-                self.state = ClientState::Invite(state);
-                actions
-            }
-            ClientState::NonInvite(state) => {
-                let Some(event) = event.for_non_invite() else { return &[] };
-                let (state, actions) = non_invite_client::step(state, event, reliable);
-                self.state = ClientState::NonInvite(state);
-                actions
-            }
-        }
-    }
-
-    fn is_terminated(&self) -> bool {
-        matches!(
-            self.state,
-            ClientState::Invite(invite_client::State::Terminated)
-                | ClientState::NonInvite(non_invite_client::State::Terminated)
-        )
-    }
-
-    /// Once there is a final response neither an ACK nor a CANCEL will be made any more.
-    fn is_finished(&self) -> bool {
-        use invite_client::State;
-        matches!(self.state, ClientState::Invite(State::Completed | State::Accepted))
-    }
-}
-
-impl ClientEvent {
-    fn for_invite(self) -> invite_client::Event {
-        use invite_client::Event;
-        match self {
-            ClientEvent::Response(..=100) => Event::Trying,
-            ClientEvent::Response(..200) => Event::Provisional,
-            ClientEvent::Response(200..300) => Event::Success,
-            ClientEvent::Response(_) => Event::Failure,
-            ClientEvent::Cancel => Event::Cancel,
-            ClientEvent::Fired(timer) => Event::Fired(timer),
-            ClientEvent::TransportError => Event::TransportError,
-        }
-    }
-
-    fn for_non_invite(self) -> Option<non_invite_client::Event> {
-        use non_invite_client::Event;
-        Some(match self {
-            ClientEvent::Response(..200) => Event::Provisional,
-            ClientEvent::Response(_) => Event::Final,
-            // §9.1: "A CANCEL request SHOULD NOT be sent to cancel a request other than INVITE."
-            ClientEvent::Cancel => return None,
-            ClientEvent::Fired(timer) => Event::Fired(timer),
-            ClientEvent::TransportError => Event::TransportError,
-        })
-    }
-}
-
-impl Transactions {
-    fn step_client(
-        &mut self,
-        number: u64,
-        event: ClientEvent,
-        response: Option<&Message>,
-        now: Instant,
-    ) -> ResponseFor {
-        let Some(client) = self.clients.get_mut(number) else { return ResponseFor::Nothing };
-        let actions = client.step(event);
-        let passes_up = actions.contains(&Action::PassUp) && !client.is_cancel;
-        self.act_client(number, actions, response, now);
-        if passes_up { ResponseFor::Client(ClientId(number)) } else { ResponseFor::Nothing }
-    }
-
-    fn act_client(
-        &mut self,
-        number: u64,
-        actions: &'static [Action],
-        response: Option<&Message>,
-        now: Instant,
-    ) {
-        let Some(client) = self.clients.get_mut(number) else { return };
-        let to = client.to;
-        let mut cancel = None;
-        for action in actions {
-            match *action {
-                Action::SendRequest => {
-                    self.outputs.push_back(TransactionOutput::Send { to, bytes: client.repeated.clone() });
-                }
-                Action::SendAck => {
-                    if let (Some(invite), Some(response)) = (client.invite.take(), response) {
-                        client.repeated = build::ack(&invite, response);
-                    }
-                    self.outputs.push_back(TransactionOutput::Send { to, bytes: client.repeated.clone() });
-                }
-                Action::SendCancel => cancel = client.invite.as_deref().and_then(build::cancel),
-                Action::TimedOut if client.is_cancel => {}
-                Action::TimedOut => self.outputs.push_back(TransactionOutput::TimedOut(ClientId(number))),
-                Action::SendFailed if client.is_cancel => {}
-                Action::SendFailed => self.outputs.push_back(TransactionOutput::SendFailed(ClientId(number))),
-                Action::Start(timer, after) => {
-                    let due = Due::Client(number, timer);
-                    start(&mut self.timers, &mut client.armed, timer, after, due, &self.values, now);
-                }
-                Action::Stop(timer) => stop(&mut self.timers, &mut client.armed, timer),
-                Action::PassUp => {}
-                Action::Answer | Action::Resend => debug_assert!(false, "a server's action"),
-            }
-        }
-        if client.is_finished() {
-            client.invite = None;
-        }
-        let transport = client.transport;
-        if client.is_terminated() {
-            self.end_client(number);
-        }
-        // §9.1: the CANCEL runs in a transaction of its own.
-        if let Some(cancel) = cancel.filter(|_| self.clients.len() < 2 * self.capacity) {
-            self.start_client(cancel, to, transport, now);
-        }
-    }
-
-    fn end_client(&mut self, number: u64) {
-        self.peers.remove(number, &mut self.clients);
-        if let Some(mut client) = self.clients.remove(number) {
-            client.armed.stop_all(&mut self.timers);
-            if !client.is_cancel {
-                self.outputs.push_back(TransactionOutput::ClientGone(ClientId(number)));
-            }
-        }
-    }
-}
-
-fn start(
-    timers: &mut Timers<Due>,
-    armed: &mut Armed,
-    timer: Timer,
-    after: super::machine::After,
-    due: Due,
-    values: &TimerValues,
-    now: Instant,
-) {
-    let duration = after.duration(values, armed.interval);
-    if timer.repeats() {
-        armed.interval = duration;
-    }
-    let id = timers.set(now + duration, due);
-    if let Some(previous) = armed.kind(timer).replace(id) {
-        timers.cancel(previous);
-    }
-}
-
-fn stop(timers: &mut Timers<Due>, armed: &mut Armed, timer: Timer) {
-    if let Some(id) = armed.kind(timer).take() {
-        timers.cancel(id);
-    }
-}
-
 #[cfg(test)]
 impl Transactions {
     pub(super) fn clients_have(&self, branch: &str, method: &str) -> bool {
@@ -575,6 +190,6 @@ impl Transactions {
     }
 
     pub(super) fn holds_nothing(&self) -> bool {
-        self.timers.is_empty() && self.peers.is_empty() && self.servers.is_empty() && self.clients.is_empty()
+        self.clock.is_empty() && self.peers.is_empty() && self.servers.is_empty() && self.clients.is_empty()
     }
 }

@@ -5,6 +5,8 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 mod build;
+mod clients;
+mod clock;
 mod invite_client;
 mod invite_server;
 mod key;
@@ -13,6 +15,7 @@ mod machine;
 mod non_invite_client;
 mod non_invite_server;
 mod peers;
+mod servers;
 mod table;
 #[cfg(test)]
 mod tests;

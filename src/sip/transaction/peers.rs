@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::Destination;
-use super::layer::Client;
+use super::clients::Client;
 use super::table::Table;
 
 /// Numbers of client transactions by destination. A client knows its place in its list, so leaving costs the same
