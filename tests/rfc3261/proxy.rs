@@ -89,6 +89,12 @@ fn s16_3_step_4_a_loop_is_seen_and_a_spiral_is_not() {
 }
 
 #[test]
+fn rfc5393_5_3_3_max_breadth() {
+    assert_eq!(status(&request("INVITE", BOB, VIA, "Max-Breadth: 0\n")), 440);
+    assert_eq!(status(&request("INVITE", BOB, VIA, "Max-Breadth: 1\n")), 200);
+}
+
+#[test]
 fn s16_3_step_5_proxy_require() {
     let invite = request("INVITE", BOB, VIA, "Proxy-Require: path, foo\nProxy-Require: bar\n");
     assert_eq!(check(&invite), Err(Invalid::Extension { unsupported: b"foo, bar".to_vec() }));

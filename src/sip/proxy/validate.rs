@@ -34,6 +34,9 @@ pub enum Invalid {
     /// It has been here before, unchanged: 482.
     #[error("loop")]
     Loop,
+    /// Max-Breadth is 0, so not even one branch is left: 440 (RFC 5393 §5.3.3).
+    #[error("Max-Breadth used up")]
+    MaxBreadth,
     /// Proxy-Require names extensions that we do not know: 420 with them in Unsupported.
     #[error("Proxy-Require not supported")]
     Extension {
@@ -50,6 +53,7 @@ impl Invalid {
             Invalid::Scheme => 416,
             Invalid::TooManyHops => 483,
             Invalid::Loop => 482,
+            Invalid::MaxBreadth => 440,
             Invalid::Extension { .. } => 420,
         }
     }
@@ -61,6 +65,7 @@ impl Invalid {
             Invalid::Scheme => "Unsupported URI Scheme",
             Invalid::TooManyHops => "Too Many Hops",
             Invalid::Loop => "Loop Detected",
+            Invalid::MaxBreadth => "Max-Breadth Exceeded",
             Invalid::Extension { .. } => "Bad Extension",
         }
     }
@@ -79,6 +84,10 @@ pub fn validate(
     let loop_hash = LoopHash::of(key, request);
     if is_loop(request, key, loop_hash) {
         return Err(Invalid::Loop);
+    }
+    // We try one target at a time, so any other Max-Breadth passes as it is.
+    if request.header(Name::MaxBreadth).and_then(|breadth| breadth.number()) == Some(0) {
+        return Err(Invalid::MaxBreadth);
     }
     proxy_require(request, supported)?;
     Ok(Valid { max_forwards, loop_hash })
