@@ -64,7 +64,7 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 /// The config and its policies, if this build can do all that they ask for; warnings go to standard error.
-fn read(path: &Path) -> Result<(config::Compiled, config::policy::Loaded), Report> {
+pub(super) fn read(path: &Path) -> Result<(config::Compiled, config::policy::Loaded), Report> {
     let config = config::load(path, &config::process_environment)?;
     config.runnable()?;
     let policies = config::policy::load(&config.policies, &config.names, Instant::now())?;
