@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::Stage;
 use super::matcher::Asked;
-use super::settings::{Budget, Capacity, Count, Limit, Per, Rate};
+use super::settings::{Capacity, Count, Limit, Per, Rate};
 use super::table::{Remembered, Table};
 use super::trial::Counted;
 use crate::base::{NodeKey, Now};
@@ -55,11 +55,11 @@ impl Remembered for Spent {
 pub(super) enum Held {
     /// One of `calls_at_once`.
     Gauge(u64),
-    /// Its minutes will be booked here.
-    Budget(u64, Budget),
+    /// Its minutes will be booked here, in a window of this many nanoseconds.
+    Budget(u64, u64),
 }
 
-pub(super) type Holds = SmallVec<[Held; 2]>;
+pub(super) type Holds = SmallVec<[Held; 4]>;
 
 impl Counters {
     pub fn new(capacity: Capacity, key: &NodeKey) -> Self {
@@ -127,7 +127,7 @@ impl Counters {
             }
             // Counted when the login fails, booked when the call ends.
             Limit::FailedLogins(_) => {}
-            Limit::Minutes(budget) => hold.push(Held::Budget(key, *budget)),
+            Limit::Minutes(budget) => hold.push(Held::Budget(key, nanos(budget.per))),
         }
     }
 
@@ -163,15 +163,15 @@ impl Counters {
                     }
                 }
                 Held::Budget(_, _) if answered_for.is_zero() => {}
-                Held::Budget(key, budget) => self.book(key, budget, answered_for, at),
+                Held::Budget(key, window) => self.book(key, window, answered_for, at),
             }
         }
     }
 
-    fn book(&mut self, key: u64, budget: Budget, talk: Duration, at: u64) {
+    fn book(&mut self, key: u64, window: u64, talk: Duration, at: u64) {
         let spent = match self.budgets.get(key) {
             open if at < open.until => open,
-            _ => Spent { until: at.saturating_add(nanos(budget.per)), used: 0 },
+            _ => Spent { until: at.saturating_add(window), used: 0 },
         };
         self.budgets.set(key, Spent { used: spent.used.saturating_add(nanos(talk)), ..spent });
     }
@@ -195,7 +195,10 @@ impl Counters {
                 | Limit::Requests(rate)
                 | Limit::Packets(rate)
                 | Limit::FailedLogins(rate) => self.spend(key, *rate, amount, at),
-                Limit::Minutes(budget) => self.book(key, *budget, Duration::from_secs(60) * amount, at),
+                Limit::Minutes(budget) => {
+                    let talk = Duration::from_secs(60).saturating_mul(amount);
+                    self.book(key, nanos(budget.per), talk, at);
+                }
             }
         }
     }
@@ -227,12 +230,8 @@ impl Counters {
 impl Limit {
     /// True if this limit counts such a request: calls begin with an INVITE, packets before parsing.
     fn counts(&self, asked: &Asked<'_>) -> bool {
-        let (stage, invite) = (asked.facts.stage, asked.facts.method == "INVITE");
-        match self {
-            Limit::CallsAtOnce(_) | Limit::NewCalls(_) | Limit::Minutes(_) => stage == Stage::Calls && invite,
-            Limit::Packets(_) => stage == Stage::Packets,
-            Limit::Requests(_) | Limit::FailedLogins(_) => stage != Stage::Packets,
-        }
+        let is_for_calls = matches!(self, Limit::CallsAtOnce(_) | Limit::NewCalls(_) | Limit::Minutes(_));
+        self.counts_at(asked.facts.stage) && (!is_for_calls || asked.facts.method == "INVITE")
     }
 
     /// True if it can count anything at this stage.

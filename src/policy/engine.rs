@@ -11,7 +11,7 @@ use super::matcher::Asked;
 use super::network::NetworkSet;
 use super::settings::{Answer, Capacity, Mode, Policy, Rule, Settings, Verdict};
 use super::trial::Counted;
-use super::{Action, Facts, GaugeHold, Note, Permit, Refusal, Stage};
+use super::{Action, Facts, GaugeHold, Note, Permit, Refusal, Sealed, Stage};
 use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 
 /// All policies, their counters and bans. One per shard.
@@ -104,7 +104,7 @@ impl Engine {
         let outcome = self.ask_all(&policies, &asked, &mut hold, &mut permitted_by, now);
         self.stages = policies;
         match outcome {
-            Ok(()) => Ok(Permit { rule: permitted_by, gauges: hold, _sealed: () }),
+            Ok(()) => Ok(Permit { rule: permitted_by, gauges: hold, _sealed: Sealed }),
             Err(refusal) => {
                 self.release(hold, Duration::ZERO, now);
                 Err(refusal)

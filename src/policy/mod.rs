@@ -81,8 +81,12 @@ pub struct Permit {
     pub rule: Arc<str>,
     /// Gauges (`calls_at_once`) that this call holds until it ends.
     pub gauges: GaugeHold,
-    _sealed: (),
+    _sealed: Sealed,
 }
+
+/// Keeps [`Permit`] from being made outside this module.
+#[derive(Debug)]
+struct Sealed;
 
 /// What a call holds: given back with [`Engine::release`] when it ends, however it ends.
 #[must_use = "a gauge that is not given back refuses the owner's next call"]

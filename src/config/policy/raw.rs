@@ -11,6 +11,7 @@ use crate::policy::settings::Mode;
 
 record! {
     /// A policy file.
+    #[expect(dead_code, reason = "`why` is read by people only, and nothing is told of the file as a whole")]
     File is "a policy" {
         policy: At<String>,
         why: Option<String>,

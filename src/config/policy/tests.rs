@@ -52,6 +52,7 @@ fn every_mistake_is_told_with_its_place_and_what_to_type() {
         ("nothing", String::new()),
         ("misspelt key", "polcy: p\napplies_to: calls\nrules: []\n".to_owned()),
         ("misspelt stage", "policy: p\napplies_to: [call, registration]\nrules: []\n".to_owned()),
+        ("a stage twice", "policy: p\napplies_to: [calls, calls]\nrules: []\n".to_owned()),
         ("misspelt mode", format!("{head}mode: enforced\nrules: []\n")),
         ("misspelt key of a rule", rule("{ name: r, than: drop }")),
         ("misspelt condition", when("form: \"201\"")),
@@ -89,10 +90,9 @@ fn every_mistake_is_told_with_its_place_and_what_to_type() {
         ("no burst", count("per: user, new_calls: 10/min burst 0")),
         ("a count that never counts", count("per: source, packets: 10/s")),
         (
-            "a rule that is not known yet",
-            format!(
-                "policy: p\napplies_to: packets\nrules:\n  - {{ name: r, when: {{ agent: x }}, then: drop }}\n"
-            ),
+            "a fact that is not known yet",
+            "policy: p\napplies_to: packets\nrules:\n  - { name: r, when: { agent: x }, then: drop }\n"
+                .to_owned(),
         ),
         (
             "two rules of one name",

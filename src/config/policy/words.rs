@@ -18,7 +18,7 @@ use crate::policy::{Action, Stage};
 #[derive(Clone, Copy, Debug)]
 pub struct YesNo(pub bool);
 
-words!(YesNo, "yes or no", {
+words!(YesNo, "answer to yes or no", {
     "yes" => YesNo(true), "no" => YesNo(false), "true" => YesNo(true), "false" => YesNo(false),
 });
 
@@ -37,7 +37,14 @@ words!(StageWord, "stage", {
 
 /// The stages of a policy; those of a later issue are told to `run`.
 pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
-    for stage in typed {
+    for (index, stage) in typed.iter().enumerate() {
+        if typed.iter().take(index).any(|before| before.value.0 == stage.value.0) {
+            problems.error(
+                stage.at,
+                "this stage stands here twice",
+                "remove one: each request is asked once",
+            );
+        }
         if matches!(stage.value.0, Stage::Routes | Stage::Relay | Stage::InCall) {
             problems.not_yet(
                 stage.at,
