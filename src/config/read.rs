@@ -310,6 +310,7 @@ macro_rules! record {
         #[derive(Clone, Debug)]
         pub struct $name {
             /// Where it stands.
+            #[allow(dead_code, reason = "every record has it, some need it")]
             pub at: $crate::config::yaml::Position,
             $($(#[$field_doc])* pub $field: $type,)*
         }
