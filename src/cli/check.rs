@@ -1,29 +1,124 @@
 //! `turnpike check`: reads everything that `run` would read, and says what is wrong and what to type.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use crate::config;
+use crate::config::diagnose::Severity;
+use crate::config::{self, Compiled, Report, policy};
 
 /// Arguments of `turnpike check`.
 #[derive(Debug, clap::Args)]
+#[command(arg_required_else_help = true)]
 pub struct Args {
-    /// The config file
+    /// The config file; the policies that it names are checked with it
     #[arg(long, short, value_name = "FILE")]
-    pub config: PathBuf,
+    config: Option<PathBuf>,
+    /// Other files: policies (in which `--config` says what trunks, zones and listeners there are), or configs
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
 }
 
-/// Prints every problem to standard error; fails if one of them is an error.
+/// Prints what it read to standard output and what is wrong to standard error; fails if there is an error.
 pub fn run(args: Args) -> ExitCode {
-    match config::load(&args.config, &config::process_environment) {
-        Ok(compiled) => {
-            eprint!("{}", compiled.report);
-            println!("{}: ok", args.config.display());
-            ExitCode::SUCCESS
-        }
-        Err(report) => {
-            eprint!("{report}");
-            ExitCode::FAILURE
+    let mut outcome = Outcome::default();
+    let config = args.config.as_deref().and_then(|path| outcome.config(path));
+    for path in &args.files {
+        if is_policy(path) {
+            outcome.policies(std::slice::from_ref(path), config.as_ref());
+        } else {
+            outcome.config(path);
         }
     }
+    outcome.finish()
+}
+
+/// A policy file says so itself: it has the key `policy`.
+fn is_policy(path: &Path) -> bool {
+    let text = config::read_text(path).unwrap_or_default();
+    config::parse(path, &text).is_ok_and(|root| root.has_key("policy"))
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Outcome {
+    report: Report,
+}
+
+impl Outcome {
+    /// A config and its policies.
+    fn config(&mut self, path: &Path) -> Option<Compiled> {
+        match config::load(path, &config::process_environment) {
+            Ok(mut compiled) => {
+                println!("{}: {}", path.display(), contents(&compiled));
+                self.report.append(std::mem::take(&mut compiled.report));
+                self.policies(&compiled.policies, Some(&compiled));
+                Some(compiled)
+            }
+            Err(report) => {
+                self.report.append(report);
+                None
+            }
+        }
+    }
+
+    fn policies(&mut self, paths: &[PathBuf], config: Option<&Compiled>) {
+        let names = config.map(|c| c.names.clone()).unwrap_or_default();
+        match policy::load(paths, &names, Instant::now()) {
+            Ok(loaded) => {
+                for (path, policy) in paths.iter().zip(&loaded.policies) {
+                    println!(
+                        "{}: policy `{}`, {}",
+                        path.display(),
+                        policy.name,
+                        some(policy.rules.len(), "rule")
+                    );
+                }
+                if !paths.is_empty() {
+                    println!("{} passed", some(loaded.tests, "test"));
+                }
+                self.report.append(loaded.report);
+            }
+            Err(report) => self.report.append(report),
+        }
+    }
+
+    fn finish(self) -> ExitCode {
+        eprint!("{}", self.report);
+        let count = |severity| self.report.problems().filter(|p| p.severity == severity).count();
+        let errors = count(Severity::Error);
+        let not_yet = count(Severity::NotYet);
+        let warnings = count(Severity::Warning);
+        if errors > 0 {
+            eprintln!("{}", some(errors, "error"));
+            return ExitCode::FAILURE;
+        }
+        if not_yet > 0 {
+            println!("correct, but `turnpike run` refuses {}: not supported yet", some(not_yet, "thing"));
+        } else if warnings > 0 {
+            println!("correct, with {}", some(warnings, "warning"));
+        } else {
+            println!("correct");
+        }
+        ExitCode::SUCCESS
+    }
+}
+
+fn contents(compiled: &Compiled) -> impl Display {
+    let edge = &compiled.edge;
+    let parts = [
+        some(edge.zones.len(), "zone"),
+        some(edge.listeners.len(), "listener"),
+        some(edge.trunks.len(), "trunk"),
+        some(edge.routes.len(), "route"),
+        some(compiled.policies.len(), "policy file"),
+    ];
+    parts.join(", ")
+}
+
+/// "1 rule", "2 rules".
+fn some(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }

@@ -26,6 +26,14 @@ pub struct Node {
     pub value: Value,
 }
 
+impl Node {
+    /// True for a mapping with this key.
+    pub fn has_key(&self, key: &str) -> bool {
+        let is = |k: &Node| matches!(&k.value, Value::Scalar { text, .. } if text == key);
+        matches!(&self.value, Value::Mapping(entries) if entries.iter().any(|(k, _)| is(k)))
+    }
+}
+
 /// YAML's three kinds.
 #[derive(Clone, Debug)]
 pub enum Value {
