@@ -57,16 +57,17 @@ impl Folder {
     }
 }
 
+const VARIABLES: [&str; 6] = [
+    "ACME_PASSWORD",
+    "TURN_SECRET",
+    "TURN_PASSWORD",
+    "SOFTPHONE_PASSWORD",
+    "ADMIN_TOKEN",
+    "USER_201_PASSWORD",
+];
+
 fn environment(name: &str) -> Option<String> {
-    let names = [
-        "ACME_PASSWORD",
-        "TURN_SECRET",
-        "TURN_PASSWORD",
-        "SOFTPHONE_PASSWORD",
-        "ADMIN_TOKEN",
-        "USER_201_PASSWORD",
-    ];
-    names.contains(&name).then(|| format!("the value of {name}"))
+    VARIABLES.contains(&name).then(|| format!("the value of {name}"))
 }
 
 fn in_tests(name: &str) -> PathBuf {
@@ -223,6 +224,57 @@ fn what_the_shipped_config_comments_out_for_later_is_understood() {
         load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
     let not_yet = compiled.runnable().unwrap_err();
     assert_eq!(not_yet.problems().count(), 9, "{not_yet}");
+}
+
+/// `turnpike check FILE` as a shell sees it: does it end well, what it says on standard output and standard error.
+fn check(arguments: &[&str], folder: &Folder) -> (bool, String, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_turnpike"));
+    command.arg("check").args(arguments).current_dir(folder.path());
+    for name in VARIABLES {
+        command.env(name, "secret");
+    }
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn check_tells_the_shell_how_it_went() {
+    let folder = Folder::new();
+    folder.copy(&in_tests("edge.yaml"), "edge.yaml");
+    folder.copy(&in_tests("broken/misspelt-key.yaml"), "broken.yaml");
+    folder.write(
+        "policies/toll-fraud.yaml",
+        "policy: toll fraud\napplies_to: calls\nrules:\n  - { name: no, when: { trunk: acme }, then: reject 403 }\n",
+    );
+    let (ok, said, complained) = check(&["--config", "edge.yaml"], &folder);
+    assert!(ok, "{complained}");
+    assert!(said.contains("refuses 11 things: not supported yet"), "{said}");
+    let (ok, said, complained) = check(&["--config", "edge.yaml", "policies/toll-fraud.yaml"], &folder);
+    assert!(ok && said.contains("policy `toll fraud`, 1 rule"), "{said}{complained}");
+    let (ok, _, complained) = check(&["policies/toll-fraud.yaml"], &folder);
+    assert!(!ok && complained.contains("acme"), "no trunk without a config: {complained}");
+    let (ok, _, complained) = check(&["broken.yaml"], &folder);
+    assert!(
+        !ok && complained.contains("broken.yaml:9:13: error: a listener has no key `zoen`"),
+        "{complained}"
+    );
+    let (ok, _, complained) = check(&["missing.yaml"], &folder);
+    assert!(!ok && complained.contains("cannot read missing.yaml"), "{complained}");
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let reference = std::fs::read_to_string("docs/config.md").unwrap();
+    let schema = std::fs::read_to_string("src/config/raw.rs").unwrap();
+    let keys = schema.lines().filter_map(|line| line.strip_prefix("        ")?.split_once(": "));
+    let keys = keys.map(|(key, _)| key.trim_start_matches("r#"));
+    let keys: Vec<_> = keys.filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
+    assert!(keys.len() > 80, "{keys:?}");
+    for key in keys {
+        let named = [format!("`{key}`"), format!(".{key}`"), format!("`{key}.")];
+        assert!(named.iter().any(|n| reference.contains(n)), "docs/config.md does not tell of `{key}`");
+    }
 }
 
 mod any_text {
