@@ -51,7 +51,7 @@ pub enum Place {
 #[derive(Debug)]
 pub enum Warrant {
     /// Policy permits it.
-    Permit(Permit),
+    Permit(#[expect(dead_code, reason = "a proof: to hold it is its use")] Permit),
     /// It belongs to a dialog, and comes from one of its parties.
     Member(Membership),
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::base::{ClientAddr, FlowId, ListenerId, Transport};
+use crate::base::{FlowId, ListenerId, Transport};
 use crate::sip::transaction::{Destination, Source};
 
 /// A connection, or for UDP a listener and an address: what two messages have in common that came the same way.
@@ -37,10 +37,5 @@ impl FlowEnd {
             },
             _ => Destination::Flow(self.flow),
         }
-    }
-
-    /// The far end, as events name it.
-    pub fn client(&self) -> ClientAddr {
-        ClientAddr(self.remote)
     }
 }

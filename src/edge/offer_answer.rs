@@ -22,6 +22,8 @@ pub enum Part {
 pub struct Exchange {
     /// Its request carried an offer, so that its response carries the answer.
     offered: bool,
+    /// It is an INVITE without an offer: its responses may carry one.
+    invites_offer: bool,
 }
 
 /// The exchange of one call.
@@ -35,7 +37,12 @@ impl OfferAnswer {
     /// A request of the call, sent by `from`.
     pub fn request(&mut self, method: Method, from: Side, has_sdp: bool) -> (Part, Exchange) {
         if !has_sdp {
-            return (Part::Nothing, Exchange::default());
+            // Whoever acknowledges an offer without an answer has let it fall.
+            if method == Method::Ack && self.pending == Some(from.other()) {
+                self.pending = None;
+            }
+            let invites_offer = method == Method::Invite;
+            return (Part::Nothing, Exchange { invites_offer, ..Exchange::default() });
         }
         match (method, self.pending) {
             // RFC 3261 §13.2.1, RFC 3262 §5: the answer to an offer in a 2xx or a reliable 18x.
@@ -45,7 +52,7 @@ impl OfferAnswer {
             }
             (Method::Invite | Method::Update | Method::Prack, None) => {
                 self.pending = Some(from);
-                (Part::Offer, Exchange { offered: true })
+                (Part::Offer, Exchange { offered: true, ..Exchange::default() })
             }
             (Method::Invite | Method::Update | Method::Prack, Some(_)) => (Part::Glare, Exchange::default()),
             _ => (Part::Nothing, Exchange::default()),
@@ -78,19 +85,15 @@ impl OfferAnswer {
         }
     }
 
-    /// The transaction of `exchange`, begun by `from`, failed. True: its offer is withdrawn and what held before holds
-    /// again (RFC 3261 §14.1, RFC 3311 §5.1).
+    /// The transaction of `exchange`, begun by `from`, failed. True: its offer, or the one that its 18x carried, is
+    /// withdrawn and what held before holds again (RFC 3261 §14.1, RFC 3311 §5.1).
     pub fn failed(&mut self, exchange: Exchange, from: Side) -> bool {
-        let withdrawn = exchange.offered && self.pending == Some(from);
+        let withdrawn = exchange.offered && self.pending == Some(from)
+            || exchange.invites_offer && self.pending == Some(from.other());
         if withdrawn {
             self.pending = None;
         }
         withdrawn
-    }
-
-    /// A re-INVITE without an offer failed after its 18x carried one, or no ACK will come.
-    pub fn forget(&mut self) {
-        self.pending = None;
     }
 }
 
@@ -151,6 +154,21 @@ mod tests {
         assert!(call.failed(first, Side::A));
         assert!(!call.failed(first, Side::A));
         assert_eq!(call.request(Method::Update, Side::B, true).0, Part::Offer);
+    }
+
+    #[test]
+    fn a_late_offer_that_nobody_answers_does_not_block_the_next() {
+        for acknowledged in [true, false] {
+            let mut call = OfferAnswer::default();
+            let (_, exchange) = call.request(Method::Invite, Side::A, false);
+            assert_eq!(call.response(exchange, Side::B, invite(183, true), true), Part::Offer);
+            if acknowledged {
+                call.request(Method::Ack, Side::A, false);
+            } else {
+                assert!(call.failed(exchange, Side::A));
+            }
+            assert_eq!(call.request(Method::Invite, Side::A, true).0, Part::Offer);
+        }
     }
 
     #[test]

@@ -126,24 +126,19 @@ impl Edge {
         now: Now,
     ) {
         let source = &context.request.source;
-        let expires_at = now.instant + expires;
         let binding = Binding {
             user: user.clone(),
             contact: contact.into(),
             flow: FlowEnd::from(source),
             zone: context.who.zone,
-            expires: expires_at,
-            timer: self.timers.set(expires_at, Timer::BindingExpires(key)),
+            timer: self.timers.set(now.instant + expires, Timer::BindingExpires(key)),
         };
-        match self.registrations.insert(key, binding) {
+        if let Some(before) = self.registrations.insert(key, binding) {
+            self.timers.cancel(before.timer);
             // A refresh over the same flow is no news.
-            Some(before) => {
-                self.timers.cancel(before.timer);
-                if before.flow == FlowEnd::from(source) {
-                    return;
-                }
+            if before.flow == FlowEnd::from(source) {
+                return;
             }
-            None => {}
         }
         self.tell(Event::Registered { user, remote: source.remote, expires });
     }

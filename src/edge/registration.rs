@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -24,9 +23,7 @@ pub struct Binding {
     pub flow: FlowEnd,
     /// The zone it registered in.
     pub zone: ZoneId,
-    /// Until when.
-    pub expires: Instant,
-    /// Fires then.
+    /// Fires when it expires.
     pub timer: TimerId,
 }
 

@@ -1,0 +1,174 @@
+//! Rows of ATTACKS.md: each mounts the attack and looks at what came out on every side.
+
+use super::calls::{establish, hang_up, register};
+use super::ua::{self, header, headers, request, request_uri, response, sdp};
+use super::world::{Actor, World};
+
+#[test]
+fn a_stranger_gets_403_once_and_the_pbx_sees_nothing() {
+    for method in ["INVITE", "MESSAGE", "SUBSCRIBE", "REFER", "PUBLISH", "NOTIFY", "INFO", "FROBNICATE"] {
+        let mut world = World::new();
+        let (stranger, pbx) = (Actor::udp_phone("192.0.2.66:5060"), Actor::pbx());
+        world.send(&stranger, request(&stranger, method, "sip:100@sip.example.com", "mallory", "", ""));
+        world.expect(&stranger, "SIP/2.0 403");
+        world.expect_nothing(&pbx);
+        assert_eq!(&*world.refused()[0].rule, "not registered", "{method}");
+        assert_eq!(world.status().server_transactions, 0, "a stranger leaves nothing behind");
+        world.pass(std::time::Duration::from_secs(40));
+        world.expect_nothing(&stranger);
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_source_that_no_trunk_names_is_refused() {
+    let mut world = World::new();
+    let stranger = Actor { source: turnpike::sip::transaction::Source {
+        remote: turnpike::base::ClientAddr("198.51.100.99:5060".parse().expect("address")),
+        ..Actor::carrier().source
+    } };
+    world.send(&stranger, request(&stranger, "INVITE", "sip:100@x", "m", "", &sdp("192.0.2.1", 4_000)));
+    world.expect(&stranger, "SIP/2.0 403");
+    world.expect_nothing(&Actor::pbx());
+    assert_eq!(&*world.refused()[0].rule, "not a trunk");
+    world.assert_clean();
+}
+
+#[test]
+fn a_forged_to_tag_or_route_opens_no_relay() {
+    let mut world = World::new();
+    let stranger = Actor::udp_phone("192.0.2.66:5060");
+    let victim = "Route: <sip:198.51.100.200:5060;lr>\r\n";
+    let invite = request(&stranger, "INVITE", "sip:100@198.51.100.200;maddr=198.51.100.201", "m", victim, "");
+    world.send(&stranger, invite.replace("\r\nCall-ID", ";tag=forged\r\nCall-ID"));
+    world.expect(&stranger, "SIP/2.0 481");
+    for route in ["<sip:lqqqqqqqqqqqqqqqqqqqqqqqqqq@203.0.113.10:5060;lr>", "<sip:00ff@203.0.113.10:5060;lr>"] {
+        let bye = request(&stranger, "BYE", "sip:100@198.51.100.200", "m", &format!("Route: {route}\r\n{victim}"), "");
+        world.send(&stranger, bye.replace("\r\nCall-ID", ";tag=forged\r\nCall-ID"));
+        world.expect(&stranger, "SIP/2.0 481");
+    }
+    let ack = request(&stranger, "ACK", "sip:100@198.51.100.200", "m", victim, "");
+    world.send(&stranger, ack);
+    world.expect_nothing(&stranger);
+    assert!(world.all.iter().all(|(_, text)| text.starts_with("SIP/2.0")), "no request ever left");
+    world.assert_clean();
+}
+
+#[test]
+fn a_registered_phone_cannot_choose_where_its_call_goes() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    let routes = "Route: <sip:sip.example.com:5061;transport=tls;lr>, <sip:198.51.100.200;lr>\r\n";
+    let invite = request(&phone, "INVITE", "sip:100@198.51.100.200;maddr=198.51.100.201", "alice", routes, "");
+    world.send(&phone, invite);
+    let seen = world.expect(&pbx, "INVITE");
+    assert!(headers(&seen, "Route").is_empty());
+    assert_eq!(request_uri(&seen), "sip:100@10.20.0.20");
+}
+
+#[test]
+fn a_registered_phone_speaks_for_itself_only() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    world.send(&phone, request(&phone, "INVITE", "sip:100@example.com", "boss", "", ""));
+    world.expect(&phone, "SIP/2.0 403");
+    world.expect_nothing(&pbx);
+    assert_eq!(&*world.refused()[0].rule, "caller is not the registered user");
+}
+
+#[test]
+fn identity_headers_of_strangers_are_stripped_in_any_spelling() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    let lies = "p-asserted-identity: <sip:boss@example.com>\r\nP-Preferred-Identity : <sip:boss@example.com>\r\n\
+                REMOTE-PARTY-ID: <sip:boss@example.com>\r\nDiversion:\r\n <sip:boss@example.com>\r\n";
+    world.send(&phone, request(&phone, "INVITE", "sip:100@example.com", "alice", lies, ""));
+    let seen = world.expect(&pbx, "INVITE");
+    assert!(!seen.contains("boss"), "{seen}");
+}
+
+#[test]
+fn a_response_with_a_guessed_branch_is_dropped() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    world.send(&phone, request(&phone, "INVITE", "sip:100@example.com", "alice", "", ""));
+    let seen = world.expect(&pbx, "INVITE");
+    world.take(&phone);
+    let branch = header(&seen, "Via").split("branch=").nth(1).and_then(|rest| rest.split(';').next()).expect("branch");
+    let guessed = seen.replace(branch, "z9hG4bKaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    world.send(&pbx, response(&guessed, "200 OK", "evil", "", ""));
+    world.expect_nothing(&phone);
+    world.send(&pbx, response(&seen, "486 Busy Here", "b", "", ""));
+    let busy = world.expect(&phone, "SIP/2.0 486");
+    world.send(&phone, ack_of(&busy, &phone));
+    world.assert_clean();
+}
+
+/// The ACK of a non-2xx, for tests that do not look at it.
+fn ack_of(response: &str, _phone: &Actor) -> String {
+    format!(
+        "ACK sip:x SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n",
+        header(response, "Via"),
+        header(response, "From"),
+        header(response, "To"),
+        header(response, "Call-ID"),
+    )
+}
+
+#[test]
+fn a_bye_with_the_right_ids_from_elsewhere_is_refused() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", &sdp("192.168.1.5", 5_004));
+    let (mut a, b) = establish(&mut world, &phone, &pbx, &invite);
+    for (attacker, leg) in [(Actor::tls_phone(2, "192.0.2.99:40000"), &a), (Actor::tls_phone(2, "192.0.2.99:40000"), &b)] {
+        for method in ["BYE", "INVITE", "UPDATE"] {
+            let mut forged = leg.clone();
+            forged.cseq += 10;
+            let text = forged.request(method, "");
+            world.send(&attacker, text);
+            world.expect(&attacker, "SIP/2.0 403");
+        }
+    }
+    world.expect_nothing(&pbx);
+    world.expect_nothing(&phone);
+    assert_eq!(world.status().answered_calls, 1);
+    hang_up(&mut world, &mut a, &pbx);
+    world.assert_clean();
+}
+
+#[test]
+fn a_challenge_from_outside_does_not_reach_the_inside() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    let contact = register(&mut world, &phone, "alice");
+    world.send(&pbx, request(&pbx, "INVITE", ua::uri_in(&contact), "100", "", ""));
+    let seen = world.expect(&phone, "INVITE");
+    world.take(&pbx);
+    let challenge = "WWW-Authenticate: Digest realm=\"evil\", nonce=\"1\"\r\n";
+    world.send(&phone, response(&seen, "401 Unauthorized", "b", challenge, ""));
+    let refused = world.expect(&pbx, "SIP/2.0 403");
+    assert!(headers(&refused, "WWW-Authenticate").is_empty());
+    world.assert_clean();
+}
+
+#[test]
+fn only_the_caller_cancels() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", "");
+    world.send(&phone, &invite);
+    let seen = world.expect(&pbx, "INVITE");
+    world.send(&pbx, response(&seen, "180 Ringing", "b", "", ""));
+    let cancel = super::ends::cancel_of(&invite);
+    let attacker = Actor::tls_phone(2, "192.0.2.99:40000");
+    world.send(&attacker, &cancel);
+    world.expect(&attacker, "SIP/2.0 481");
+    world.expect_nothing(&pbx);
+}

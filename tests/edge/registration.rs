@@ -1,0 +1,143 @@
+//! Phones register at the PBX through us.
+
+use std::time::Duration;
+
+use super::calls::register;
+use super::ua::{self, header, headers, request, response};
+use super::world::{Actor, World};
+use turnpike::base::FlowId;
+use turnpike::edge::event::Event;
+
+fn register_text(phone: &Actor, user: &str, extra: &str) -> String {
+    request(phone, "REGISTER", "sip:example.com", user, extra, "")
+        .replace("To: <sip:example.com>", &format!("To: <sip:{user}@example.com>"))
+}
+
+#[test]
+fn the_pbx_sees_our_contact_and_path_and_the_phone_its_own() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    world.send(&phone, register_text(&phone, "alice", "Supported: outbound\r\n"));
+    let seen = world.expect(&pbx, "REGISTER");
+    assert!(ua::uri_in(header(&seen, "Contact")).starts_with("sip:alice@10.20.0.5:5060;tp="), "{seen}");
+    assert!(header(&seen, "Path").starts_with("<sip:10.20.0.5:5060;lr;tp="));
+    assert_eq!(headers(&seen, "Supported"), ["outbound, path"]);
+    assert_eq!(ua::request_uri(&seen), "sip:example.com");
+    world.send(&pbx, response(&seen, "401 Unauthorized", "r", "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"1\"\r\n", ""));
+    let challenge = world.expect(&phone, "SIP/2.0 401");
+    assert_eq!(header(&challenge, "WWW-Authenticate"), "Digest realm=\"pbx\", nonce=\"1\"");
+    assert_eq!(world.status().registrations, 0);
+    register(&mut world, &phone, "alice");
+    assert_eq!(world.status().registrations, 1);
+    assert!(world.events.iter().any(|event| matches!(event, Event::Registered { user, .. } if &**user == "alice")));
+    world.assert_clean();
+}
+
+#[test]
+fn a_registration_ends_by_time_by_wish_and_with_its_connection() {
+    for end in ["time", "wish", "star", "connection"] {
+        let mut world = World::new();
+        let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+        register(&mut world, &phone, "alice");
+        match end {
+            "time" => world.pass(Duration::from_secs(301)),
+            "wish" | "star" => {
+                let text = register_text(&phone, "alice", "Expires: 0\r\n");
+                let own = header(&text, "Contact").to_string();
+                let text = if end == "star" { text.replace(&own, "*") } else { text };
+                world.send(&phone, text);
+                let seen = world.expect(&pbx, "REGISTER");
+                world.send(&pbx, response(&seen, "200 OK", "r", "", ""));
+                world.expect(&phone, "SIP/2.0 200");
+            }
+            _ => {
+                world.edge.handle_flow_closed(FlowId(1), world.now);
+                world.collect();
+            }
+        }
+        assert_eq!(world.status().registrations, 0, "{end}");
+        assert!(world.events.iter().any(|event| matches!(event, Event::Unregistered { .. })), "{end}");
+        world.assert_clean();
+    }
+}
+
+#[test]
+fn a_dead_flow_is_430_and_a_contact_that_never_was_404() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    let contact = register(&mut world, &phone, "alice");
+    world.edge.handle_flow_closed(FlowId(1), world.now);
+    world.collect();
+    world.send(&pbx, request(&pbx, "INVITE", ua::uri_in(&contact), "100", "", ""));
+    world.expect(&pbx, "SIP/2.0 430");
+    let unknown = "sip:alice@10.20.0.5:5060;tp=caaaaaaaaaaaaaaaaaaaaaaaaaa";
+    world.send(&pbx, request(&pbx, "INVITE", unknown, "100", "", ""));
+    world.expect(&pbx, "SIP/2.0 404");
+    world.assert_clean();
+}
+
+#[test]
+fn a_phone_that_reconnects_keeps_its_contact_at_the_pbx() {
+    let mut world = World::new();
+    let (before, after) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::tls_phone(2, "192.0.2.7:49153"));
+    let pbx = Actor::pbx();
+    let seen: Vec<String> = [before, after]
+        .iter()
+        .map(|phone| {
+            let text = register_text(phone, "alice", "Expires: 300\r\n");
+            let own = header(&text, "Contact").to_string();
+            world.send(phone, text.replace(&own, &format!("{own};+sip.instance=\"<urn:uuid:1>\";reg-id=1")));
+            let seen = world.expect(&pbx, "REGISTER");
+            let contact = header(&seen, "Contact").to_string();
+            world.send(&pbx, response(&seen, "200 OK", "r", &format!("Contact: {contact};expires=300\r\n"), ""));
+            world.expect(phone, "SIP/2.0 200");
+            contact
+        })
+        .collect();
+    assert_eq!(ua::uri_in(&seen[0]), ua::uri_in(&seen[1]));
+    assert_eq!(world.status().registrations, 1);
+    world.edge.handle_flow_closed(FlowId(1), world.now);
+    assert_eq!(world.status().registrations, 1, "the old connection takes nothing with it");
+    world.send(&pbx, request(&pbx, "MESSAGE", ua::uri_in(&seen[0]), "100", "", ""));
+    world.expect(&after, "MESSAGE");
+}
+
+#[test]
+fn options_to_us_is_answered_by_us() {
+    let mut world = World::new();
+    let stranger = Actor::udp_phone("192.0.2.66:5060");
+    world.send(&stranger, request(&stranger, "OPTIONS", "sip:sip.example.com", "x", "", ""));
+    world.expect(&stranger, "SIP/2.0 200");
+    world.expect_nothing(&Actor::pbx());
+    world.assert_clean();
+}
+
+#[test]
+fn a_subscription_is_carried_and_its_notify_finds_back() {
+    let mut world = World::new();
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    let subscribe = request(&phone, "SUBSCRIBE", "sip:100@example.com", "alice", "Event: presence\r\n", "");
+    world.send(&phone, &subscribe);
+    let seen = world.expect(&pbx, "SUBSCRIBE");
+    let ok = ua::answer(&pbx, &seen, "202 Accepted", "s", "");
+    world.send(&pbx, &ok);
+    let came = world.expect(&phone, "SIP/2.0 202");
+    let mut notifier = ua::Leg::callee(&pbx, &seen, &ok);
+    let notify = notifier.request("NOTIFY", "");
+    world.send(&pbx, notify);
+    let got = world.expect(&phone, "NOTIFY");
+    world.send(&phone, response(&got, "200 OK", "", "", ""));
+    world.expect(&pbx, "SIP/2.0 200");
+    let mut subscriber = ua::Leg::caller(&phone, &subscribe, &came);
+    let refresh = subscriber.request("SUBSCRIBE", "");
+    world.send(&phone, &refresh);
+    world.expect(&pbx, "SUBSCRIBE");
+    let thief = Actor::tls_phone(2, "192.0.2.99:40000");
+    let stolen = subscriber.request("SUBSCRIBE", "");
+    world.send(&thief, &stolen);
+    world.expect(&thief, "SIP/2.0 403");
+    let smuggled = subscriber.request("INVITE", "");
+    world.send(&phone, &smuggled);
+    world.expect(&phone, "SIP/2.0 481");
+}

@@ -1,0 +1,69 @@
+//! Calls from and to carriers.
+
+use super::calls::{establish, hang_up};
+use super::ua::{Leg, answer, request, request_uri, response, sdp};
+use super::world::{Actor, World};
+
+#[test]
+fn a_carrier_calls_in() {
+    let mut world = World::new();
+    let (carrier, pbx) = (Actor::carrier(), Actor::pbx());
+    let invite = request(&carrier, "INVITE", "sip:+49301234@203.0.113.11", "+4930999", "", &sdp("198.51.100.1", 4_000));
+    let (mut a, _) = establish(&mut world, &carrier, &pbx, &invite);
+    hang_up(&mut world, &mut a, &pbx);
+    let cdr = world.cdrs()[0];
+    assert_eq!((&*cdr.from_party, &*cdr.to_party, &*cdr.route), ("acme", "pbx", "inbound"));
+    world.assert_clean();
+}
+
+#[test]
+fn the_pbx_calls_out_and_the_second_carrier_takes_it() {
+    let mut world = World::new();
+    let (pbx, acme, bravo) = (Actor::pbx(), Actor::carrier(), Actor::second_carrier());
+    let invite = request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", &sdp("10.20.0.20", 7_000));
+    world.send(&pbx, &invite);
+    let seen = world.expect(&acme, "INVITE");
+    assert_eq!(request_uri(&seen), "sip:+49301234@198.51.100.1");
+    world.send(&acme, response(&seen, "500 Server Internal Error", "x", "", ""));
+    let seen = world.expect(&bravo, "INVITE");
+    world.send(&bravo, answer(&bravo, &seen, "200 OK", "b", &sdp("192.0.2.65", 4_000)));
+    let came = world.expect(&pbx, "SIP/2.0 200");
+    let mut a = Leg::caller(&pbx, &invite, &came);
+    world.send(&pbx, a.request("ACK", ""));
+    world.expect(&bravo, "ACK");
+    hang_up(&mut world, &mut a, &bravo);
+    let cdr = world.cdrs()[0];
+    assert_eq!((&*cdr.to_party, &*cdr.target, &*cdr.route), ("bravo", "sip:sbc.bravo.example", "outbound"));
+    world.assert_clean();
+}
+
+#[test]
+fn a_trunk_at_its_limit_is_passed_over_and_a_full_one_refuses() {
+    let mut world = World::with(|settings| settings.trunks[0].calls_at_once = Some(1));
+    let (pbx, acme, bravo) = (Actor::pbx(), Actor::carrier(), Actor::second_carrier());
+    let invite = request(&acme, "INVITE", "sip:+49301234@203.0.113.11", "+4930999", "", &sdp("198.51.100.1", 4_000));
+    let (mut a, _) = establish(&mut world, &acme, &pbx, &invite);
+    world.send(&acme, request(&acme, "INVITE", "sip:+49301234@203.0.113.11", "+4930998", "", ""));
+    world.expect(&acme, "SIP/2.0 503");
+    assert_eq!(&*world.refused()[0].rule, "trunk limit");
+    let outgoing = request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", "");
+    world.send(&pbx, &outgoing);
+    world.expect_nothing(&acme);
+    let seen = world.expect(&bravo, "INVITE");
+    world.send(&bravo, response(&seen, "486 Busy Here", "b", "", ""));
+    hang_up(&mut world, &mut a, &pbx);
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", ""));
+    let seen = world.expect(&acme, "INVITE");
+    world.send(&acme, response(&seen, "486 Busy Here", "b", "", ""));
+    world.assert_clean();
+}
+
+#[test]
+fn a_number_that_no_route_takes_is_refused() {
+    let mut world = World::new();
+    let pbx = Actor::pbx();
+    world.send(&pbx, request(&pbx, "INVITE", "sip:999@10.20.0.5", "100", "", ""));
+    world.expect(&pbx, "SIP/2.0 404");
+    assert_eq!(&*world.refused()[0].rule, "route / nothing else");
+    world.assert_clean();
+}
