@@ -147,16 +147,17 @@ impl Targets {
             Party::Trunk(trunk) => state.owner == Owner::Trunk(trunk),
             Party::Zone(_) => false,
         };
-        let mut hosts: SmallVec<[(bool, u16, u16, f64, TargetId); 4]> = SmallVec::new();
-        for (id, state) in self.iter().filter(|(_, state)| owned(state)) {
+        let mut hosts: SmallVec<[TargetId; 4]> =
+            self.iter().filter(|(_, state)| owned(state)).map(|(id, _)| id).collect();
+        hosts.sort_by_cached_key(|id| {
+            let state = self.get(*id)?;
             let trunk = match (party, state.owner) {
                 (Party::AnyTrunk, Owner::Trunk(trunk)) => trunk.0,
                 _ => 0,
             };
-            hosts.push((!state.up, trunk, state.target.priority, lot(state.target.weight, rng), id));
-        }
-        hosts.sort_by(|x, y| (x.0, x.1, x.2).cmp(&(y.0, y.1, y.2)).then(x.3.total_cmp(&y.3)));
-        hosts.into_iter().map(|(.., id)| id).collect()
+            Some((!state.up, trunk, state.target.priority, lot(state.target.weight, rng)))
+        });
+        hosts
     }
 
     /// The probe that was out got an answer, or none. True if that changed whether the host is up.
@@ -182,7 +183,8 @@ impl Targets {
 }
 
 /// A draw whose smallest value wins with a chance in proportion to the weight (an exponential variate of that rate).
-fn lot(weight: u16, rng: &mut Rng) -> f64 {
-    let uniform = (rng.next_u32() as f64 + 1.0) / (u32::MAX as f64 + 2.0);
-    -uniform.ln() / (f64::from(weight) + 0.001)
+/// As bits, which order like the positive numbers that they are.
+fn lot(weight: u16, rng: &mut Rng) -> u64 {
+    let uniform = (f64::from(rng.next_u32()) + 1.0) / (f64::from(u32::MAX) + 2.0);
+    (-uniform.ln() / (f64::from(weight) + 0.001)).to_bits()
 }

@@ -23,10 +23,12 @@ fn a_stranger_gets_403_once_and_the_pbx_sees_nothing() {
 #[test]
 fn a_source_that_no_trunk_names_is_refused() {
     let mut world = World::new();
-    let stranger = Actor { source: turnpike::sip::transaction::Source {
-        remote: turnpike::base::ClientAddr("198.51.100.99:5060".parse().expect("address")),
-        ..Actor::carrier().source
-    } };
+    let stranger = Actor {
+        source: turnpike::sip::transaction::Source {
+            remote: turnpike::base::ClientAddr("198.51.100.99:5060".parse().expect("address")),
+            ..Actor::carrier().source
+        },
+    };
     world.send(&stranger, request(&stranger, "INVITE", "sip:100@x", "m", "", &sdp("192.0.2.1", 4_000)));
     world.expect(&stranger, "SIP/2.0 403");
     world.expect_nothing(&Actor::pbx());
@@ -42,8 +44,16 @@ fn a_forged_to_tag_or_route_opens_no_relay() {
     let invite = request(&stranger, "INVITE", "sip:100@198.51.100.200;maddr=198.51.100.201", "m", victim, "");
     world.send(&stranger, invite.replace("\r\nCall-ID", ";tag=forged\r\nCall-ID"));
     world.expect(&stranger, "SIP/2.0 481");
-    for route in ["<sip:lqqqqqqqqqqqqqqqqqqqqqqqqqq@203.0.113.10:5060;lr>", "<sip:00ff@203.0.113.10:5060;lr>"] {
-        let bye = request(&stranger, "BYE", "sip:100@198.51.100.200", "m", &format!("Route: {route}\r\n{victim}"), "");
+    for route in ["<sip:lqqqqqqqqqqqqqqqqqqqqqqqqqq@203.0.113.10:5060;lr>", "<sip:00ff@203.0.113.10:5060;lr>"]
+    {
+        let bye = request(
+            &stranger,
+            "BYE",
+            "sip:100@198.51.100.200",
+            "m",
+            &format!("Route: {route}\r\n{victim}"),
+            "",
+        );
         world.send(&stranger, bye.replace("\r\nCall-ID", ";tag=forged\r\nCall-ID"));
         world.expect(&stranger, "SIP/2.0 481");
     }
@@ -60,7 +70,8 @@ fn a_registered_phone_cannot_choose_where_its_call_goes() {
     let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
     register(&mut world, &phone, "alice");
     let routes = "Route: <sip:sip.example.com:5061;transport=tls;lr>, <sip:198.51.100.200;lr>\r\n";
-    let invite = request(&phone, "INVITE", "sip:100@198.51.100.200;maddr=198.51.100.201", "alice", routes, "");
+    let invite =
+        request(&phone, "INVITE", "sip:100@198.51.100.200;maddr=198.51.100.201", "alice", routes, "");
     world.send(&phone, invite);
     let seen = world.expect(&pbx, "INVITE");
     assert!(headers(&seen, "Route").is_empty());
@@ -98,7 +109,8 @@ fn a_response_with_a_guessed_branch_is_dropped() {
     world.send(&phone, request(&phone, "INVITE", "sip:100@example.com", "alice", "", ""));
     let seen = world.expect(&pbx, "INVITE");
     world.take(&phone);
-    let branch = header(&seen, "Via").split("branch=").nth(1).and_then(|rest| rest.split(';').next()).expect("branch");
+    let branch =
+        header(&seen, "Via").split("branch=").nth(1).and_then(|rest| rest.split(';').next()).expect("branch");
     let guessed = seen.replace(branch, "z9hG4bKaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     world.send(&pbx, response(&guessed, "200 OK", "evil", "", ""));
     world.expect_nothing(&phone);
@@ -126,7 +138,9 @@ fn a_bye_with_the_right_ids_from_elsewhere_is_refused() {
     register(&mut world, &phone, "alice");
     let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", &sdp("192.168.1.5", 5_004));
     let (mut a, b) = establish(&mut world, &phone, &pbx, &invite);
-    for (attacker, leg) in [(Actor::tls_phone(2, "192.0.2.99:40000"), &a), (Actor::tls_phone(2, "192.0.2.99:40000"), &b)] {
+    for (attacker, leg) in
+        [(Actor::tls_phone(2, "192.0.2.99:40000"), &a), (Actor::tls_phone(2, "192.0.2.99:40000"), &b)]
+    {
         for method in ["BYE", "INVITE", "UPDATE"] {
             let mut forged = leg.clone();
             forged.cseq += 10;

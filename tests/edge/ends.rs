@@ -175,9 +175,14 @@ fn draining_refuses_new_calls_and_then_ends_the_live_ones() {
     world.collect();
     assert_eq!((world.edge.drain_state(), world.status().calls), (Drain::Ended, 0));
     let came = world.take(&phone);
-    assert!(came.iter().any(|text| text.starts_with("BYE")) && came.iter().any(|text| text.starts_with("SIP/2.0 503")));
+    assert!(
+        came.iter().any(|text| text.starts_with("BYE"))
+            && came.iter().any(|text| text.starts_with("SIP/2.0 503"))
+    );
     let came = world.take(&pbx);
-    assert!(came.iter().any(|text| text.starts_with("BYE")) && came.iter().any(|text| text.starts_with("CANCEL")));
+    assert!(
+        came.iter().any(|text| text.starts_with("BYE")) && came.iter().any(|text| text.starts_with("CANCEL"))
+    );
     world.assert_clean();
 }
 

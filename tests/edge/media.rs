@@ -125,7 +125,10 @@ fn only_the_sdp_part_of_a_multipart_body_changes() {
         .replace("application/sdp\r\nContent-Length", "multipart/mixed;boundary=x\r\nContent-Length");
     world.send(&phone, &invite);
     let seen = world.expect(&pbx, "INVITE");
-    assert!(body(&seen).contains("c=IN IP4 10.20.0.5\r\n") && body(&seen).contains("<pidf/>\r\n--x--\r\n"), "{seen}");
+    assert!(
+        body(&seen).contains("c=IN IP4 10.20.0.5\r\n") && body(&seen).contains("<pidf/>\r\n--x--\r\n"),
+        "{seen}"
+    );
     assert_eq!(header(&seen, "Content-Length"), body(&seen).len().to_string());
 }
 

@@ -23,13 +23,27 @@ fn the_pbx_sees_our_contact_and_path_and_the_phone_its_own() {
     assert!(header(&seen, "Path").starts_with("<sip:10.20.0.5:5060;lr;tp="));
     assert_eq!(headers(&seen, "Supported"), ["outbound, path"]);
     assert_eq!(ua::request_uri(&seen), "sip:example.com");
-    world.send(&pbx, response(&seen, "401 Unauthorized", "r", "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"1\"\r\n", ""));
+    world.send(
+        &pbx,
+        response(
+            &seen,
+            "401 Unauthorized",
+            "r",
+            "WWW-Authenticate: Digest realm=\"pbx\", nonce=\"1\"\r\n",
+            "",
+        ),
+    );
     let challenge = world.expect(&phone, "SIP/2.0 401");
     assert_eq!(header(&challenge, "WWW-Authenticate"), "Digest realm=\"pbx\", nonce=\"1\"");
     assert_eq!(world.status().registrations, 0);
     register(&mut world, &phone, "alice");
     assert_eq!(world.status().registrations, 1);
-    assert!(world.events.iter().any(|event| matches!(event, Event::Registered { user, .. } if &**user == "alice")));
+    assert!(
+        world
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::Registered { user, .. } if &**user == "alice"))
+    );
     world.assert_clean();
 }
 
@@ -89,7 +103,10 @@ fn a_phone_that_reconnects_keeps_its_contact_at_the_pbx() {
             world.send(phone, text.replace(&own, &format!("{own};+sip.instance=\"<urn:uuid:1>\";reg-id=1")));
             let seen = world.expect(&pbx, "REGISTER");
             let contact = header(&seen, "Contact").to_string();
-            world.send(&pbx, response(&seen, "200 OK", "r", &format!("Contact: {contact};expires=300\r\n"), ""));
+            world.send(
+                &pbx,
+                response(&seen, "200 OK", "r", &format!("Contact: {contact};expires=300\r\n"), ""),
+            );
             world.expect(phone, "SIP/2.0 200");
             contact
         })

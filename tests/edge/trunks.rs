@@ -8,7 +8,14 @@ use super::world::{Actor, World};
 fn a_carrier_calls_in() {
     let mut world = World::new();
     let (carrier, pbx) = (Actor::carrier(), Actor::pbx());
-    let invite = request(&carrier, "INVITE", "sip:+49301234@203.0.113.11", "+4930999", "", &sdp("198.51.100.1", 4_000));
+    let invite = request(
+        &carrier,
+        "INVITE",
+        "sip:+49301234@203.0.113.11",
+        "+4930999",
+        "",
+        &sdp("198.51.100.1", 4_000),
+    );
     let (mut a, _) = establish(&mut world, &carrier, &pbx, &invite);
     hang_up(&mut world, &mut a, &pbx);
     let cdr = world.cdrs()[0];
@@ -41,7 +48,8 @@ fn the_pbx_calls_out_and_the_second_carrier_takes_it() {
 fn a_trunk_at_its_limit_is_passed_over_and_a_full_one_refuses() {
     let mut world = World::with(|settings| settings.trunks[0].calls_at_once = Some(1));
     let (pbx, acme, bravo) = (Actor::pbx(), Actor::carrier(), Actor::second_carrier());
-    let invite = request(&acme, "INVITE", "sip:+49301234@203.0.113.11", "+4930999", "", &sdp("198.51.100.1", 4_000));
+    let invite =
+        request(&acme, "INVITE", "sip:+49301234@203.0.113.11", "+4930999", "", &sdp("198.51.100.1", 4_000));
     let (mut a, _) = establish(&mut world, &acme, &pbx, &invite);
     world.send(&acme, request(&acme, "INVITE", "sip:+49301234@203.0.113.11", "+4930998", "", ""));
     world.expect(&acme, "SIP/2.0 503");
