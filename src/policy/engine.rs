@@ -32,7 +32,7 @@ pub struct Engine {
 }
 
 /// A policy as it is asked at one stage: only the rules that can speak there.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Asking {
     mode: Mode,
     /// Each with its number, which is the same at every stage.
@@ -73,18 +73,21 @@ impl Engine {
 
     fn add(&mut self, policy: Policy, number: &mut u32) {
         let Policy { name, mode, stages, rules, default } = policy;
-        let default =
-            Rule { name: format!("{name} / default").into(), when: Vec::new(), count: None, answer: default };
-        let default = Arc::new(default);
+        let at_the_end = |answer| {
+            Arc::new(Rule { name: format!("{name} / default").into(), when: Vec::new(), count: None, answer })
+        };
+        let (default, silence) = (at_the_end(default), at_the_end(Answer::ALLOW));
         let first = *number;
         let rules: Vec<_> = (first..).zip(rules.into_iter().map(Arc::new)).collect();
-        *number += u32::try_from(rules.len()).unwrap_or(u32::MAX);
+        *number = number.saturating_add(u32::try_from(rules.len()).unwrap_or(u32::MAX));
         let login_rules = rules.iter().filter(|(_, rule)| rule.counts_logins());
         self.login_rules.extend(login_rules.map(|(number, rule)| (mode, *number, Arc::clone(rule))));
         for stage in stages {
             let rules = rules.iter().filter(|(_, rule)| rule.can_speak_at(stage)).cloned().collect();
             if let Some(asked) = self.stages.get_mut(stage as usize) {
-                asked.push(Asking { mode, rules, default: Arc::clone(&default) });
+                // `default: reject` is for requests: before parsing it would drop the world.
+                let default = if default.can_speak_at(stage) { &default } else { &silence };
+                asked.push(Asking { mode, rules, default: Arc::clone(default) });
             }
         }
     }

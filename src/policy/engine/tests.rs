@@ -328,6 +328,19 @@ fn packets_are_counted_before_parsing_and_the_relied_on_are_let_through() {
 }
 
 #[test]
+fn a_default_is_given_only_where_it_can_be_said() {
+    let start = Instant::now();
+    let source = IpAddr::from([203, 0, 113, 7]);
+    let silent = Answer { verdict: Some(Verdict::Refuse(Action::Drop)), ..Answer::default() };
+    for (default, drops_packets) in [(reject(403), false), (silent, true)] {
+        let closed = Policy { default, ..policy(&[Stage::Packets, Stage::Calls], Vec::new()) };
+        let mut engine = engine(vec![closed]);
+        assert_eq!(decided(&mut engine, &call("201", "1"), at(start, 0)), "!p / default");
+        assert_eq!(engine.refuses_packet(source, ListenerId(0), at(start, 0)), drops_packets);
+    }
+}
+
+#[test]
 fn audit_tells_what_it_would_have_done() {
     let mut audited = calls(vec![rule("closed", reject(480))]);
     audited.mode = Mode::Audit;
