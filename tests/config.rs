@@ -266,8 +266,12 @@ fn check_tells_the_shell_how_it_went() {
 #[test]
 fn the_reference_names_every_key() {
     let reference = std::fs::read_to_string("docs/config.md").unwrap();
-    let schema = std::fs::read_to_string("src/config/raw.rs").unwrap();
-    let keys = schema.lines().filter_map(|line| line.strip_prefix("        ")?.split_once(": "));
+    let schema =
+        ["src/config/raw.rs", "src/config/raw/media.rs"].map(|f| std::fs::read_to_string(f).unwrap());
+    let keys = schema
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("        ")?.split_once(": "));
     let keys = keys.map(|(key, _)| key.trim_start_matches("r#"));
     let keys: Vec<_> = keys.filter(|key| key.chars().all(|c| c.is_ascii_lowercase() || c == '_')).collect();
     assert!(keys.len() > 80, "{keys:?}");

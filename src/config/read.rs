@@ -301,7 +301,7 @@ macro_rules! words {
         }
     };
 }
-pub(super) use words;
+pub(in crate::config) use words;
 
 /// Declares a mapping: a struct whose fields are its keys, with `at`, where it stands. `Option` makes a key optional.
 macro_rules! record {
@@ -329,4 +329,4 @@ macro_rules! record {
         }
     };
 }
-pub(super) use record;
+pub(in crate::config) use record;
