@@ -35,8 +35,7 @@ impl Edge {
     pub(super) fn probe(&mut self, id: TargetId, now: Now) {
         let Some(health) = self.settings.pbx.as_ref().and_then(|pbx| pbx.health) else { return };
         self.timers.set(now.instant + health.options_every, Timer::Probe(id));
-        if let Some(before) = self.targets.get_mut(id).and_then(|state| state.probe.take()) {
-            self.contexts.forget_client(before);
+        if self.targets.get_mut(id).is_some_and(|state| state.probe.take().is_some()) {
             self.probe_result(id, false);
         }
         match self.send_probe(id, now) {
@@ -77,8 +76,11 @@ impl Edge {
         }
     }
 
-    pub(super) fn probe_unanswered(&mut self, id: TargetId) {
-        self.probe_result(id, false);
+    /// Timer F fired, or it could not be sent. An older probe was counted when the next one went out.
+    pub(super) fn probe_unanswered(&mut self, id: TargetId, probe: ClientId) {
+        if self.targets.get(id).is_some_and(|state| state.probe == Some(probe)) {
+            self.probe_result(id, false);
+        }
     }
 
     fn probe_result(&mut self, id: TargetId, answered: bool) {

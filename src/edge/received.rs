@@ -45,12 +45,17 @@ impl Edge {
     /// One framed message (or datagram) arrived.
     pub fn handle_message(&mut self, source: &Source, bytes: Bytes, now: Now) {
         self.show_received(source, &bytes, now);
-        match Message::parse(bytes, &self.settings.limits.message) {
+        match Message::parse(bytes.clone(), &self.settings.limits.message) {
             Ok(message) => match message.start() {
                 StartLine::Request { .. } => self.receive_request(message, source, now),
                 StartLine::Response { .. } => self.receive_response(message, source, now),
             },
-            Err(malformed) => self.handle_malformed(source, malformed, now),
+            Err(malformed) => {
+                if let Some(answer) = answer::to_malformed(&bytes, &malformed) {
+                    self.send(answer::way_back(source), answer);
+                }
+                self.handle_malformed(source, malformed, now);
+            }
         }
         self.settle(now);
     }

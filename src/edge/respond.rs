@@ -48,7 +48,7 @@ impl Edge {
                 }
                 self.advance(server, context, now);
             }
-            Some(Waiting::Probe(target)) => self.probe_unanswered(target),
+            Some(Waiting::Probe(target)) => self.probe_unanswered(target, client),
             Some(Waiting::Bye) | None => {}
         }
     }

@@ -193,6 +193,13 @@ impl Shard {
         self.carry_out(now);
     }
 
+    /// The sockets are open: the edge may ask after its hosts.
+    pub fn start(&mut self) {
+        let now = now();
+        self.edge.start(now);
+        self.carry_out(now);
+    }
+
     /// A relay worker reports.
     pub fn handle_relay(&mut self, event: RelayEvent) {
         let now = now();

@@ -76,6 +76,7 @@ impl Signalling {
         let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
         let shard = Shard::new(edge, self.edge.clone(), &self.net, self.tls_clients, self.observers);
         listen(&shard, self.sockets, self.tls_servers)?;
+        shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));
         spawn_local(sweep(shard.clone(), self.net.patience));
         spawn_local(take_relay_events(shard.clone(), self.relay_events));

@@ -186,3 +186,27 @@ fn only_the_caller_cancels() {
     world.expect(&attacker, "SIP/2.0 481");
     world.expect_nothing(&pbx);
 }
+
+#[test]
+fn a_malformed_request_is_400_once_and_goes_nowhere() {
+    let mut world = World::new();
+    let stranger = Actor::udp_phone("192.0.2.66:5060");
+    let good = request(&stranger, "OPTIONS", "sip:sip.example.com", "x", "", "");
+    for (bad, answered) in [
+        (good.replace("Content-Length: 0", "Content-Length: 0\r\nContent-Length: 1"), true),
+        (good.replace("Call-ID:", "Call-ID: twice\r\nCall-ID:"), true),
+        (good.replace("CSeq: 1 ", "CSeq: 4294967296 "), true),
+        (good.replace("From:", "Nobody:"), false),
+        (good.replace("OPTIONS", "ACK").replace("Content-Length: 0", "Content-Length: -1"), false),
+        ("\u{1}\u{2}garbage".into(), false),
+    ] {
+        world.send(&stranger, &bad);
+        let came = world.take(&stranger);
+        assert_eq!(came.len(), usize::from(answered), "{bad}");
+        assert!(came.iter().all(|text| text.starts_with("SIP/2.0 400")), "{came:?}");
+    }
+    world.expect_nothing(&Actor::pbx());
+    world.send(&stranger, &good);
+    world.expect(&stranger, "SIP/2.0 200");
+    world.assert_clean();
+}

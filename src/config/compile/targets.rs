@@ -145,7 +145,9 @@ fn targets(
     let trust = peer_trust(cx, peer_tls);
     let verify = peer_tls.and_then(|t| t.verify).unwrap_or(Verify::Name);
     let mut built = Vec::new();
-    for host in hosts {
+    // "Tried in order", unless weights say how to share.
+    let in_order = hosts.iter().all(|host| host.weight.is_none());
+    for (place, host) in (0..).zip(hosts) {
         let Some(parts) = parts(cx, &host.uri) else { continue };
         let Some((listener, transport)) = listener_for(cx, &host.uri, &parts, (zone, zone_name), listeners)
         else {
@@ -169,7 +171,7 @@ fn targets(
             host: parts.host,
             port,
             transport,
-            priority: host.priority.unwrap_or(0),
+            priority: host.priority.unwrap_or(if in_order { place } else { 0 }),
             weight: host.weight.unwrap_or(1),
             tls,
             listener,
