@@ -113,13 +113,13 @@ cdr_has() { tr -d ' ' <"$work/data/cdr.jsonl" | grep -qE "$1"; }
 
 # nothing_left: no port, transaction or call is left behind (transactions live up to 32 s after their last message).
 nothing_left() {
-    for what in ports_taken calls server_transactions client_transactions; do
+    for what in relay_ports_taken relay_pairs calls server_transactions client_transactions; do
         wait_for 45 "$what is back at 0" field_is_zero $what
     done
 }
 
-# baresip HOST USER EXTRA-ACCOUNT-LINE TONE-HZ: a phone's configuration in $work/HOST; prints nothing.
-# It sends a tone and writes what it hears to $work/HOST/heard.wav.
+# baresip_config HOST ACCOUNT TONE-HZ: a phone's configuration in $work/HOST. It sends a tone and records what it hears in
+# $work/HOST/dump-…-dec.wav.
 baresip_config() {
     local dir=$work/$1 address
     address=$(on "$1" ip -4 -o addr show dev out | awk '{sub("/.*","",$4); print $4}')
@@ -138,6 +138,8 @@ module_path /usr/lib/baresip/modules
 module g711.so
 module aufile.so
 module aubridge.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:4444
 module sndfile.so
 module srtp.so
 module_tmp account.so
@@ -145,6 +147,12 @@ module_app menu.so
 X
     echo "$2" >"$dir/accounts"
     : >"$dir/contacts"
+}
+
+# phone_do HOST COMMAND [PARAMETER]: types a command into the baresip on that host (its ctrl_tcp module).
+phone_do() {
+    local json="{\"command\":\"$2\",\"params\":\"${3:-}\"}"
+    on "$1" bash -c 'exec 3<>/dev/tcp/127.0.0.1/4444; printf "%d:%s," ${#1} "$1" >&3; timeout 0.5 cat <&3 >/dev/null || true' - "$json"
 }
 
 gone() { ! kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }
@@ -159,9 +167,9 @@ voice() { head -c 16000 /dev/zero | tr '\0' 'U' >"$work/voice"; }
 sipp_call() {
     local host=$1 ip=$2 target=$3
     shift 3
-    on "$host" sipp -sf "$lib/uac_call.xml" -i "$ip" -p 5060 -mi "$ip" -mp 20000 -key voice "$work/voice" -key from "$host" \
+    (cd "$work" && on "$host" sipp -sf "$lib/uac_call.xml" -i "$ip" -p 5060 -mi "$ip" -mp 20000 -key from "$host" \
         -trace_msg -message_file "$work/sipp-$host-messages.log" -message_overwrite true -timeout 30s -timeout_error -nostdin \
-        "$@" "$target" >"$work/sipp-$host.log" 2>&1
+        "$@" "$target" >"$work/sipp-$host.log" 2>&1) || return
     echo "ok: sipp on $host: ${*}"
 }
 
@@ -172,7 +180,7 @@ import json, sys
 path, wanted, source, target = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
 calls = [json.loads(line) for line in open(path)]
 good = [c for c in calls if (c["from_party"], c["to_party"]) == (source, target)
-        and c["media"] and all(m["a_packets"] > 10 and m["b_packets"] > 10 for m in c["media"])]
+        and c["media"] and all(m[side]["packets"] > 10 for m in c["media"] for side in ("from_caller", "from_callee"))]
 sys.exit(0 if len(good) >= wanted else 1)
 P
 }
