@@ -108,11 +108,9 @@ impl Edge {
         if response.status().unwrap_or(0) < 200 {
             return;
         }
+        self.hang_up_callee(context, response, now);
         context.failure = Some(refusal);
         self.fail(server, context, 502, now);
-        if let Errand::Call { .. } = context.errand {
-            self.hang_up_callee(context, response, now);
-        }
     }
 
     /// The one final non-2xx response.

@@ -140,3 +140,17 @@ fn sdp_that_cannot_be_read_is_refused() {
     world.expect_nothing(&pbx);
     world.assert_clean();
 }
+
+#[test]
+fn a_callee_whose_answer_cannot_be_read_is_hung_up() {
+    let (mut world, phone, pbx) = calling();
+    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", &sdp("192.168.1.5", 5_004));
+    world.send(&phone, &invite);
+    let seen = world.expect(&pbx, "INVITE");
+    world.send(&pbx, answer(&pbx, &seen, "200 OK", "b", "this is no sdp\r\n"));
+    world.expect(&phone, "SIP/2.0 488");
+    let bye = world.expect(&pbx, "BYE");
+    world.send(&pbx, response(&bye, "200 OK", "", "", ""));
+    assert_eq!((world.status().calls, world.status().relay.pairs), (0, 0));
+    world.assert_clean();
+}
