@@ -41,6 +41,8 @@ pub enum Event {
         /// Now up.
         up: bool,
     },
+    /// A policy has something to tell that changed no outcome: `mode: audit`, or a rule that only alerts.
+    Note(crate::policy::Note),
     /// Bytes that were no message.
     Malformed {
         /// Where they came in.

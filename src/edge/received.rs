@@ -154,6 +154,9 @@ impl Edge {
     /// Does what the transactions ask for, until they ask for nothing more.
     pub(super) fn settle(&mut self, now: Now) {
         use crate::sip::transaction::TransactionOutput as Asked;
+        while let Some(note) = self.policy.poll_note() {
+            self.tell(Event::Note(note));
+        }
         while let Some(asked) = self.transactions.poll_output() {
             match asked {
                 Asked::Send { to, bytes } => self.send(to, bytes),

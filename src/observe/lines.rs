@@ -43,6 +43,8 @@ impl Lines {
             Event::Unregistered { user } => info!(user = %self.number(user), "unregistered"),
             Event::TargetHealth { target, up: true } => info!(%target, "target is up"),
             Event::TargetHealth { target, up: false } => warn!(%target, "target is down"),
+            Event::Note(note) if note.alert => warn!(rule = %note.rule, would = ?note.would, "policy alert"),
+            Event::Note(note) => info!(rule = %note.rule, would = ?note.would, "policy note"),
             Event::Malformed { listener, source, reason } => {
                 debug!(listener = listener.0, %source, reason, "not a SIP message");
             }

@@ -122,7 +122,7 @@ impl Metrics {
             Event::Malformed { reason, .. } => {
                 self.malformed.get_or_create(&[("reason", *reason)]).inc();
             }
-            Event::Unregistered { .. } | Event::Message(_) => {}
+            Event::Unregistered { .. } | Event::Note(_) | Event::Message(_) => {}
         }
     }
 
