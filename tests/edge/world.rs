@@ -90,8 +90,8 @@ impl Relay for FakeRelay {
         if ports.open.len() >= ports.capacity {
             return Err(OpenError::PortsExhausted);
         }
-        let first = 40_000 + ports.next * 4;
-        ports.next += 1;
+        let first = 40_000 + ports.next % 5_000 * 4;
+        ports.next = ports.next.wrapping_add(1);
         let side = |ip: IpAddr, port| SideAddrs {
             rtp: RelayedAddr(SocketAddr::new(ip, port)),
             rtcp: RelayedAddr(SocketAddr::new(ip, port + 1)),
