@@ -165,6 +165,11 @@ impl Connections {
         }
     }
 
+    /// Whether messages that arrive on it are still wanted.
+    pub fn is_open(&self, flow: FlowId) -> bool {
+        self.by_flow.get(&flow).is_some_and(|connection| !connection.closing)
+    }
+
     /// Bytes have arrived; where they come from, unless they are no longer wanted.
     pub fn heard(&mut self, flow: FlowId, now: Instant) -> Option<Source> {
         let connection = self.by_flow.get_mut(&flow)?;

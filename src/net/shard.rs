@@ -145,25 +145,22 @@ impl Shard {
         let now = now();
         let Some(source) = self.connections.heard(flow, now.instant) else { return false };
         self.observers.metrics().received(source.transport, n);
-        let (followed, completed) = self.handle_frames(&source, framer, buffer, now);
+        let completed = self.handle_frames(&source, framer, buffer, now);
         self.connections.unfinished(flow, !buffer.is_empty(), completed, now.instant);
-        self.carry_out(now);
-        if !followed {
-            self.connections.close(flow);
-        }
-        followed
+        self.connections.is_open(flow)
     }
 
-    /// Cuts `buffer` into messages: whether the stream can be followed further, and whether a message was complete.
+    /// Cuts `buffer` into messages, until it needs more bytes or the edge has the stream closed: nothing behind a
+    /// message that could not be read is looked at. Whether a message was complete.
     fn handle_frames(
         &mut self,
         source: &Source,
         framer: &mut Framer,
         buffer: &mut BytesMut,
         now: Now,
-    ) -> (bool, bool) {
+    ) -> bool {
         let mut completed = false;
-        loop {
+        while self.connections.is_open(source.flow) {
             match framer.next(buffer, &self.settings.limits.message) {
                 Ok(Some(Frame::Message(bytes))) => {
                     completed = true;
@@ -172,13 +169,12 @@ impl Shard {
                 // RFC 5626 §4.4.1: the double CRLF is answered with a single one.
                 Ok(Some(Frame::Ping)) => self.send(Destination::Flow(source.flow), b"\r\n", now),
                 Ok(Some(Frame::Pong)) => {}
-                Ok(None) => return (true, completed),
-                Err(malformed) => {
-                    self.edge.handle_malformed(source, malformed, now);
-                    return (false, completed);
-                }
+                Ok(None) => break,
+                Err(malformed) => self.edge.handle_malformed(source, malformed, buffer, now),
             }
+            self.carry_out(now);
         }
+        completed
     }
 
     /// A connection ended, or could not be opened.

@@ -54,3 +54,27 @@ fn when_the_peer_closes_the_connection_is_forgotten() {
     drop(stream);
     eventually("no connection", || node.status().unwrap().connections == 0);
 }
+
+/// Nothing behind a message that cannot be read is looked at: it may be a part of it (ATTACKS.md: two Content-Length, a
+/// second request hidden in a body).
+#[test]
+fn a_malformed_request_is_answered_and_ends_the_stream() {
+    let (node, _dir) = node(|_| {});
+    let to = node.listener("tcp").unwrap();
+    let ask = || options(Transport::Tcp, "127.0.0.1:9".parse().unwrap(), to);
+    let twice = |name: &str, line: &str| ask().replace(name, &format!("{line}\r\n{name}"));
+    for (malformed, expected) in [
+        (twice("Content-Length", "l: 7"), 400),
+        (twice("CSeq", "CSeq: 2 OPTIONS"), 400),
+        (ask().replace("Content-Length: 0", "Content-Length: -1"), 400),
+        (ask().replace("Content-Length: 0", "Content-Length: 99999999"), 413),
+        (ask().replace("Content-Length: 0\r\n", ""), 400),
+        (ask().replace("SIP/2.0\r\nVia", "SIP/7.0\r\nVia"), 505),
+    ] {
+        let mut stream = tcp(to);
+        stream.write_all(format!("{malformed}{}", ask()).as_bytes()).unwrap();
+        let said = String::from_utf8(read_to_close(&mut stream)).unwrap();
+        assert_eq!(status(&said), expected, "{malformed}");
+        assert_eq!(said.matches("SIP/2.0 ").count(), 1, "{said}");
+    }
+}
