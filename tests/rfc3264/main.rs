@@ -150,13 +150,33 @@ fn an_answer_without_an_offer_is_out_of_place() {
 }
 
 #[test]
-fn offers_that_cross_are_glare() {
+fn a_late_offer_said_again_keeps_its_ports() {
+    let mut call = Call::phone_to_pbx();
+    let offer = audio("10.20.0.20", 5000);
+    let in_18x = call.offer(Side::B, &offer);
+    assert_eq!(in_18x, call.offer(Side::B, &offer), "in the 2xx");
+    let fork = audio("10.20.0.21", 6000);
+    assert_eq!(call.offer(Side::B, &fork), relayed(&fork, "10.20.0.21", 6000, RA, 40000));
+    call.answer(Side::A, &audio(PHONE, 4000));
+    assert_eq!((call.relay.opened, call.relay.open.len()), (1, 1));
+    let more = session("10.20.0.20", "m=audio 5000 RTP/AVP 0\nm=video 5002 RTP/AVP 96\n");
+    call.offer(Side::B, &more);
+    call.offer(Side::B, &offer);
+    assert_eq!(
+        (call.relay.opened, call.relay.open.len()),
+        (2, 1),
+        "what only the replaced one wanted is freed"
+    );
+}
+
+#[test]
+fn a_late_offer_that_is_let_fall_does_not_block_the_next() {
     let mut call = Call::established();
+    call.offer(Side::B, &session("10.20.0.20", "m=audio 5000 RTP/AVP 0\nm=video 5002 RTP/AVP 96\n"));
     call.offer(Side::A, &audio(PHONE, 4000));
-    let error = call.try_offer(Side::B, &audio("10.20.0.20", 5000)).unwrap_err();
-    assert_eq!((error.clone(), error.status()), (AnchorError::Glare, 491));
+    assert_eq!(call.relay.open.len(), 1);
     call.answer(Side::B, &audio("10.20.0.20", 5000));
-    call.offer(Side::B, &audio("10.20.0.20", 5000));
+    assert_eq!((call.relay.opened, call.relay.open.len()), (2, 1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use crate::relay::{Relay, RelayAddress, RelayEvent, Side};
+use crate::relay::{OpenPair, PairId, Relay, RelayAddress, RelayEvent, Side};
 use crate::sdp::{Media, MediaEdit, SdpError, Session};
 use stream::{Said, Stream, Use};
 
@@ -57,21 +57,17 @@ pub enum AnchorError {
     Ports(#[from] crate::relay::OpenError),
     #[error("an answer without an offer")]
     NoOffer,
-    #[error("an offer while one of the other side is pending")]
-    Glare,
     #[error("more m= lines than the offer has, or than one call may have")]
     TooManyStreams,
 }
 
 impl AnchorError {
-    /// 488 for SDP that cannot be read, 503 when no port is free, 400 for an answer out of place, 491 for offers that
-    /// cross (RFC 3261 §14.2).
+    /// 488 for SDP that cannot be read, 503 when no port is free, 400 for an answer out of place.
     pub fn status(&self) -> u16 {
         match self {
             AnchorError::Sdp(_) | AnchorError::TooManyStreams => 488,
             AnchorError::Ports(_) => 503,
             AnchorError::NoOffer => 400,
-            AnchorError::Glare => 491,
         }
     }
 }
@@ -109,8 +105,10 @@ impl CallMedia {
         CallMedia { sides, streams: Vec::new(), offer: None, former: None }
     }
 
-    /// An offer from `from`; appends the rewritten body for the other side to `out`. Opens pairs for new streams. After
-    /// an error everything is as it was. A second offer of the same side replaces the pending one (fail-over).
+    /// An offer from `from`; appends the rewritten body for the other side to `out`. Opens pairs for new streams; after
+    /// an error all are as they were. The pending offer, if any, is replaced: by the same side's with its ports kept (a
+    /// 2xx repeats the offer of its reliable 18x, each fork of a late offer makes its own), while the other side's is
+    /// taken as fallen. That offers do not cross (RFC 3261 §14.2) is the caller's to see to.
     pub fn offer(
         &mut self,
         from: Side,
@@ -119,18 +117,16 @@ impl CallMedia {
         out: &mut Vec<u8>,
     ) -> Result<(), AnchorError> {
         let session = Session::parse(sdp)?;
-        if self.former.is_some() {
-            match &self.offer {
-                Some(pending) if pending.from != from => return Err(AnchorError::Glare),
-                _ => self.roll_back(relay),
-            }
+        if self.offer.as_ref().is_some_and(|pending| pending.from != from) {
+            self.roll_back(relay);
         }
         let streams = self.streams_of_offer(from, &session, relay)?;
-        let former = Former {
-            streams: std::mem::replace(&mut self.streams, streams),
-            offer: self.offer.replace(Offer { from, answered_by: None }),
-        };
-        self.former = Some(former);
+        let before = std::mem::replace(&mut self.streams, streams);
+        let offer = self.offer.replace(Offer { from, answered_by: None });
+        match self.former {
+            Some(_) => self.free(before, relay),
+            None => self.former = Some(Former { streams: before, offer }),
+        }
         self.tell_relay_of_offer(from, relay);
         session.rewrite(&self.edits(from, &session), out);
         Ok(())
@@ -178,11 +174,7 @@ impl CallMedia {
         let Some(former) = self.former.take() else { return };
         let pending = std::mem::replace(&mut self.streams, former.streams);
         self.offer = former.offer;
-        for stream in pending {
-            if let Some(pair) = stream.pair().filter(|pair| !self.holds(pair.id)) {
-                relay.close(pair.id);
-            }
-        }
+        self.free(pending, relay);
         self.tell_relay(relay);
     }
 
@@ -206,9 +198,9 @@ impl CallMedia {
     }
 
     /// Pairs of this call, for the edge's table from pair to call.
-    pub fn pairs(&self) -> impl Iterator<Item = crate::relay::PairId> + '_ {
+    pub fn pairs(&self) -> impl Iterator<Item = PairId> + '_ {
         let former = self.former.iter().flat_map(|former| &former.streams);
-        let kept = former.filter_map(Stream::pair).filter(|pair| !self.holds(pair.id));
+        let kept = former.filter_map(Stream::pair).filter(|pair| !holds(&self.streams, pair.id));
         self.streams.iter().filter_map(Stream::pair).chain(kept).map(|pair| pair.id)
     }
 
@@ -340,12 +332,19 @@ impl CallMedia {
         }
     }
 
-    /// Frees the pairs that only the state before the pending offer holds; what they counted goes on in the CDR.
+    /// What held before the pending offer is over.
     fn free_former(&mut self, relay: &mut dyn Relay) {
-        for (index, mut before) in
-            self.former.take().map(|former| former.streams).unwrap_or_default().into_iter().enumerate()
-        {
-            if before.pair().is_some_and(|pair| !self.holds(pair.id)) {
+        if let Some(former) = self.former.take() {
+            self.free(former.streams, relay);
+        }
+    }
+
+    /// Frees the pairs of `dropped` that nobody holds any more; what they counted goes on in the CDR.
+    fn free(&mut self, dropped: Vec<Stream>, relay: &mut dyn Relay) {
+        let former = self.former.as_ref().map(|former| former.streams.as_slice()).unwrap_or_default();
+        for (index, mut before) in dropped.into_iter().enumerate() {
+            let is_held = |pair: &OpenPair| holds(&self.streams, pair.id) || holds(former, pair.id);
+            if before.pair().is_some_and(|pair| !is_held(pair)) {
                 before.close(relay);
                 if let Some(stream) = self.streams.get_mut(index) {
                     stream.inherit_counts(&before);
@@ -361,15 +360,15 @@ impl CallMedia {
         }
     }
 
-    fn holds(&self, id: crate::relay::PairId) -> bool {
-        self.streams.iter().filter_map(Stream::pair).any(|pair| pair.id == id)
-    }
-
     /// This call's own relayed addresses: sent to, they would feed the call to itself.
     fn own_addresses(&self) -> Vec<std::net::SocketAddr> {
         let pairs = self.streams.iter().filter_map(Stream::pair);
         pairs.flat_map(|pair| [pair.a.rtp.0, pair.a.rtcp.0, pair.b.rtp.0, pair.b.rtcp.0]).collect()
     }
+}
+
+fn holds(streams: &[Stream], id: PairId) -> bool {
+    streams.iter().filter_map(Stream::pair).any(|pair| pair.id == id)
 }
 
 /// RFC 9143 §7.1: in a bundle, sections with one address share one transport, that of the first of them. (Port 9 is no
