@@ -97,7 +97,8 @@ impl Media<'_> {
 #[derive(Clone, Debug)]
 pub struct Session<'s> {
     body: &'s [u8],
-    origin_host: Option<IpAddr>,
+    /// Value of `o=`.
+    origin: Option<&'s [u8]>,
     /// The session's own `c=`.
     connection: Option<Connection>,
     bundle: bool,
@@ -139,7 +140,7 @@ impl<'s> Session<'s> {
 
     /// Host of `o=`.
     pub fn origin_host(&self) -> Option<IpAddr> {
-        self.origin_host
+        self.origin.and_then(parse::origin_host)
     }
 
     /// `a=group:BUNDLE` is there (RFC 9143): several sections may share one transport.
@@ -210,4 +211,13 @@ struct Section {
     candidate_slot: Option<usize>,
     /// After its last line.
     end: usize,
+    level: Level,
+}
+
+/// What is said for the session, or for one section, that a section inherits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    direction: Option<Direction>,
+    ice_ufrag: bool,
+    ice_pwd: bool,
 }

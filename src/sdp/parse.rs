@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::{
-    Connection, Direction, Host, MAX_BODY, MAX_MEDIA, Media, RtcpLine, SdpError, Section, Session, Span,
+    Connection, Direction, Host, Level, MAX_BODY, MAX_MEDIA, Media, RtcpLine, SdpError, Section, Session,
+    Span,
 };
 
 type Parsed<T> = Result<T, &'static str>;
@@ -14,70 +15,59 @@ pub(super) fn parse(body: &[u8]) -> Result<Session<'_>, SdpError> {
     if body.len() > MAX_BODY {
         return Err(SdpError { line: 1, reason: "the body is longer than 65536 bytes" });
     }
-    if let Some(line) = forbidden_byte(body) {
-        return Err(SdpError { line, reason: "a NUL, or a CR without LF" });
-    }
     let mut reader = Reader::new(body);
-    let (mut at, mut number) = (0, 0);
+    let (mut at, mut number, mut crs) = (0, 0, 0);
     while let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) {
         number += 1;
-        let (line, next) = match memchr::memchr(b'\n', rest) {
-            Some(len) => (rest.get(..len).unwrap_or_default(), at + len + 1),
-            None => (rest, body.len()),
-        };
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut line = rest;
+        let mut next = body.len();
+        if let Some((before, _)) = memchr::memchr(b'\n', rest).and_then(|len| rest.split_at_checked(len)) {
+            next = at + before.len() + 1;
+            line = before.strip_suffix(b"\r").unwrap_or(before);
+            crs += before.len() - line.len();
+        }
         reader.line(line, at, next).map_err(|reason| SdpError { line: number, reason })?;
         at = next;
     }
     if !reader.version {
-        return Err(SdpError { line: number.max(1), reason: "the body is empty" });
+        return Err(SdpError { line: 1, reason: "the body is empty" });
+    }
+    // RFC 8866 §9: NUL and a bare CR are in no line; some parsers would end a line there.
+    if memchr::memchr(0, body).is_some() || memchr::memchr_iter(b'\r', body).count() != crs {
+        return Err(SdpError { line: line_of_forbidden_byte(body), reason: "a NUL, or a CR without LF" });
     }
     Ok(reader.finish())
 }
 
-/// RFC 8866 §9: NUL and a bare CR are in no line; some parsers would end a line there. Returns the line.
-fn forbidden_byte(body: &[u8]) -> Option<usize> {
-    let bare_cr = |at: &usize| body.get(at + 1) != Some(&b'\n');
-    let at = memchr::memchr(0, body).or_else(|| memchr::memchr_iter(b'\r', body).find(bare_cr))?;
-    Some(1 + memchr::memchr_iter(b'\n', body.get(..at)?).count())
-}
-
-/// What holds for the session, or for one section.
-#[derive(Clone, Copy, Default)]
-struct Level {
-    direction: Option<Direction>,
-    ice_ufrag: bool,
-    ice_pwd: bool,
+fn line_of_forbidden_byte(body: &[u8]) -> usize {
+    let is_forbidden = |line: &[u8]| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        memchr::memchr2(0, b'\r', line).is_some()
+    };
+    // The last line has no LF: there a CR at its end is a bare one.
+    let line = body.split(|c| *c == b'\n').position(is_forbidden);
+    line.unwrap_or_else(|| memchr::memchr_iter(b'\n', body).count()) + 1
 }
 
 struct Reader<'s> {
     session: Session<'s>,
     version: bool,
-    origin: bool,
     /// A blank line was seen: only more of them may follow.
     blank: bool,
     session_level: Level,
-    levels: Vec<Level>,
 }
 
 impl<'s> Reader<'s> {
     fn new(body: &'s [u8]) -> Reader<'s> {
         let session = Session {
             body,
-            origin_host: None,
+            origin: None,
             connection: None,
             bundle: false,
             media: Vec::new(),
             sections: Vec::new(),
         };
-        Reader {
-            session,
-            version: false,
-            origin: false,
-            blank: false,
-            session_level: Level::default(),
-            levels: Vec::new(),
-        }
+        Reader { session, version: false, blank: false, session_level: Level::default() }
     }
 
     /// `line` starts at `start`; the next one at `next`.
@@ -99,7 +89,11 @@ impl<'s> Reader<'s> {
             [b'a', b'=', attribute @ ..] => self.attribute(attribute, span, next)?,
             [b'm', b'=', value @ ..] => self.media(value, start + 2, next)?,
             [b'c', b'=', value @ ..] => self.connection(value, span)?,
-            [b'o', b'=', value @ ..] => self.origin(value)?,
+            [b'o', b'=', value @ ..] => {
+                if self.session.origin.replace(value).is_some() {
+                    return Err("a second o=");
+                }
+            }
             [b'v', b'=', ..] => return Err("a second v="),
             [b'i', b'=', ..] => {
                 if let Some(section) = self.session.sections.last_mut()
@@ -113,18 +107,6 @@ impl<'s> Reader<'s> {
         }
         if let Some(section) = self.session.sections.last_mut() {
             section.end = next;
-        }
-        Ok(())
-    }
-
-    fn origin(&mut self, value: &'s [u8]) -> Parsed<()> {
-        if std::mem::replace(&mut self.origin, true) {
-            return Err("a second o=");
-        }
-        let mut fields = Fields::of(value).skip(3).map(|(_, field)| field);
-        // RFC 8866 §5.2: the address there names the session, media does not go to it; any other host is not our concern.
-        if let (Some(network), Some(family), Some(host)) = (fields.next(), fields.next(), fields.next()) {
-            self.session.origin_host = host_of(network, family, host).ok().and_then(Host::ip);
         }
         Ok(())
     }
@@ -175,8 +157,8 @@ impl<'s> Reader<'s> {
             candidates: None,
             candidate_slot: None,
             end: next,
+            level: Level::default(),
         });
-        self.levels.push(Level::default());
         Ok(())
     }
 
@@ -201,13 +183,15 @@ impl<'s> Reader<'s> {
     }
 
     fn attribute(&mut self, attribute: &'s [u8], line: Span, next: usize) -> Parsed<()> {
-        let level = self.levels.last_mut().unwrap_or(&mut self.session_level);
-        let section = self.session.sections.last_mut();
+        let mut section = self.session.sections.last_mut();
+        let level = match &mut section {
+            Some(section) => &mut section.level,
+            None => &mut self.session_level,
+        };
         match attribute {
-            b"sendrecv" => level.direction = Some(Direction::SendRecv),
-            b"sendonly" => level.direction = Some(Direction::SendOnly),
-            b"recvonly" => level.direction = Some(Direction::RecvOnly),
-            b"inactive" => level.direction = Some(Direction::Inactive),
+            [b's', b'e', b'n', b'd', ..] | [b'r', b'e', b'c', ..] | [b'i', b'n', ..] => {
+                level.direction = direction(attribute).or(level.direction);
+            }
             [b'i', b'c', b'e', b'-', name @ ..] => {
                 level.ice_ufrag |= name.starts_with(b"ufrag:");
                 level.ice_pwd |= name.starts_with(b"pwd:");
@@ -217,7 +201,7 @@ impl<'s> Reader<'s> {
                     section.candidate_slot = Some(next);
                 }
             }
-            [b'c', b'a', b'n', b'd', b'i', b'd', b'a', b't', b'e', b':', ..] => {
+            [b'c', rest @ ..] if rest.starts_with(b"andidate:") => {
                 if let Some(section) = section {
                     let start = section.candidates.map_or(line.start, |span| span.start);
                     section.candidates = Some(Span { start, end: next });
@@ -241,9 +225,7 @@ impl<'s> Reader<'s> {
                     media.mid = Some(mid);
                 }
             }
-            [b'g', b'r', b'o', b'u', b'p', b':', b'B', b'U', b'N', b'D', b'L', b'E', ..] => {
-                self.session.bundle = true
-            }
+            [b'g', rest @ ..] if rest.starts_with(b"roup:BUNDLE") => self.session.bundle = true,
             _ => {}
         }
         Ok(())
@@ -252,8 +234,8 @@ impl<'s> Reader<'s> {
     /// Gives each section what it inherits from the session.
     fn finish(mut self) -> Session<'s> {
         let session_host = self.session.connection.map(|connection| connection.host);
-        let sections = self.session.media.iter_mut().zip(&self.session.sections).zip(&self.levels);
-        for ((media, section), level) in sections {
+        for (media, section) in self.session.media.iter_mut().zip(&self.session.sections) {
+            let level = section.level;
             media.direction = level.direction.or(self.session_level.direction).unwrap_or(Direction::SendRecv);
             media.ice = (level.ice_ufrag || self.session_level.ice_ufrag)
                 && (level.ice_pwd || self.session_level.ice_pwd);
@@ -271,6 +253,22 @@ impl<'s> Reader<'s> {
             media.rtcp = rtcp_host.zip(rtcp_port).map(|(ip, port)| SocketAddr::new(ip, port));
         }
         self.session
+    }
+}
+
+/// The host of `<username> <sess-id> <sess-version> <nettype> <addrtype> <address>` (RFC 8866 §5.2).
+pub(super) fn origin_host(value: &[u8]) -> Option<IpAddr> {
+    let mut fields = Fields::of(value).skip(3).map(|(_, field)| field);
+    host_of(fields.next()?, fields.next()?, fields.next()?).ok().and_then(Host::ip)
+}
+
+fn direction(attribute: &[u8]) -> Option<Direction> {
+    match attribute {
+        b"sendrecv" => Some(Direction::SendRecv),
+        b"sendonly" => Some(Direction::SendOnly),
+        b"recvonly" => Some(Direction::RecvOnly),
+        b"inactive" => Some(Direction::Inactive),
+        _ => None,
     }
 }
 

@@ -147,9 +147,14 @@ fn own_candidates(
     let slot = section.candidate_slot.unwrap_or(section.end);
     let (mut has_rtp, mut has_rtcp, mut two_components) = (false, false, false);
     for candidate in candidates(session, section) {
-        two_components |= candidate.component == b"2";
-        has_rtp |= candidate.is_relay(b"1", rtp);
-        has_rtcp |= candidate.is_relay(b"2", rtcp);
+        match candidate.component() {
+            Some(b"1") => has_rtp |= candidate.is_ours(1, rtp),
+            Some(b"2") => {
+                two_components = true;
+                has_rtcp |= candidate.is_ours(2, rtcp);
+            }
+            _ => {}
+        }
     }
     if !has_rtp {
         splices.push(Splice::line_at(slot, Text::Candidate { foundation, component: 1, address: rtp }));
@@ -162,34 +167,49 @@ fn own_candidates(
     }
 }
 
-/// What we read of an `a=candidate` line; lines that we cannot read are not ours.
-struct Candidate<'s> {
-    foundation: &'s [u8],
-    component: &'s [u8],
-    address: &'s [u8],
-    port: &'s [u8],
-    kind: &'s [u8],
-}
+/// What follows `a=candidate:`. Fields are read when they are asked for: most candidates are told from ours by the
+/// first few.
+struct Candidate<'s>(&'s [u8]);
 
-impl Candidate<'_> {
-    fn is_relay(&self, component: &[u8], address: SocketAddr) -> bool {
-        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        self.component == component
-            && self.kind == b"relay"
-            && text(self.port).parse() == Ok(address.port())
-            && text(self.address).parse() == Ok(address.ip())
+impl<'s> Candidate<'s> {
+    fn fields(&self) -> impl Iterator<Item = &'s [u8]> + use<'s> {
+        self.0.split(|c| *c == b' ')
+    }
+
+    fn foundation(&self) -> &'s [u8] {
+        self.fields().next().unwrap_or_default()
+    }
+
+    fn component(&self) -> Option<&'s [u8]> {
+        self.fields().nth(1)
+    }
+
+    /// As we write it, whatever the foundation.
+    fn is_ours(&self, component: u8, address: SocketAddr) -> bool {
+        fn number<T: std::str::FromStr>(field: Option<&[u8]>) -> Option<T> {
+            std::str::from_utf8(field?).ok()?.parse().ok()
+        }
+        let mut fields = self.fields().skip(3);
+        number(fields.next()) == Some(priority(component))
+            && number(fields.next()) == Some(address.ip())
+            && number(fields.next()) == Some(address.port())
+            && fields.nth(1) == Some(b"relay")
     }
 }
 
 fn candidates<'s>(session: &Session<'s>, section: &Section) -> impl Iterator<Item = Candidate<'s>> {
-    let lines =
+    let mut lines =
         section.candidates.and_then(|span| session.body.get(span.start..span.end)).unwrap_or_default();
-    lines.split(|c| *c == b'\n').filter_map(|line| {
-        let line = line.strip_suffix(b"\r").unwrap_or(line).strip_prefix(b"a=candidate:")?;
-        let mut fields = line.split(|c| *c == b' ');
-        let (foundation, component) = (fields.next()?, fields.next()?);
-        let (address, port, _typ, kind) = (fields.nth(2)?, fields.next()?, fields.next()?, fields.next()?);
-        Some(Candidate { foundation, component, address, port, kind })
+    std::iter::from_fn(move || {
+        while !lines.is_empty() {
+            let end = memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
+            let (line, rest) = lines.split_at_checked(end)?;
+            lines = rest;
+            if let Some(candidate) = line.strip_prefix(b"a=candidate:") {
+                return Some(Candidate(candidate.trim_ascii_end()));
+            }
+        }
+        None
     })
 }
 
@@ -204,7 +224,7 @@ impl Foundation {
     fn unused_in(session: &Session<'_>) -> Foundation {
         let taken = session.sections.iter().flat_map(|section| candidates(session, section));
         let number = |candidate: Candidate<'_>| {
-            let digits = std::str::from_utf8(candidate.foundation.strip_prefix(Self::NAME)?).ok()?;
+            let digits = std::str::from_utf8(candidate.foundation().strip_prefix(Self::NAME)?).ok()?;
             digits.parse::<u32>().ok()
         };
         Foundation(taken.filter_map(number).map(|n| u64::from(n) + 1).max().unwrap_or(0))
@@ -317,14 +337,14 @@ fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
 
 fn push_number(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0; 20];
-    let (mut rest, mut used) = (number, 0);
-    for (digit, count) in digits.iter_mut().rev().zip(1..) {
+    let (mut rest, mut first) = (number, digits.len());
+    for digit in digits.iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
-        used = count;
+        first -= 1;
         if rest == 0 {
             break;
         }
     }
-    out.extend(digits.iter().skip(digits.len() - used));
+    out.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
