@@ -3,8 +3,6 @@
 
 mod destination;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 use crate::relay::{OpenPair, PairId, Relay, RelayAddress, RelayEvent, Side};
 use crate::sdp::{Media, MediaEdit, SdpError, Session};
