@@ -30,7 +30,7 @@ addr_of!(
 );
 
 /// A connection (TCP, TLS, WS), or for UDP the pair of listener and remote address (RFC 5626 §2 "flow").
-/// Never used twice in the life of a process.
+/// Never used twice, not even by the process that comes after this one; but an IPv4 UDP flow has always the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub u64);
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::node::StartError;
 use crate::base::Transport;
@@ -22,18 +22,43 @@ pub(super) enum Socketed {
     Stream(TcpListener),
 }
 
+/// Binds all listeners.
+///
+/// The kernel lets an address stand beside the wildcard on one UDP port if both sockets say SO_REUSEADDR; what is sent
+/// to the address then goes to its own socket. They say so only until all are bound: otherwise a second Turnpike could
+/// bind the same port and take our datagrams.
+pub(super) fn bind_all(listeners: &mut [Listener]) -> Result<Vec<Socketed>, StartError> {
+    let shared: Vec<bool> =
+        listeners.iter().map(|listener| listeners.iter().any(|other| beside(listener, other))).collect();
+    let mut sockets = Vec::with_capacity(listeners.len());
+    for (listener, shared) in listeners.iter_mut().zip(&shared) {
+        sockets.push(bind(listener, *shared)?);
+    }
+    for (socket, listener) in sockets.iter().zip(listeners.iter()) {
+        if let Socketed::Udp(socket) = socket {
+            let alone = SockRef::from(socket).set_reuse_address(false);
+            alone.map_err(|error| failed(listener, error))?;
+        }
+    }
+    Ok(sockets)
+}
+
+/// One of the two is the wildcard, on the same UDP port.
+fn beside(a: &Listener, b: &Listener) -> bool {
+    let (x, y) = (a.bind, b.bind);
+    a.transport == Transport::Udp
+        && b.transport == Transport::Udp
+        && x.is_ipv4() == y.is_ipv4()
+        && x.port() == y.port()
+        && x.port() != 0
+        && x.ip().is_unspecified() != y.ip().is_unspecified()
+}
+
 /// Binds one listener, and writes the port that it was given, if it asked for any, into `bind` and `advertise`.
-pub(super) fn bind(listener: &mut Listener) -> Result<Socketed, StartError> {
-    let failed = |listener: &Listener, error: io::Error| StartError::Bind {
-        name: listener.name.clone(),
-        transport: listener.transport,
-        addr: listener.bind,
-        advice: advice(&error, listener.bind),
-        error,
-    };
+fn bind(listener: &mut Listener, shared: bool) -> Result<Socketed, StartError> {
     let bound = match listener.transport {
         Transport::Udp => {
-            udp(listener.bind).and_then(|socket| Ok((socket.local_addr()?, Socketed::Udp(socket))))
+            udp(listener.bind, shared).and_then(|socket| Ok((socket.local_addr()?, Socketed::Udp(socket))))
         }
         Transport::Tcp | Transport::Tls => {
             tcp(listener.bind).and_then(|socket| Ok((socket.local_addr()?, Socketed::Stream(socket))))
@@ -48,9 +73,19 @@ pub(super) fn bind(listener: &mut Listener) -> Result<Socketed, StartError> {
     Ok(socket)
 }
 
-fn udp(addr: SocketAddr) -> io::Result<UdpSocket> {
+fn failed(listener: &Listener, error: io::Error) -> StartError {
+    StartError::Bind {
+        name: listener.name.clone(),
+        transport: listener.transport,
+        addr: listener.bind,
+        advice: advice(&error, listener.bind),
+        error,
+    }
+}
+
+fn udp(addr: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    // No SO_REUSEADDR: for UDP it would let a second process take our datagrams.
+    socket.set_reuse_address(shared)?;
     prepare(&socket, addr)?;
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     let _ = socket.set_send_buffer_size(UDP_BUFFER);
@@ -110,12 +145,12 @@ mod tests {
     fn any_port_becomes_the_real_one_wherever_it_is_named() {
         for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
             let mut listener = listener(transport, "127.0.0.1:0", "127.0.0.1:0");
-            let _socket = bind(&mut listener).unwrap();
+            let _socket = bind(&mut listener, false).unwrap();
             assert_ne!(listener.bind.port(), 0);
             assert_eq!(*listener.advertise, listener.bind.to_string());
         }
         let mut named = listener(Transport::Tcp, "127.0.0.1:0", "sip.example.com:5061");
-        let _socket = bind(&mut named).unwrap();
+        let _socket = bind(&mut named, false).unwrap();
         assert_eq!(&*named.advertise, "sip.example.com:5061");
     }
 
@@ -123,10 +158,32 @@ mod tests {
     fn a_port_that_is_taken_is_refused_with_what_to_type() {
         for transport in [Transport::Udp, Transport::Tcp] {
             let mut first = listener(transport, "127.0.0.1:0", "127.0.0.1:0");
-            let _socket = bind(&mut first).unwrap();
-            let error = bind(&mut first.clone()).err().unwrap().to_string();
+            let _socket = bind(&mut first, false).unwrap();
+            let error = bind(&mut first.clone(), false).err().unwrap().to_string();
             assert!(error.contains("ss -lunpt"), "{error}");
             assert!(error.contains("phones"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_stands_beside_the_wildcard_and_a_second_turnpike_does_not() {
+        for (address, wildcard) in [("127.0.0.1", "0.0.0.0"), ("[::1]", "[::]")] {
+            // Any free port will do, and another process may take it meanwhile: then the next one.
+            let (listeners, _sockets) = (0..20)
+                .find_map(|_| {
+                    let free = UdpSocket::bind(format!("{wildcard}:0")).unwrap().local_addr().unwrap().port();
+                    let udp = |ip: &str| listener(Transport::Udp, &format!("{ip}:{free}"), "x:0");
+                    let mut both = [udp(wildcard), udp(address)];
+                    let sockets = bind_all(&mut both).ok()?;
+                    Some((both, sockets))
+                })
+                .unwrap();
+            for second in
+                [&mut listeners.clone()[..], &mut listeners.clone()[..1], &mut listeners.clone()[1..]]
+            {
+                let error = bind_all(second).err().unwrap().to_string();
+                assert!(error.contains("ss -lunpt"), "{error}");
+            }
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Flow ids (RFC 5626 §2). An IPv4 UDP flow's id *is* its listener and remote address, so no flood of forged sources
 //! can push a phone's flow out of a table; IPv6 addresses do not fit and live in a bounded one; connections count up.
+//!
+//! What counts up begins at random: a token that this node's key sealed before a restart is still valid after it, and
+//! must name no flow then rather than another phone's.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -30,9 +33,10 @@ pub(super) struct Flows {
 }
 
 impl Flows {
-    /// `capacity` bounds the IPv6 UDP flows.
-    pub fn new(capacity: usize) -> Flows {
-        Flows { connections: 0, v6: V6Flows::new(capacity) }
+    /// `capacity` bounds the IPv6 UDP flows; `start` is random.
+    pub fn new(capacity: usize, start: u64) -> Flows {
+        // Half of the ids are left to count: for longer than any process runs.
+        Flows { connections: start & (UDP_V6 / 2 - 1), v6: V6Flows::new(capacity, start >> 1) }
     }
 
     /// An id for a new connection.
@@ -87,9 +91,9 @@ struct V6Flow {
 }
 
 impl V6Flows {
-    fn new(capacity: usize) -> V6Flows {
+    fn new(capacity: usize, serial: u64) -> V6Flows {
         let capacity = capacity.clamp(1, 1 << SLOT_BITS);
-        V6Flows { by_remote: HashMap::new(), slots: Vec::new(), hand: 0, serial: 0, capacity }
+        V6Flows { by_remote: HashMap::new(), slots: Vec::new(), hand: 0, serial, capacity }
     }
 
     fn id(&mut self, listener: ListenerId, remote: SocketAddr) -> FlowId {
@@ -143,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_udp_flow_is_found_again_by_its_id() {
-        let mut flows = Flows::new(8);
+        let mut flows = Flows::new(8, 0);
         for (listener, remote) in [(0, "0.0.0.0:0"), (7, "192.0.2.1:5060"), (0x7fff, "255.255.255.255:65535")]
         {
             let id = flows.udp(ListenerId(listener), addr(remote));
@@ -158,8 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn after_a_restart_an_old_id_names_nobody() {
+        let v6 = |flows: &mut Flows| flows.udp(ListenerId(0), addr("[2001:db8::1]:5060"));
+        let mut before = Flows::new(8, 0x1234_5678_9abc_def0);
+        let mut after = Flows::new(8, u64::MAX);
+        let old: Vec<_> = (0..1_000).map(|_| before.connection()).collect();
+        assert!((0..1_000).all(|_| !old.contains(&after.connection())));
+        let new = after.connection();
+        assert_eq!(after.get(new), Flow::Connection);
+        let old = v6(&mut before);
+        assert_ne!(old, v6(&mut after));
+        assert_eq!(after.get(old), Flow::Forgotten);
+    }
+
+    #[test]
     fn when_full_an_idle_ipv6_flow_makes_room_and_its_id_names_nobody_else() {
-        let mut flows = Flows::new(2);
+        let mut flows = Flows::new(2, u64::MAX);
         let a = flows.udp(ListenerId(0), addr("[2001:db8::a]:1"));
         let b = flows.udp(ListenerId(0), addr("[2001:db8::b]:1"));
         // Everybody was used: the hand goes round once and takes the first.

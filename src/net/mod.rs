@@ -7,6 +7,7 @@ mod data_dir;
 mod datagrams;
 mod flow;
 mod node;
+mod open_files;
 pub mod relay;
 pub mod settings;
 mod shard;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::bind::{Socketed, bind};
+use super::bind::bind_all;
 use super::certificates::{CertificateError, OwnCertificate};
 use super::relay::UdpRelay;
 use super::settings::NetSettings;
 use super::signalling::{self, Signalling};
-use super::{data_dir, tls};
+use super::{data_dir, open_files, tls};
 use crate::base::Transport;
 use crate::config::Compiled;
 use crate::config::policy::Loaded;
@@ -114,7 +114,9 @@ impl Node {
         let NodeSettings { mut edge, policy, relay, net, numbers } = settings;
         let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };
         data_dir::make(&net.data_dir).map_err(in_data_dir)?;
-        let observers = Observers::start(&edge.name, numbers, &net.data_dir).map_err(in_data_dir)?;
+        open_files::raise(&edge, &relay);
+        let names = edge.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let observers = Observers::start(&edge.name, names, numbers, &net.data_dir).map_err(in_data_dir)?;
         let metrics = observers.metrics().clone();
         let certificates = net
             .certificates
@@ -123,7 +125,7 @@ impl Node {
             .collect::<Result<Vec<_>, _>>()?;
         let tls_servers = tls_servers(&edge, &net, &certificates)?;
         let tls_clients = tls_clients(&edge, &net, &certificates)?;
-        let sockets = edge.listeners.iter_mut().map(bind).collect::<Result<Vec<Socketed>, _>>()?;
+        let sockets = bind_all(&mut edge.listeners)?;
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (relay_events, relay_inbox) = mpsc::channel(RELAY_EVENTS);

@@ -59,6 +59,7 @@ impl Shard {
         edge: Edge,
         settings: Arc<Settings>,
         net: &NetSettings,
+        flows: Flows,
         tls_clients: Vec<tls::Client>,
         observers: Observers,
     ) -> Rc<RefCell<Shard>> {
@@ -67,7 +68,7 @@ impl Shard {
                 edge,
                 this: this.clone(),
                 patience: net.patience,
-                flows: Flows::new(net.capacity.udp_flows),
+                flows,
                 datagrams: settings.listeners.iter().map(|_| None).collect(),
                 settings,
                 connections: Connections::new(net.capacity.outbound_bytes),
@@ -130,8 +131,7 @@ impl Shard {
 
     /// A TLS client did not get through its handshake.
     pub fn handle_bad_handshake(&mut self, listener: ListenerId, remote: SocketAddr, error: &io::Error) {
-        let listener = self.listener(listener).name.clone();
-        self.observers.handshake_failed(&listener, remote, error, now().unix);
+        self.observers.handshake_failed(listener, remote, error, now().unix);
     }
 
     /// `n` bytes more have arrived in `buffer`. False: read no further.

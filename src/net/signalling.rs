@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::bind::Socketed;
 use super::certificates::OwnCertificate;
 use super::datagrams::Datagrams;
+use super::flow::Flows;
 use super::node::Command;
 use super::relay::UdpRelay;
 use super::settings::{NetSettings, Patience};
@@ -71,10 +72,11 @@ pub(super) fn start(signalling: Signalling) -> io::Result<JoinHandle<()>> {
 
 impl Signalling {
     async fn run(self) -> io::Result<()> {
-        let rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
+        let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
         let policy = policy::Engine::new(self.policy, &self.edge.key);
+        let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
         let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
-        let shard = Shard::new(edge, self.edge.clone(), &self.net, self.tls_clients, self.observers);
+        let shard = Shard::new(edge, self.edge.clone(), &self.net, flows, self.tls_clients, self.observers);
         listen(&shard, self.sockets, self.tls_servers)?;
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));

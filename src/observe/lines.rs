@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
 use super::redact::{Escaped, Redacted};
 use super::settings::Numbers;
-use crate::base::UnixTime;
+use crate::base::{ListenerId, UnixTime};
 use crate::edge::event::{Cdr, Event, Refused};
 use crate::sip::transaction::Source;
 
@@ -19,15 +20,17 @@ const PER_SECOND: u32 = 50;
 #[derive(Debug)]
 pub(super) struct Lines {
     numbers: Numbers,
+    /// Their names, by [`ListenerId`].
+    listeners: Vec<Arc<str>>,
     refusals: Limited,
     handshakes: Limited,
     targets: Limited,
 }
 
 impl Lines {
-    pub fn new(numbers: Numbers) -> Lines {
+    pub fn new(numbers: Numbers, listeners: Vec<Arc<str>>) -> Lines {
         let limited = Limited::default;
-        Lines { numbers, refusals: limited(), handshakes: limited(), targets: limited() }
+        Lines { numbers, listeners, refusals: limited(), handshakes: limited(), targets: limited() }
     }
 
     pub fn observe(&mut self, event: &Event) {
@@ -46,7 +49,7 @@ impl Lines {
             Event::Note(note) if note.alert => warn!(rule = %note.rule, would = ?note.would, "policy alert"),
             Event::Note(note) => info!(rule = %note.rule, would = ?note.would, "policy note"),
             Event::Malformed { listener, source, reason } => {
-                debug!(listener = listener.0, %source, reason, "not a SIP message");
+                debug!(listener = self.listener(*listener), %source, reason, "not a SIP message");
             }
             Event::Message(_) => {}
         }
@@ -59,17 +62,24 @@ impl Lines {
         }
         let Refused { rule, status, source, listener, method, call_id, to, alert, .. } = refused;
         let (method, call_id, to) = (Escaped(method), Escaped(call_id), self.number(to));
+        let listener = self.listener(*listener);
         if *alert {
-            warn!(%rule, status, %source, listener = listener.0, %method, %call_id, %to, "refused, alert");
+            warn!(%rule, status, %source, listener, %method, %call_id, %to, "refused, alert");
         } else {
-            info!(%rule, status, %source, listener = listener.0, %method, %call_id, %to, "refused");
+            info!(%rule, status, %source, listener, %method, %call_id, %to, "refused");
         }
     }
 
     /// RFC 5922 failures included: the reason is rustls's.
-    pub fn handshake_failed(&mut self, listener: &str, remote: SocketAddr, error: &io::Error, at: UnixTime) {
+    pub fn handshake_failed(
+        &mut self,
+        listener: ListenerId,
+        remote: SocketAddr,
+        error: &io::Error,
+        at: UnixTime,
+    ) {
         if let Some(unwritten) = self.handshakes.admit(at) {
-            info!(listener, %remote, %error, unwritten, "TLS handshake failed");
+            info!(listener = self.listener(listener), %remote, %error, unwritten, "TLS handshake failed");
         }
     }
 
@@ -95,6 +105,10 @@ impl Lines {
             talked_s = talked.as_secs(),
             "call ended"
         );
+    }
+
+    fn listener(&self, ListenerId(index): ListenerId) -> &str {
+        self.listeners.get(usize::from(index)).map_or("?", |name| name)
     }
 
     fn number<'t>(&self, text: &'t str) -> Redacted<'t> {

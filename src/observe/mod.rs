@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::UnixTime;
+use crate::base::{ListenerId, UnixTime};
 use crate::edge::event::Event;
 use crate::sip::transaction::Source;
 use cdr::CdrFile;
@@ -30,11 +30,16 @@ pub struct Observers {
 }
 
 impl Observers {
-    /// Opens the CDR file in `data_dir`, which must be there.
-    pub fn start(node: &str, numbers: Numbers, data_dir: &Path) -> io::Result<Observers> {
+    /// Opens the CDR file in `data_dir`, which must be there; `listeners`: their names, by [`ListenerId`].
+    pub fn start(
+        node: &str,
+        listeners: Vec<Arc<str>>,
+        numbers: Numbers,
+        data_dir: &Path,
+    ) -> io::Result<Observers> {
         let metrics = Arc::new(Metrics::new(node));
         let cdr = CdrFile::open(node, &data_dir.join("cdr.jsonl"), metrics.clone())?;
-        Ok(Observers { lines: Lines::new(numbers), metrics, cdr })
+        Ok(Observers { lines: Lines::new(numbers, listeners), metrics, cdr })
     }
 
     /// Tells them all.
@@ -47,7 +52,13 @@ impl Observers {
     }
 
     /// A TLS client of `listener` did not get through its handshake.
-    pub fn handshake_failed(&mut self, listener: &str, remote: SocketAddr, error: &io::Error, at: UnixTime) {
+    pub fn handshake_failed(
+        &mut self,
+        listener: ListenerId,
+        remote: SocketAddr,
+        error: &io::Error,
+        at: UnixTime,
+    ) {
         self.metrics.handshake_failed();
         self.lines.handshake_failed(listener, remote, error, at);
     }

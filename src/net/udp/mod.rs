@@ -1,15 +1,17 @@
 //! Batched UDP: many datagrams a system call (`recvmmsg(2)`, `sendmmsg(2)`), over any socket that has a descriptor.
 //!
-//! The only place of the house with `unsafe`: three system calls and the reading of a socket address. Each batch owns
+//! The only place of the house with `unsafe`: five system calls and the reading of a socket address. Each batch owns
 //! what its headers point to, and nothing of it moves or grows after `new`.
 #![allow(unsafe_code)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod batch;
 mod name;
+mod open_files;
 mod send_batch;
 
 pub use batch::{Batch, Sent};
+pub use open_files::raise_open_files;
 pub use send_batch::{Refused, SendBatch};
 
 use std::io;
