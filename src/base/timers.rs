@@ -48,7 +48,7 @@ impl<K> Timers<K> {
     }
 
     /// When the next timer fires.
-    pub fn next(&mut self) -> Option<Instant> {
+    pub fn next_due(&mut self) -> Option<Instant> {
         self.skip_cancelled();
         self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
@@ -115,7 +115,7 @@ mod tests {
         timers.set(ms(10), 'a');
         assert!(timers.cancel(b));
         assert!(!timers.cancel(b));
-        assert_eq!(timers.next(), Some(ms(10)));
+        assert_eq!(timers.next_due(), Some(ms(10)));
         assert_eq!(timers.pop(ms(9)), None);
         assert_eq!(timers.pop(ms(30)), Some('a'));
         assert_eq!(timers.pop(ms(30)), Some('c'));

@@ -173,7 +173,7 @@ impl Edge {
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        let both = [self.transactions.poll_timeout(), self.timers.next()];
+        let both = [self.transactions.poll_timeout(), self.timers.next_due()];
         both.into_iter().flatten().min()
     }
 

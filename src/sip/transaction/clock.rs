@@ -71,7 +71,7 @@ impl Clock {
     }
 
     pub(super) fn next(&mut self) -> Option<Instant> {
-        self.timers.next()
+        self.timers.next_due()
     }
 
     pub(super) fn pop(&mut self, now: Instant) -> Option<(Owner, Timer)> {
