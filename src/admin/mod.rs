@@ -45,6 +45,17 @@ struct Context {
     node: Handle,
     name: Arc<str>,
     token: Option<Token>,
+    /// Nobody but this machine can ask.
+    loopback: bool,
+}
+
+impl Context {
+    /// What to answer to whoever does not show the token, if one is asked for.
+    fn refuses(&self, headers: &HeaderMap) -> Option<Response> {
+        let shown = self.token.as_ref().is_none_or(|token| shows(headers, token));
+        let how = [(header::WWW_AUTHENTICATE, "Bearer")];
+        (!shown).then(|| (StatusCode::UNAUTHORIZED, how, "a bearer token is needed\n").into_response())
+    }
 }
 
 impl Admin {
@@ -57,12 +68,13 @@ impl Admin {
         let socket = TcpListener::bind(listen).map_err(|error| AdminError::Bind(listen, error))?;
         socket.set_nonblocking(true)?;
         let addr = socket.local_addr()?;
+        let context = Context { node, name, token, loopback: addr.ip().is_loopback() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    outcome = serve(socket, Context { node, name, token }) => {
+                    outcome = serve(socket, context) => {
                         if let Err(error) = outcome {
                             tracing::error!(%error, "the admin listener stopped");
                         }
@@ -105,7 +117,13 @@ async fn healthz(State(context): State<Context>) -> Response {
     }
 }
 
-async fn metrics(State(context): State<Context>) -> Response {
+/// What Prometheus on the same machine scrapes needs no token; who comes from elsewhere shows it here too.
+async fn metrics(State(context): State<Context>, headers: HeaderMap) -> Response {
+    if !context.loopback
+        && let Some(refused) = context.refuses(&headers)
+    {
+        return refused;
+    }
     let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     match context.node.metrics().await {
         Ok(text) => (kind, text).into_response(),
@@ -114,11 +132,8 @@ async fn metrics(State(context): State<Context>) -> Response {
 }
 
 async fn status(State(context): State<Context>, headers: HeaderMap) -> Response {
-    if let Some(token) = &context.token
-        && !shows(&headers, token)
-    {
-        let how = [(header::WWW_AUTHENTICATE, "Bearer")];
-        return (StatusCode::UNAUTHORIZED, how, "a bearer token is needed\n").into_response();
+    if let Some(refused) = context.refuses(&headers) {
+        return refused;
     }
     let live = match context.node.status().await {
         Ok(live) => live,

@@ -20,6 +20,15 @@ pub struct StatusReport {
     pub relay_pairs: usize,
     pub relay_ports_taken: usize,
     pub relay_ports_total: usize,
+    /// Since the start of the node, as the next four.
+    pub media_packets: u64,
+    pub media_bytes: u64,
+    /// Dropped: from a stranger.
+    pub media_refused_source: u64,
+    /// Dropped: not valid media of the call.
+    pub media_refused_payload: u64,
+    /// Dropped: the far end was not known yet, or its socket was full.
+    pub media_undeliverable: u64,
     pub targets: Vec<TargetReport>,
 }
 
@@ -34,7 +43,7 @@ pub struct TargetReport {
 impl StatusReport {
     /// Of the node `name`.
     pub fn new(name: &str, live: &Status) -> StatusReport {
-        let Status { edge, connections } = live;
+        let Status { edge, connections, media } = live;
         let target = |(uri, up): &(std::sync::Arc<str>, bool)| TargetReport { uri: uri.to_string(), up: *up };
         StatusReport {
             node: name.to_owned(),
@@ -47,6 +56,11 @@ impl StatusReport {
             relay_pairs: edge.relay.pairs,
             relay_ports_taken: edge.relay.ports_taken,
             relay_ports_total: edge.relay.ports_total,
+            media_packets: media.packets,
+            media_bytes: media.bytes,
+            media_refused_source: media.refused_source,
+            media_refused_payload: media.refused_payload,
+            media_undeliverable: media.undeliverable,
             targets: edge.targets.iter().map(target).collect(),
         }
     }
@@ -64,6 +78,13 @@ impl fmt::Display for StatusReport {
         row("transactions", &format_args!("{server} server, {client} client"))?;
         let (pairs, taken, total) = (self.relay_pairs, self.relay_ports_taken, self.relay_ports_total);
         row("relay", &format_args!("{pairs} streams, {taken} of {total} ports"))?;
+        row("media", &format_args!("{} packets, {} bytes", self.media_packets, self.media_bytes))?;
+        let (strangers, invalid) = (self.media_refused_source, self.media_refused_payload);
+        let undeliverable = self.media_undeliverable;
+        row(
+            "media dropped",
+            &format_args!("{strangers} of strangers, {invalid} invalid, {undeliverable} undeliverable"),
+        )?;
         for target in &self.targets {
             row(if target.up { "target up" } else { "target DOWN" }, &target.uri)?;
         }
@@ -88,6 +109,13 @@ mod tests {
                 targets: vec![("sip:10.0.0.1".into(), true), ("sip:10.0.0.2".into(), false)],
             },
             connections: 21,
+            media: crate::relay::Traffic {
+                packets: 1_000,
+                bytes: 172_000,
+                refused_source: 3,
+                refused_payload: 2,
+                undeliverable: 1,
+            },
         };
         let report = StatusReport::new("edge-1", &live);
         let json = serde_json::to_string_pretty(&report).unwrap();

@@ -84,6 +84,8 @@ pub struct Status {
     pub edge: crate::edge::Status,
     /// Connections: open, being opened, being closed.
     pub connections: usize,
+    /// Media relayed and dropped since the start, also in calls that go on.
+    pub media: relay::Traffic,
 }
 
 /// The node has stopped.
@@ -223,7 +225,7 @@ impl Handle {
     /// Metrics in OpenMetrics text form.
     pub async fn metrics(&self) -> Result<String, Stopped> {
         let status = self.status().await?;
-        Ok(self.metrics.text(&status.edge, status.connections))
+        Ok(self.metrics.text(&status.edge, status.connections, &status.media))
     }
 
     /// Takes no new calls and waits up to `grace` for the live ones to end; ends those that are left. The node still

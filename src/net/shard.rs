@@ -25,7 +25,7 @@ use crate::edge::event::Event;
 use crate::edge::settings::{Listener, Settings};
 use crate::edge::{Edge, Output};
 use crate::observe::Observers;
-use crate::relay::RelayEvent;
+use crate::relay::{RelayEvent, SideCounters};
 use crate::sip::framing::{Frame, Framer};
 use crate::sip::transaction::{Destination, Source};
 
@@ -46,6 +46,7 @@ pub(super) struct Shard {
     connections: Connections,
     places: Rc<RefCell<Places>>,
     tls_clients: Vec<tls::Client>,
+    relayed: Vec<Arc<SideCounters>>,
     observers: Observers,
     subscribers: Vec<SyncSender<Event>>,
     timer: Rc<Notify>,
@@ -61,6 +62,7 @@ impl Shard {
         net: &NetSettings,
         flows: Flows,
         tls_clients: Vec<tls::Client>,
+        relayed: Vec<Arc<SideCounters>>,
         observers: Observers,
     ) -> Rc<RefCell<Shard>> {
         Rc::new_cyclic(|this| {
@@ -74,6 +76,7 @@ impl Shard {
                 connections: Connections::new(net.capacity.outbound_bytes),
                 places: Places::new(net.capacity),
                 tls_clients,
+                relayed,
                 observers,
                 subscribers: Vec::new(),
                 timer: Rc::new(Notify::new()),
@@ -429,7 +432,8 @@ impl Shard {
 
     /// What is live.
     pub fn status(&self) -> Status {
-        Status { edge: self.edge.status(), connections: self.connections.len() }
+        let media = self.relayed.iter().map(|worker| worker.read()).sum();
+        Status { edge: self.edge.status(), connections: self.connections.len(), media }
     }
 
     /// See [`Observers::reopen`].

@@ -75,8 +75,10 @@ impl Signalling {
         let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
         let policy = policy::Engine::new(self.policy, &self.edge.key);
         let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
+        let relayed = self.relay.worker_counters();
         let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
-        let shard = Shard::new(edge, self.edge.clone(), &self.net, flows, self.tls_clients, self.observers);
+        let shard =
+            Shard::new(edge, self.edge.clone(), &self.net, flows, self.tls_clients, relayed, self.observers);
         listen(&shard, self.sockets, self.tls_servers)?;
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));

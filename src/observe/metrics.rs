@@ -1,6 +1,7 @@
 //! Counters for Prometheus. Labels are bounded: names from the configuration, and words of our own.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::text::encode;
@@ -12,7 +13,8 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::base::Transport;
 use crate::edge::Status;
-use crate::edge::event::{Cdr, Event};
+use crate::edge::event::Event;
+use crate::relay::Traffic;
 
 /// Distinct values of the label `rule`; further ones are counted as "other".
 const RULES: usize = 200;
@@ -31,14 +33,12 @@ pub struct Metrics {
     malformed: Family<Word, Counter>,
     registered: Counter,
     target_up: Family<[(&'static str, Arc<str>); 1], Gauge>,
-    media_packets: Family<Word, Counter>,
-    media_bytes: Family<Word, Counter>,
-    media_refused: Family<Word, Counter>,
     cdrs_lost: Counter,
     connections_refused: Family<Word, Counter>,
     tls_failures: Counter,
     received: Bytes,
     sent: Bytes,
+    media: Media,
     live: Live,
 }
 
@@ -51,6 +51,14 @@ struct Bytes {
     udp: Counter,
     tcp: Counter,
     tls: Counter,
+}
+
+/// What the relay workers count: set when somebody asks.
+#[derive(Debug)]
+struct Media {
+    packets: Counter,
+    bytes: Counter,
+    dropped: Family<Word, Counter>,
 }
 
 /// What is live: set when somebody asks.
@@ -85,18 +93,12 @@ impl Metrics {
             malformed: add(r, "malformed", "What arrived and was no SIP message, by why"),
             registered: add(r, "registrations_made", "Registrations that succeeded through us"),
             target_up: add(r, "target_up", "1: the target answers; 0: it is left out"),
-            media_packets: add(
-                r,
-                "media_packets",
-                "Relayed in calls that are over, by the side it came from",
-            ),
-            media_bytes: add(r, "media_bytes", "Relayed in calls that are over, by the side it came from"),
-            media_refused: add(r, "media_refused_packets", "Strangers' or invalid packets, likewise"),
             cdrs_lost: add(r, "cdrs_lost", "CDRs that could not be written"),
             connections_refused: add(r, "connections_refused", "Connections closed at once, by why"),
             tls_failures: add(r, "tls_handshakes_failed", "Handshakes with TLS clients that failed"),
             received: Bytes::new(&received),
             sent: Bytes::new(&sent),
+            media: Media::new(r),
             live: Live::new(r),
             registry,
         }
@@ -112,7 +114,9 @@ impl Metrics {
                 self.answered.inc();
                 self.setup_seconds.observe(setup.as_secs_f64());
             }
-            Event::CallEnded(cdr) => self.ended(cdr),
+            Event::CallEnded(cdr) => {
+                self.ended.get_or_create(&[("end", cdr.end)]).inc();
+            }
             Event::Registered { .. } => {
                 self.registered.inc();
             }
@@ -123,21 +127,6 @@ impl Metrics {
                 self.malformed.get_or_create(&[("reason", *reason)]).inc();
             }
             Event::Unregistered { .. } | Event::Note(_) | Event::Message(_) => {}
-        }
-    }
-
-    fn ended(&self, cdr: &Cdr) {
-        self.ended.get_or_create(&[("end", cdr.end)]).inc();
-        for stream in &cdr.media {
-            let sides = [
-                ("caller", stream.a_packets, stream.a_bytes, stream.a_refused),
-                ("callee", stream.b_packets, stream.b_bytes, stream.b_refused),
-            ];
-            for (side, packets, bytes, refused) in sides {
-                self.media_packets.get_or_create(&[("from", side)]).inc_by(packets);
-                self.media_bytes.get_or_create(&[("from", side)]).inc_by(bytes);
-                self.media_refused.get_or_create(&[("from", side)]).inc_by(refused);
-            }
         }
     }
 
@@ -179,9 +168,10 @@ impl Metrics {
         self.cdrs_lost.inc() + 1
     }
 
-    /// Everything in OpenMetrics text form; `live` is what is live now.
-    pub fn text(&self, live: &Status, connections: usize) -> String {
+    /// Everything in OpenMetrics text form; `live` is what is live now, `media` what was relayed up to now.
+    pub fn text(&self, live: &Status, connections: usize, media: &Traffic) -> String {
         self.live.set(live, connections);
+        self.media.set(media);
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -210,6 +200,34 @@ impl Bytes {
             Transport::Tls | Transport::Wss => &self.tls,
         };
         counter.inc_by(bytes as u64);
+    }
+}
+
+impl Media {
+    fn new(r: &mut Registry) -> Media {
+        Media {
+            packets: add(r, "media_packets", "Media packets relayed"),
+            bytes: add(r, "media_bytes", "Their bytes (UDP payload)"),
+            dropped: add(
+                r,
+                "media_dropped_packets",
+                "Dropped: from a stranger (source), not valid media of the call (payload), far end not known yet or \
+                 its socket full (undeliverable)",
+            ),
+        }
+    }
+
+    fn set(&self, media: &Traffic) {
+        let set = |counter: &Counter, value: u64| counter.inner().store(value, Ordering::Relaxed);
+        set(&self.packets, media.packets);
+        set(&self.bytes, media.bytes);
+        for (reason, dropped) in [
+            ("source", media.refused_source),
+            ("payload", media.refused_payload),
+            ("undeliverable", media.undeliverable),
+        ] {
+            set(&self.dropped.get_or_create(&[("reason", reason)]), dropped);
+        }
     }
 }
 
@@ -270,10 +288,13 @@ mod tests {
         metrics.observe(&refused("toll fraud / never premium"));
         metrics.observe(&refused("toll fraud / never premium"));
         metrics.received(Transport::Tls, 700);
-        let text = metrics.text(&Status { calls: 3, ..Status::default() }, 5);
+        let media = Traffic { packets: 9, refused_payload: 2, ..Traffic::default() };
+        let text = metrics.text(&Status { calls: 3, ..Status::default() }, 5, &media);
         for line in [
             r#"turnpike_requests_refused_total{node="edge-1",rule="toll fraud / never premium"} 2"#,
             r#"turnpike_sip_received_bytes_total{node="edge-1",transport="tls"} 700"#,
+            r#"turnpike_media_packets_total{node="edge-1"} 9"#,
+            r#"turnpike_media_dropped_packets_total{node="edge-1",reason="payload"} 2"#,
             r#"turnpike_calls{node="edge-1"} 3"#,
             r#"turnpike_connections{node="edge-1"} 5"#,
             "# EOF",
@@ -288,7 +309,7 @@ mod tests {
         for i in 0..1_000 {
             metrics.observe(&refused(&format!("rule {i}")));
         }
-        let text = metrics.text(&Status::default(), 0);
+        let text = metrics.text(&Status::default(), 0, &Traffic::default());
         assert_eq!(
             text.lines().filter(|l| l.starts_with("turnpike_requests_refused_total")).count(),
             RULES + 1

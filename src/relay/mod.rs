@@ -6,9 +6,11 @@ pub mod forward;
 pub mod ports;
 pub mod row;
 
+use std::iter::Sum;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::base::RelayedAddr;
@@ -101,15 +103,52 @@ pub struct PairCounters {
 #[derive(Debug, Default)]
 pub struct SideCounters {
     /// Relayed to the other side.
-    pub packets: std::sync::atomic::AtomicU64,
+    pub packets: AtomicU64,
     /// Their bytes (UDP payload).
-    pub bytes: std::sync::atomic::AtomicU64,
+    pub bytes: AtomicU64,
     /// From a stranger.
-    pub refused_source: std::sync::atomic::AtomicU64,
+    pub refused_source: AtomicU64,
     /// Not valid RTP/RTCP of a negotiated type.
-    pub refused_payload: std::sync::atomic::AtomicU64,
+    pub refused_payload: AtomicU64,
     /// Valid, but the other side's destination is not known yet, or its socket's buffer is full.
-    pub undeliverable: std::sync::atomic::AtomicU64,
+    pub undeliverable: AtomicU64,
+}
+
+/// What counters said at one moment.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub packets: u64,
+    pub bytes: u64,
+    pub refused_source: u64,
+    pub refused_payload: u64,
+    pub undeliverable: u64,
+}
+
+impl SideCounters {
+    /// What they say now.
+    pub fn read(&self) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            packets: read(&self.packets),
+            bytes: read(&self.bytes),
+            refused_source: read(&self.refused_source),
+            refused_payload: read(&self.refused_payload),
+            undeliverable: read(&self.undeliverable),
+        }
+    }
+}
+
+impl Sum for Traffic {
+    fn sum<I: Iterator<Item = Traffic>>(all: I) -> Traffic {
+        all.fold(Traffic::default(), |sum, one| Traffic {
+            packets: sum.packets + one.packets,
+            bytes: sum.bytes + one.bytes,
+            refused_source: sum.refused_source + one.refused_source,
+            refused_payload: sum.refused_payload + one.refused_payload,
+            undeliverable: sum.undeliverable + one.undeliverable,
+        })
+    }
 }
 
 /// The relay as the edge sees it: opening is immediate (bind does not block), so it is a capability that is passed in,

@@ -50,4 +50,9 @@ fn a_token_is_asked_for_and_nobody_outside_is_let_in_without() {
     assert_eq!(get(admin.addr(), "/status", "Authorization: Bearer guess\r\n").0, 401);
     assert_eq!(get(admin.addr(), "/status", "Authorization: Bearer s3cret\r\n").0, 200);
     assert_eq!(get(admin.addr(), "/healthz", "").0, 200);
+    assert_eq!(get(admin.addr(), "/metrics", "").0, 200, "for Prometheus beside it");
+    let outside = start(settings("0.0.0.0:0", Some("s3cret"))).unwrap();
+    let at = SocketAddr::from(([127, 0, 0, 1], outside.addr().port()));
+    assert_eq!(get(at, "/metrics", "").0, 401);
+    assert_eq!(get(at, "/metrics", "Authorization: Bearer s3cret\r\n").0, 200);
 }
