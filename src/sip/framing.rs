@@ -125,3 +125,94 @@ impl Framer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP h\r\nX: y\r\n z\r\n";
+
+    /// All frames as text, and the error that ended them.
+    fn frames(bytes: &[u8], piece: usize, limits: &Limits) -> (Vec<String>, Option<Malformed>) {
+        let (mut framer, mut buffer, mut frames) = (Framer::default(), BytesMut::new(), Vec::new());
+        for piece in bytes.chunks(piece) {
+            buffer.extend_from_slice(piece);
+            loop {
+                match framer.next(&mut buffer, limits) {
+                    Ok(Some(Frame::Message(bytes))) => {
+                        frames.push(String::from_utf8_lossy(&bytes).into_owned())
+                    }
+                    Ok(Some(other)) => frames.push(format!("{other:?}")),
+                    Ok(None) => break,
+                    Err(error) => return (frames, Some(error)),
+                }
+            }
+        }
+        (frames, None)
+    }
+
+    fn error(bytes: &str) -> Option<(u16, &'static str)> {
+        let all = frames(bytes.as_bytes(), bytes.len(), &Limits::default());
+        // However the bytes arrive, the result is the same.
+        assert_eq!(all, frames(bytes.as_bytes(), 1, &Limits::default()));
+        all.1.map(|error| (error.status, error.reason))
+    }
+
+    #[test]
+    fn messages_and_keep_alives_in_pieces_of_any_size() {
+        let one = format!("{HEAD}Content-Length : \r\n 5\r\n\r\n\r\n\r\nx");
+        let two = format!("{HEAD}l: 0\r\n\r\n");
+        let stream = format!("{one}\r\n\r\n{two}\r\n{two}\r\n\r\n\r\n\r\n");
+        for piece in 1..stream.len() {
+            let (frames, error) = frames(stream.as_bytes(), piece, &Limits::default());
+            assert_eq!(frames, [&one, "Ping", &two, "Pong", &two, "Ping", "Ping"], "{piece}");
+            assert_eq!(error, None);
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_in_doubt_ends_the_stream() {
+        let head = |lines: &str| format!("{HEAD}{lines}\r\nbody");
+        assert_eq!(error(&head("")), Some((400, "Missing Content-Length")));
+        assert_eq!(error(&head("l: 4\r\nContent-Length: 4\r\n")), Some((400, "Duplicate Content-Length")));
+        assert_eq!(error(&head("l: -4\r\nl: 4\r\n")), Some((400, "Malformed Content-Length")));
+        assert_eq!(error(&head("l: 4 4\r\n")), Some((400, "Malformed Content-Length")));
+        assert_eq!(error(&head("l: 4\r\n\t4\r\n")), Some((400, "Malformed Content-Length")));
+        assert_eq!(error(&head("l:\r\n")), Some((400, "Malformed Content-Length")));
+        assert_eq!(error(&head("l: 99999999999999999999\r\n")), Some((400, "Malformed Content-Length")));
+        assert_eq!(error(&head("l: 18446744073709551615\r\n")), Some((413, "Request Entity Too Large")));
+        assert_eq!(
+            error(&head("Transfer-encoding: chunked\r\nl: 4\r\n")),
+            Some((400, "Transfer-Encoding is not SIP"))
+        );
+        assert_eq!(error(&head("Y: a\rb\r\nl: 4\r\n")), Some((400, "Bare CR or LF")));
+        assert_eq!(error(&head("Y: a\nl: 4\r\n")), Some((400, "Bare CR or LF")));
+        assert_eq!(error(&HEAD.replace('\r', "")), Some((400, "Bare CR or LF")));
+    }
+
+    #[test]
+    fn nothing_grows_beyond_the_limit() {
+        let limits = Limits { message: 1_000, ..Limits::default() };
+        let status = |bytes: &str| {
+            // However it is cut, never more than the limit and one piece lie in the buffer.
+            let of_piece = |piece| frames(bytes.as_bytes(), piece, &limits).1.map(|error| error.status);
+            assert_eq!(of_piece(1), of_piece(300));
+            of_piece(1)
+        };
+        assert_eq!(status(&format!("{HEAD}l: 900\r\n\r\n{}", "b".repeat(900))), None);
+        assert_eq!(status(&format!("{HEAD}l: 990\r\n\r\n")), Some(413));
+        assert_eq!(status(&format!("{HEAD}X: {}", "x".repeat(2_000))), Some(513));
+        assert_eq!(status(&format!("{HEAD}{}", "X: x\r\n".repeat(2_000))), Some(513));
+        assert_eq!(status(&format!("INVITE sip:{}", "x".repeat(2_000))), Some(414));
+    }
+
+    #[test]
+    fn what_is_refused_can_still_be_answered() {
+        let mut buffer = BytesMut::from(
+            "OPTIONS sip:a SIP/2.0\r\nl: 1\r\nl: 2\r\nVia: SIP/2.0/TCP h\r\nf: <sip:a>\r\nt: <sip:a>\r\ni: 1\r\n\
+             CSeq: 1 OPTIONS\r\n\r\n",
+        );
+        assert!(Framer::default().next(&mut buffer, &Limits::default()).is_err());
+        assert!(super::super::message::Message::salvage(&buffer, &Limits::default()).is_some());
+    }
+}

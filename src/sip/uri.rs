@@ -174,3 +174,112 @@ fn checked_escapes(user: &[u8]) -> Option<&[u8]> {
     }
     Some(user)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(uri: &str) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Uri::parse(uri.as_bytes()).map_or("-".into(), |uri| {
+            let user = uri.user.map_or("-".into(), text);
+            let port = uri.port.map_or("-".into(), |port| port.to_string());
+            format!(
+                "{:?} {user} {} {port} {} {}",
+                uri.scheme,
+                text(uri.host),
+                text(uri.params),
+                text(uri.headers)
+            )
+        })
+    }
+
+    #[test]
+    fn reads_the_parts() {
+        let cases = [
+            ("sip:alice@atlanta.example.com", "Sip alice atlanta.example.com -  "),
+            (
+                "SIPS:alice:secret@a:5061;transport=tcp;lr?Subject=x%20y",
+                "Sips alice a 5061 ;transport=tcp;lr Subject=x%20y",
+            ),
+            ("sip:atlanta.example.com", "Sip - atlanta.example.com -  "),
+            ("sip:[2001:db8::9:1]:5070;maddr=[::1]", "Sip - [2001:db8::9:1] 5070 ;maddr=[::1] "),
+            ("sip:user;par=u%40example.net@example.com", "Sip user;par=u%40example.net example.com -  "),
+            ("sip:u~(x!y)/?,/;;*@example.com?a", "Sip u~(x!y)/?,/;;* example.com -  a"),
+            ("sip:null-%00-null@example.com", "Sip null-%00-null example.com -  "),
+            ("tel:+1-201-555-0123", "Tel +1-201-555-0123  -  "),
+            ("tel:7042;phone-context=example.com", "Tel 7042  - ;phone-context=example.com "),
+        ];
+        for (uri, parts) in cases {
+            assert_eq!(shown(uri), parts, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_two_readers_could_read_differently_is_broken() {
+        for uri in [
+            "",
+            "sip:",
+            "sip",
+            "alice@a",
+            "http://a",
+            "nobodyKnowsThisScheme:x",
+            "sip:@a",
+            "sip::pw@a",
+            "sip:a@",
+            "sip:a@evil@pbx",
+            "sip:a@b;x=c@d",
+            "sip:a@b?x=c@d",
+            "sip:a@b:",
+            "sip:a@b:65536",
+            "sip:a@b:+1",
+            "sip:a@b:5060x",
+            "sip:a@[::1",
+            "sip:a@[::1]x",
+            "sip:a@[zz]",
+            "sip:a@[fe80::1%25eth0]",
+            "sip:a@b c",
+            "sip:a @b",
+            "sip:a\t@b",
+            "sip:a@b\r\n",
+            "sip:a\0@b",
+            "sip:a@b/c",
+            "sip:a@b\\c",
+            "sip:a@b#c",
+            "sip:a@b,c",
+            "sip:a@\u{e9}",
+            "<sip:a@b>",
+            "sip:\"a\"@b",
+            "sip:a%4@b",
+            "sip:a%zz@b",
+            "sip:a%@b",
+            "sip:a@::1",
+            "tel:",
+            "tel:+",
+            "tel:-",
+            "tel:alice",
+            "tel:+1?x",
+            "tel:+1@b",
+            "tel:1;x=@b",
+        ] {
+            assert_eq!(shown(uri), "-", "{uri:?}");
+        }
+    }
+
+    #[test]
+    fn address_transport_and_plain_user() {
+        let uri = |text: &'static str| Uri::parse(text.as_bytes()).unwrap();
+        assert_eq!(uri("sip:a@192.0.2.1").ip(), "192.0.2.1".parse().ok());
+        assert_eq!(uri("sip:a@[::ffff:192.0.2.1]:1").ip(), "::ffff:192.0.2.1".parse().ok());
+        assert_eq!(uri("sip:a@192.0.2.1.example.com").ip(), None);
+        assert_eq!(uri("sip:a@0300.0.2.1").ip(), None);
+        assert_eq!(uri("tel:1").ip(), None);
+        assert_eq!(uri("sip:a@b;Transport=WsS").transport(), Some(Transport::Wss));
+        assert_eq!(uri("sip:a@b;transport=sctp").transport(), None);
+        assert_eq!(uri("sip:a@b").transport(), None);
+        assert_eq!(uri("sip:%2B49%30@b").user_unescaped().as_deref(), Some(&b"+490"[..]));
+        assert_eq!(uri("sip:%2525@b").user_unescaped().as_deref(), Some(&b"%25"[..]));
+        assert!(matches!(uri("sip:+49@b").user_unescaped(), Some(Cow::Borrowed(b"+49"))));
+        assert_eq!(uri("sip:b").user_unescaped(), None);
+    }
+}

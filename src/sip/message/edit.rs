@@ -77,6 +77,21 @@ impl<'m> Edit<'m> {
             _ => self.append(name.as_str().as_bytes(), value),
         }
     }
+    /// [`Edit::set`] with a number.
+    pub fn set_number(&mut self, name: Name, value: u32) {
+        let mut digits = [0u8; 10];
+        let mut left = value;
+        let mut at = digits.len();
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (left % 10) as u8;
+            left /= 10;
+            at -= 1;
+            if left == 0 {
+                break;
+            }
+        }
+        self.set(name, digits.get(at..).unwrap_or_default());
+    }
     /// Replaces one element.
     pub fn replace(&mut self, element: Element<'m>, value: &[u8]) {
         self.replace_span(element.at, element.value.len(), value);
@@ -167,30 +182,13 @@ impl<'m> Edit<'m> {
         self.text.extend_from_slice(body);
         let text = Span::new(at, self.text.len());
         self.push(Class::Span, self.message.body_at(), self.message.bytes.len(), text, None);
-        self.set_content_length(body.len());
+        self.set_number(Name::ContentLength, body.len() as u32);
     }
     /// Says how long the body is where nothing says so: a stream needs it (§18.3), a datagram may lack it.
     pub fn ensure_content_length(&mut self) {
         if self.message.header(Name::ContentLength).is_none() {
-            self.set_content_length(self.message.body().len());
+            self.set_number(Name::ContentLength, self.message.body().len() as u32);
         }
-    }
-
-    fn set_content_length(&mut self, length: usize) {
-        let mut digits = [0u8; 20];
-        let mut at = digits.len();
-        let mut left = length;
-        loop {
-            at -= 1;
-            if let Some(digit) = digits.get_mut(at) {
-                *digit = b'0' + (left % 10) as u8;
-            }
-            left /= 10;
-            if left == 0 {
-                break;
-            }
-        }
-        self.set(Name::ContentLength, digits.get(at..).unwrap_or_default());
     }
 
     fn remove_lines(&mut self, gone: impl Fn(&Message, usize) -> bool) {

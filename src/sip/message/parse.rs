@@ -74,6 +74,12 @@ impl CSeqSpans {
             method_span: Span::of(bytes, cseq.method_bytes),
         }
     }
+    /// The method is the last word, whatever the number is.
+    fn salvage(bytes: &[u8], value: &[u8]) -> Self {
+        let method_bytes = value.rsplit(|byte| is_lws(*byte)).next().unwrap_or_default();
+        let number = cseq(value).map_or(0, |cseq| cseq.number);
+        CSeqSpans::of(bytes, &CSeq { number, method: Method::from_bytes(method_bytes), method_bytes })
+    }
     pub(super) fn read(self, bytes: &[u8]) -> CSeq<'_> {
         CSeq { number: self.number, method: self.method, method_bytes: self.method_span.read(bytes) }
     }
@@ -90,34 +96,29 @@ pub(super) struct Mandatory {
 }
 
 impl Mandatory {
-    /// As much as can be read of the five; `None` if one is missing, empty or not clean.
+    /// As much as can be read; `None` without Via or CSeq, or if anything there is not clean.
     pub(super) fn salvage(bytes: &[u8], index: &Index) -> Option<Mandatory> {
-        if !index.fields().iter().all(|field| is_clean(field.value.read(bytes))) {
+        let clean = |field: &Field| {
+            let value = Span { at: field.name_span.end, end: field.next };
+            is_clean(value.read(bytes)) && field.value.at < field.value.end
+        };
+        if !index.fields().iter().all(clean) {
             return None;
         }
-        let value = |name| index.first(name).map(|(_, field)| field.value);
-        let address = |name| {
-            let address = name_addr(value(name)?.read(bytes));
-            Some(address.map_or(AddressSpans::default(), |address| AddressSpans::of(bytes, &address)))
-        };
+        let value = |name| index.first(name).map_or(Span::default(), |(_, field)| field.value);
+        let address =
+            |name| name_addr(value(name).read(bytes)).map(|address| AddressSpans::of(bytes, &address));
         let (first_via, _) = index.first(Name::Via)?;
-        let top = Elements::new(bytes, index.fields(), Name::Via, first_via).next();
-        let via = top
-            .and_then(|element| via(element.value))
-            .map_or(ViaSpans::default(), |via| ViaSpans::of(bytes, &via));
-        let cseq_span = value(Name::CSeq)?;
-        let cseq = match cseq(cseq_span.read(bytes)) {
-            Some(cseq) => CSeqSpans::of(bytes, &cseq),
-            // A number that is too large: the method is still the last word.
-            None => {
-                let text = cseq_span.read(bytes);
-                let method_bytes = text.rsplit(|byte| is_lws(*byte)).next().unwrap_or_default();
-                let method_span = Span::of(bytes, method_bytes);
-                CSeqSpans { number: 0, method: Method::from_bytes(method_bytes), method_span }
-            }
-        };
-        let (from, to) = (address(Name::From)?, address(Name::To)?);
-        Some(Mandatory { via, from, to, call_id: value(Name::CallId)?, cseq })
+        let top_via = Elements::new(bytes, index.fields(), Name::Via, first_via).next()?;
+        let via = via(top_via.value).map(|via| ViaSpans::of(bytes, &via));
+        let (_, cseq) = index.first(Name::CSeq)?;
+        Some(Mandatory {
+            via: via.unwrap_or_default(),
+            from: address(Name::From).unwrap_or_default(),
+            to: address(Name::To).unwrap_or_default(),
+            call_id: value(Name::CallId),
+            cseq: CSeqSpans::salvage(bytes, cseq.value.read(bytes)),
+        })
     }
 }
 
@@ -171,6 +172,9 @@ fn check_nul(bytes: &[u8], headers: usize, head_end: usize, fields: &[Field]) ->
 }
 
 fn nul_is_quoted(mut value: &[u8]) -> bool {
+    if !value.contains(&0) {
+        return true;
+    }
     while let Some(quote) = memchr(b'"', value) {
         let (before, quoted) = value.split_at_checked(quote).unwrap_or((value, b""));
         let Some((inside, rest)) = quoted_len(quoted).and_then(|len| quoted.split_at_checked(len)) else {
@@ -223,7 +227,7 @@ fn check_request(bytes: &[u8], index: &Index, method: Span, mandatory: &Mandator
         return Err(Malformed::bad("CSeq does not match the method", mandatory.cseq.method_span.at as usize));
     }
     if let Some((_, field)) = index.first(Name::MaxForwards)
-        && !number(field.value.read(bytes)).is_some_and(|hops| hops <= 255)
+        && number(field.value.read(bytes)).is_none_or(|hops| hops > 255)
     {
         return Err(Malformed::bad("Malformed Max-Forwards", field.value.at as usize));
     }

@@ -5,14 +5,15 @@ use memchr::memmem;
 
 use super::index::{Field, Index};
 use super::parse::Mandatory;
-use super::scan::{Span, is_token, name_len, split, trim};
+use super::scan::{Span, is_token, name_len, split};
 use super::start::Start;
 use super::{Limits, Message, Method, Name};
 
 impl Message {
     /// The Via lines, From, To, Call-ID and CSeq of a malformed request, so that [`super::response`] can refuse it;
-    /// nothing else is in the index. `None` where no answer may go out or none would be safe: a response, an ACK, one
-    /// of the five missing or empty, or a line end or NUL hidden in them.
+    /// nothing else is in the index. `None` where no answer may go out or none would be safe: a response, an ACK,
+    /// no Via or CSeq, or a line end or NUL hidden in one of the five. Where one of the others is missing there is
+    /// still an answer, without it (RFC 4475 §3.3.1).
     ///
     /// Only good for answering the source it came from: what the typed readers can't read is empty or 0.
     pub fn salvage(bytes: &[u8], limits: &Limits) -> Option<Message> {
@@ -30,7 +31,8 @@ impl Message {
             return None;
         }
         let head_end = index.fields().last()?.next;
-        Some(Message { bytes: Bytes::copy_from_slice(bytes), index, start, head_end, mandatory })
+        let (head, _) = split(bytes, head_end as usize);
+        Some(Message { bytes: Bytes::copy_from_slice(head), index, start, head_end, mandatory })
     }
 }
 
@@ -69,14 +71,15 @@ fn unfolded_end(line: &[u8]) -> Option<usize> {
     }
 }
 
-/// No CR, LF or NUL but the line ends of folds, and not empty.
-pub(super) fn is_clean(value: &[u8]) -> bool {
-    let mut rest = value;
+/// No CR, LF or NUL in `line` but its CRLF and those of its folds.
+pub(super) fn is_clean(line: &[u8]) -> bool {
+    let mut rest = line;
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
         match rest.get(at..) {
+            Some(b"\r\n") => return true,
             Some([b'\r', b'\n', b' ' | b'\t', behind @ ..]) => rest = behind,
             _ => return false,
         }
     }
-    !trim(value).is_empty()
+    false
 }

@@ -35,23 +35,35 @@ impl Span {
     }
 }
 
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric()
-            || matches!(byte as u8, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+/// The characters of a `token` (RFC 3261 §25.1), a bit each: bytes 0 to 63 in the first word, 64 to 127 in the second.
+const TOKEN: [u64; 2] = {
+    let (mut low, mut high) = (0u64, 0u64);
+    let mut byte = 0u8;
+    while byte < 128 {
+        let is_token = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        if is_token && byte < 64 {
+            low |= 1 << byte;
+        } else if is_token {
+            high |= 1 << (byte - 64);
+        }
         byte += 1;
     }
-    table
+    [low, high]
 };
 
-/// How many bytes of a `token` `bytes` begins with (RFC 3261 §25.1).
+fn is_token_byte(byte: u8) -> bool {
+    let [low, high] = TOKEN;
+    match byte {
+        0..64 => low >> byte & 1 == 1,
+        64..128 => high >> (byte - 64) & 1 == 1,
+        _ => false,
+    }
+}
+
+/// How many bytes of a `token` `bytes` begins with.
 pub(super) fn token_len(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| !TOKEN.get(usize::from(byte)).is_some_and(|token| *token))
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(bytes.len())
 }
 
 /// A `token`, all of it.

@@ -1,7 +1,11 @@
 //! Tests of the message, by subject.
 
+mod body;
 mod edit;
 mod parse;
+mod properties;
+mod salvage;
+mod torture;
 
 use bytes::Bytes;
 

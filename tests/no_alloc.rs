@@ -1,0 +1,73 @@
+//! Parse, a proxy's edit and the new bytes allocate nothing once index and output have been used before.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use bytes::BytesMut;
+use turnpike::sip::framing::{Frame, Framer};
+use turnpike::sip::message::{Index, Limits, Message};
+
+#[path = "support/proxy_edit.rs"]
+mod proxy_edit;
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: hands every call to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(work: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    work();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+#[test]
+fn parse_edit_write_allocates_nothing() {
+    let bytes = proxy_edit::invite("X-More: 1\r\n", &"b".repeat(300));
+    let limits = Limits::default();
+    let mut scratch = Index::default();
+    let mut out = Vec::new();
+    let mut work = || {
+        let message = Message::parse_with(bytes.clone(), &limits, &mut scratch).unwrap();
+        out.clear();
+        proxy_edit::proxy_edit(&message, &mut out);
+        scratch = message.into_scratch();
+    };
+    assert!(allocations(&mut work) > 0, "the first run fills index and output, or nothing is counted");
+    assert_eq!(allocations(&mut work), 0);
+    // A malformed message does not cost the index.
+    assert!(Message::parse_with(bytes.slice(..500), &limits, &mut scratch).is_err());
+    let again = || drop(Message::parse_with(bytes.clone(), &limits, &mut scratch).unwrap());
+    assert_eq!(allocations(again), 0);
+}
+
+#[test]
+fn a_message_is_framed_without_a_copy() {
+    let bytes = proxy_edit::invite("", "");
+    let mut buffer = BytesMut::with_capacity(4096);
+    buffer.extend_from_slice(&bytes);
+    let place = buffer.as_ptr();
+    let mut framer = Framer::default();
+    match framer.next(&mut buffer, &Limits::default()) {
+        Ok(Some(Frame::Message(message))) => assert_eq!((message.as_ptr(), &message), (place, &bytes)),
+        other => panic!("{other:?}"),
+    }
+}
