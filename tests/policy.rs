@@ -21,7 +21,7 @@ const SHIPPED: [&str; 3] = ["policies/floods.yaml", "policies/scanners.yaml", "p
 
 fn shipped() -> Engine {
     let policies = loaded(&SHIPPED).policies;
-    let never_ban = vec!["10.20.0.0/16".parse().unwrap()];
+    let never_ban = vec!["10.20.0.0/16".parse().expect("a network")];
     let settings = Settings { policies, never_ban, capacity: Capacity::default() };
     Engine::new(settings, &NodeKey::new([3; 16]))
 }

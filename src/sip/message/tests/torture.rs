@@ -145,7 +145,7 @@ fn a_response_may_have_an_empty_reason_or_a_strange_one() {
         assert_eq!(message.status(), line[8..11].parse().ok());
         assert_eq!(
             message.start(),
-            StartLine::Response { status: message.status().unwrap(), reason: line[12..].as_bytes() }
+            StartLine::Response { status: message.status().unwrap(), reason: &line.as_bytes()[12..] }
         );
         assert_eq!((message.method(), message.request_uri()), (Method::Invite, None));
     }
