@@ -219,11 +219,12 @@ impl FromWord for HostPort {
     fn from_word(text: &str) -> Result<HostPort, Wrong> {
         let help = "write a host name or address, with or without a port, such as `sip.example.com:5061`";
         let wrong = || Wrong::new(format!("`{text}` is no host"), help);
-        if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(HostPort { host: bracketed(ip), port: None });
-        }
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return Ok(HostPort { host: bracketed(address.ip()), port: Some(address.port()) });
+        let address = text.parse::<SocketAddr>().map(|address| (address.ip(), Some(address.port())));
+        if let Ok((ip, port)) = text.parse::<IpAddr>().map(|ip| (ip, None)).or(address) {
+            if ip.is_unspecified() || port == Some(0) {
+                return Err(Wrong::new(format!("nobody can be sent to `{text}`"), help));
+            }
+            return Ok(HostPort { host: bracketed(ip), port });
         }
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, Some(u16::from_word(port).map_err(|_| wrong())?)),

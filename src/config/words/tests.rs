@@ -80,6 +80,9 @@ fn hosts() {
     assert_eq!(host("203.0.113.10"), Some(("203.0.113.10".into(), None)));
     assert_eq!(host("2001:db8::1"), Some(("[2001:db8::1]".into(), None)));
     assert_eq!(host("[2001:db8::1]:5060"), Some(("[2001:db8::1]".into(), Some(5060))));
+    for nowhere in ["0.0.0.0", "0.0.0.0:5060", "::", "[::]:5060", "203.0.113.10:0"] {
+        assert_eq!(host(nowhere), None, "{nowhere}");
+    }
     for wrong in ["sip:host", "host:0", "host:70000", "-host", "a..b", "ho st", "host/path", "a\r\nb", ""] {
         assert_eq!(host(wrong), None, "{wrong}");
     }
