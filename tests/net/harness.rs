@@ -140,15 +140,19 @@ pub fn options(transport: Transport, via: SocketAddr, to: SocketAddr) -> String 
     request("OPTIONS", &format!("sip:{to}"), transport, via)
 }
 
-/// A UDP client of the node.
+/// A UDP client of the node, or a far end that the node calls.
 pub struct Udp {
-    socket: UdpSocket,
-    to: SocketAddr,
+    pub socket: UdpSocket,
+    pub to: SocketAddr,
 }
 
 impl Udp {
     pub fn new(to: SocketAddr) -> Udp {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Udp::at(if to.is_ipv4() { "127.0.0.1" } else { "::1" }, to)
+    }
+
+    pub fn at(ip: &str, to: SocketAddr) -> Udp {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         Udp { socket, to }
     }
@@ -170,10 +174,25 @@ impl Udp {
     /// Status of the final answer to a request.
     pub fn ask(&self, request: &str) -> u16 {
         self.send(request);
+        status(&self.receive_final())
+    }
+
+    /// The next final answer.
+    pub fn receive_final(&self) -> String {
         loop {
-            let status = status(&self.receive());
-            if status >= 200 {
-                return status;
+            let answer = self.receive();
+            if status(&answer) >= 200 {
+                return answer;
+            }
+        }
+    }
+
+    /// The next request of this method; others before it are passed over.
+    pub fn receive_request(&self, method: &str) -> String {
+        loop {
+            let message = self.receive();
+            if message.starts_with(&format!("{method} ")) {
+                return message;
             }
         }
     }
@@ -182,6 +201,32 @@ impl Udp {
     pub fn assert_served(&self) {
         assert_eq!(self.ask(&options(Transport::Udp, self.addr(), self.to)), 200);
     }
+}
+
+/// An answer with what it must repeat of the request, a Contact and a tag of its own, and a body if there is one.
+pub fn answer(request: &str, status: &str, contact: SocketAddr, sdp: &str) -> String {
+    let kept = ["Via:", "Record-Route:", "From:", "To:", "Call-ID:", "CSeq:"];
+    let mut answer = format!("SIP/2.0 {status}\r\n");
+    for line in request.lines().filter(|line| kept.iter().any(|name| line.starts_with(name))) {
+        answer += line;
+        answer += if line.starts_with("To:") && !line.contains(";tag=") { ";tag=far\r\n" } else { "\r\n" };
+    }
+    answer += &format!("Contact: <sip:far@{contact}>\r\nContent-Length: 0\r\n\r\n");
+    with_body(&answer, sdp)
+}
+
+/// A message without a body, with one.
+pub fn with_body(message: &str, sdp: &str) -> String {
+    if sdp.is_empty() {
+        return message.to_owned();
+    }
+    let length = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+    message.replace("Content-Length: 0\r\n\r\n", &length)
+}
+
+/// Values of a header field.
+pub fn values<'m>(message: &'m str, name: &str) -> Vec<&'m str> {
+    message.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect()
 }
 
 /// Status of a response.

@@ -183,7 +183,9 @@ fn advertised(cx: &mut Context<'_>, name: &At<String>, listener: &raw::Listener)
         let what =
             format!("listener `{}` is told nowhere how the outside names it; it says {shown}", name.value);
         let help = format!("that is the relay's address; add `advertise: \"{shown}\"` if it is right");
-        cx.problems.warning(listener.bind.at, what, help);
+        if cx.sound {
+            cx.problems.warning(listener.bind.at, what, help);
+        }
         return shown;
     }
     let what = format!("listener `{}` is told nowhere how the outside names it", name.value);

@@ -1,0 +1,179 @@
+//! Calls through a node with real sockets.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+use turnpike::base::{Transport, ZoneId};
+use turnpike::edge::settings::{Anchor, Listener};
+use turnpike::net::NodeSettings;
+use turnpike::relay::RelayAddress;
+
+use crate::harness::*;
+
+/// A call that was answered; both ends speak UDP.
+pub struct Call {
+    pub caller: Udp,
+    pub callee: Udp,
+    /// As the callee got it.
+    invite: String,
+    /// As the caller got it.
+    ok: String,
+}
+
+impl Call {
+    /// Calls `callee`, which answers.
+    pub fn up(caller: Udp, callee: Udp, offer: &str, accepted: &str) -> Call {
+        let uri = format!("sip:200@{}", caller.to);
+        let invite = with_body(&request("INVITE", &uri, Transport::Udp, caller.addr()), offer);
+        caller.send(&invite);
+        let invite = callee.receive_request("INVITE");
+        callee.send(&answer(&invite, "200 OK", callee.addr(), accepted));
+        let ok = caller.receive_final();
+        assert_eq!(status(&ok), 200, "{ok}");
+        let call = Call { caller, callee, invite, ok };
+        call.caller.send(&call.request("ACK", 1));
+        call.callee.receive_request("ACK");
+        call
+    }
+
+    /// A request of the caller's in the dialog.
+    fn request(&self, method: &str, cseq: u32) -> String {
+        let contact = values(&self.ok, "Contact")[0].trim_matches(['<', '>']);
+        let mut request = request(method, contact, Transport::Udp, self.caller.addr());
+        for name in ["From", "To", "Call-ID"] {
+            request = request.replace(values(&request, name)[0], values(&self.ok, name)[0]);
+        }
+        let routes: Vec<_> =
+            values(&self.ok, "Record-Route").iter().flat_map(|v| v.split(',')).rev().collect();
+        request = request.replace("Contact:", &format!("Route: {}\r\nContact:", routes.join(",")));
+        request.replace(&format!("CSeq: 1 {method}"), &format!("CSeq: {cseq} {method}"))
+    }
+
+    /// The caller hangs up.
+    fn hang_up(&self) {
+        self.caller.send(&self.request("BYE", 2));
+        let bye = self.callee.receive_request("BYE");
+        self.callee.send(&answer(&bye, "200 OK", self.callee.addr(), ""));
+        assert_eq!(status(&self.caller.receive_final()), 200);
+    }
+}
+
+fn sdp(media: SocketAddr) -> String {
+    let ip = media.ip();
+    let version = if ip.is_ipv4() { 4 } else { 6 };
+    format!(
+        "v=0\r\no=- 1 1 IN IP{version} {ip}\r\ns=-\r\nc=IN IP{version} {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
+        media.port()
+    )
+}
+
+/// Where an SDP wants its audio.
+fn audio(message: &str) -> SocketAddr {
+    let behind = |prefix: &str| {
+        let line = message.lines().find_map(|line| line.strip_prefix(prefix)).unwrap();
+        line.split(' ').next().unwrap().to_owned()
+    };
+    let ip = if message.contains("c=IN IP4 ") { behind("c=IN IP4 ") } else { behind("c=IN IP6 ") };
+    SocketAddr::new(ip.parse().unwrap(), behind("m=audio ").parse().unwrap())
+}
+
+/// All media through relayed addresses on `ip`.
+fn anchored(settings: &mut NodeSettings, ip: IpAddr) {
+    settings.edge.zones[0].relay = Some(RelayAddress { bind: ip, advertise: ip });
+    settings.edge.zones[0].media.anchor = Anchor::Always;
+}
+
+fn on_ipv6(settings: &mut NodeSettings) {
+    for listener in &mut settings.edge.listeners {
+        listener.bind = "[::1]:0".parse().unwrap();
+        listener.advertise = "[::1]:0".into();
+    }
+}
+
+/// G.711, 20 ms.
+fn rtp(number: u8) -> [u8; 172] {
+    let mut packet = [0xd5; 172];
+    packet[..12].copy_from_slice(&[0x80, 0, 0, number, 0, 0, number, 0, 0, 0, 0, 7]);
+    packet
+}
+
+#[test]
+fn a_call_goes_through_and_its_media_is_counted_while_it_lasts() {
+    for ip in ["127.0.0.1", "::1"] {
+        let ip: IpAddr = ip.parse().unwrap();
+        let mut callee = Udp::at(&ip.to_string(), SocketAddr::new(ip, 9));
+        let (node, _dir) = node(|settings| {
+            if ip.is_ipv6() {
+                on_ipv6(settings);
+            }
+            anchored(settings, ip);
+            with_pbx(settings, Transport::Udp, callee.addr());
+        });
+        callee.to = node.listener("udp").unwrap();
+        let media = || {
+            let socket = UdpSocket::bind((ip, 0)).unwrap();
+            socket.set_read_timeout(Some(DEADLINE)).unwrap();
+            socket
+        };
+        let (ours, theirs) = (media(), media());
+        let (offer, accepted) = (sdp(ours.local_addr().unwrap()), sdp(theirs.local_addr().unwrap()));
+        let call = Call::up(Udp::new(callee.to), callee, &offer, &accepted);
+        let (facing_us, facing_them) = (audio(&call.ok), audio(&call.invite));
+        assert_ne!(facing_us, theirs.local_addr().unwrap(), "not through the relay");
+        for number in 0..10 {
+            ours.send_to(&rtp(number), facing_us).unwrap();
+            let mut heard = [0; 200];
+            let (n, from) = theirs.recv_from(&mut heard).unwrap();
+            assert_eq!((&heard[..n], from), (&rtp(number)[..], facing_them));
+        }
+        media().send_to(&rtp(11), facing_us).unwrap();
+        ours.send_to(b"no RTP", facing_us).unwrap();
+        let counted = || node.status().unwrap().media;
+        eventually("counted", || counted().refused_source == 1 && counted().refused_payload == 1);
+        assert_eq!((counted().packets, counted().bytes), (10, 1_720));
+        assert_eq!(node.status().unwrap().edge.answered_calls, 1);
+        call.hang_up();
+        eventually("nothing left", || node.status().unwrap().edge.relay.pairs == 0);
+        assert_eq!(counted().packets, 10);
+    }
+}
+
+/// A packet to the address goes to its listener, every other to the wildcard's, and each answers for itself.
+#[test]
+fn a_listener_on_an_address_stands_beside_one_on_the_wildcard() {
+    let settings = |settings: &mut NodeSettings, port: u16| {
+        let mut strict = settings.edge.zones[0].clone();
+        strict.name = "strict".into();
+        strict.networks = vec!["192.0.2.0/24".parse::<IpNetwork>().unwrap()];
+        settings.edge.zones.push(strict);
+        settings.edge.listeners[0].bind = SocketAddr::from(([127, 0, 0, 1], port));
+        settings.edge.listeners.push(Listener {
+            name: "wildcard".into(),
+            zone: ZoneId(1),
+            transport: Transport::Udp,
+            bind: SocketAddr::from(([0, 0, 0, 0], port)),
+            advertise: format!("127.0.0.2:{port}").into(),
+        });
+        settings.net.listeners.push(None);
+    };
+    let free = UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let (node, _dir) = node(|all| settings(all, free));
+    for (to, expected) in [([127, 0, 0, 1], 200), ([127, 0, 0, 2], 403)] {
+        let to = SocketAddr::from((to, free));
+        let udp = Udp::new(to);
+        assert_eq!(udp.ask(&options(Transport::Udp, udp.addr(), to)), expected, "{to}");
+        let (_, from) = {
+            udp.send(&options(Transport::Udp, udp.addr(), to));
+            udp.socket.recv_from(&mut [0; 2_000]).unwrap()
+        };
+        // The kernel answers from 127.0.0.1 where the socket leaves it the choice.
+        assert_eq!(from.port(), free);
+    }
+    let second = tempfile::tempdir().unwrap();
+    let mut same = crate::harness::settings(second.path());
+    settings(&mut same, free);
+    let error = turnpike::net::Node::start(same).err().unwrap().to_string();
+    assert!(error.contains("ss -lunpt"), "{error}");
+    node.shutdown(Duration::ZERO);
+}
