@@ -37,6 +37,7 @@ pub fn answer(
 pub fn refusal(request: &Message, source: &Source, refusal: &Refusal, key: &NodeKey) -> Bytes {
     let status = refusal.status().unwrap_or(500);
     let retry = refusal.retry_after().map(|seconds| seconds.to_string());
-    let extra: Option<(&str, &[u8])> = retry.as_deref().map(|seconds| ("Retry-After", seconds.as_bytes()));
+    let retry: Option<(&str, &[u8])> = retry.as_deref().map(|seconds| ("Retry-After", seconds.as_bytes()));
+    let extra = retry.or(refusal.unsupported().map(|tags| ("Unsupported", tags)));
     answer(request, source, status, refusal.reason(), key, extra.as_slice())
 }

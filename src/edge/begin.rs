@@ -15,7 +15,7 @@ use super::{Edge, Timer, answer, uri};
 use crate::base::Now;
 use crate::policy::GaugeHold;
 use crate::sip::message::{Message, Method, Name};
-use crate::sip::proxy::response_context::{Final, ResponseContext, Verdict};
+use crate::sip::proxy::response_context::{Final, Verdict};
 use crate::sip::transaction::{Destination, ServerId};
 
 impl Edge {
@@ -53,23 +53,12 @@ impl Edge {
             let hold = std::mem::take(&mut permit.gauges);
             self.policy.release(hold, std::time::Duration::ZERO, request.at);
         }
-        let mut responses = ResponseContext::new(is_invite, hops.len(), &failover.statuses);
-        responses.start();
-        Ok(Box::new(Context {
-            request,
-            who,
-            valid,
-            warrant: Warrant::Permit(permit),
-            errand,
-            hops,
-            attempts: SmallVec::new(),
-            responses,
-            failover,
-            silence: None,
-            failure: None,
-            cancelled: false,
-            accepted: SmallVec::new(),
-        }))
+        if is_invite && request.source.transport.is_reliable() {
+            self.contexts.came_over(request.source.flow, request.server);
+        }
+        let mut context = Context::new(request, who, valid, Warrant::Permit(permit), errand, hops, failover);
+        context.responses.start();
+        Ok(Box::new(context))
     }
 
     fn open_call(&mut self, routed: &mut Routed) -> Result<Errand, Refusal> {
@@ -244,6 +233,8 @@ impl Edge {
             }
         }
         call.b = Some(leg);
+        // Early dialogs of a host that was left are over.
+        call.forks.clear();
         call.target = target.unwrap_or_else(|| "".into());
         Ok(hop)
     }
@@ -252,6 +243,7 @@ impl Edge {
     pub(super) fn no_sign(&mut self, server: ServerId, index: usize, now: Now) {
         let Some(mut context) = self.contexts.take(server) else { return };
         context.silence = None;
+        context.abandoned = true;
         context.failure = Some(Refusal::Silent);
         context.responses.on_no_answer(index);
         self.advance(server, context, now);

@@ -195,14 +195,6 @@ impl Call {
         }
     }
 
-    /// How many Record-Route values we put into its INVITE: two where it leaves by another listener or transport.
-    pub fn own_record_routes(&self) -> usize {
-        match &self.b {
-            Some(b) if (b.listener, b.transport) == (self.a.listener, self.a.transport) => 1,
-            _ => 2,
-        }
-    }
-
     /// The dialog that a request belongs to, and who sent it (RFC 3261 §12.2.2).
     pub fn sender(&self, request: &Message) -> Option<(usize, Side)> {
         let found = self.forks.iter().enumerate();
@@ -233,14 +225,27 @@ impl Call {
         }
     }
 
-    /// A response to the first INVITE made a dialog, or confirmed one.
-    pub fn learn(&mut self, invite: &Message, response: &Message) {
+    /// The dialog of this BYE is over; the callee's tag in it.
+    pub fn end_dialog(&mut self, bye: &Message) -> Option<Box<[u8]>> {
+        let (index, _) = self.sender(bye)?;
+        Some(self.forks.remove(index).dialog.tag(dialog::Side::Callee).into())
+    }
+
+    /// Some dialog of it is confirmed, or may yet be.
+    pub fn is_alive(&self) -> bool {
+        self.answered.is_none()
+            || self.forks.iter().any(|fork| fork.dialog.state() == dialog::DialogState::Confirmed)
+    }
+
+    /// A response to the first INVITE made a dialog, or confirmed one. `own_record_routes` is how many values we put
+    /// into the INVITE.
+    pub fn learn(&mut self, invite: &Message, response: &Message, own_record_routes: usize) {
         let tag = response.to().tag().unwrap_or_default();
         let known = self.forks.iter_mut().find(|fork| fork.dialog.tag(dialog::Side::Callee) == tag);
         if let Some(fork) = known {
             fork.dialog.follow_response(dialog::Side::Callee, response);
         } else if self.forks.len() < FORKS_MAX {
-            let dialog = Dialog::new(invite, response, self.own_record_routes());
+            let dialog = Dialog::new(invite, response, own_record_routes);
             self.forks.extend(dialog.map(|dialog| Fork { dialog, hops: Hops::new() }));
         }
         let Some(b) = &self.b else { return };

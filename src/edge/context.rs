@@ -13,10 +13,10 @@ use super::offer_answer::Exchange;
 use super::received::Request;
 use super::refusal::Refusal;
 use super::settings::Failover;
-use crate::base::{ListenerId, TimerId, Transport, ZoneId};
+use crate::base::{FlowId, ListenerId, TimerId, Transport, ZoneId};
 use crate::policy::Permit;
 use crate::relay::Side;
-use crate::sip::message::Message;
+use crate::sip::message::{Message, Method};
 use crate::sip::proxy::response_context::ResponseContext;
 use crate::sip::proxy::validate::Valid;
 use crate::sip::transaction::{ClientId, Destination, ServerId};
@@ -34,6 +34,14 @@ pub struct Hop {
     pub zone: ZoneId,
     /// What stands there.
     pub place: Place,
+}
+
+impl Request {
+    /// How many Record-Route values we put into it on its way to this hop: two where it leaves by another listener or
+    /// transport than it came by (RFC 5658).
+    pub fn record_routes_towards(&self, hop: &Hop) -> usize {
+        1 + usize::from((self.source.listener, self.source.transport) != (hop.listener, hop.transport))
+    }
 }
 
 /// What stands at the end of a hop. There is no other: a Request-URI, Route or maddr of a stranger names no place.
@@ -109,14 +117,64 @@ pub struct Context {
     pub failure: Option<Refusal>,
     /// CANCEL came.
     pub cancelled: bool,
-    /// The 2xx that were sent, for their retransmissions: To tag and bytes.
-    pub accepted: SmallVec<[(Bytes, Bytes); 1]>,
+    /// A hop was left before its final answer. Should it answer 2xx after all, somebody must hang it up.
+    pub abandoned: bool,
+    /// The 2xx to an INVITE that came, by To tag, and what is done when they come again.
+    pub successes: SmallVec<[(Bytes, Success); 1]>,
+}
+
+/// What became of a 2xx to an INVITE: RFC 6026 §7.1 has each of its retransmissions answered, in the same way.
+#[derive(Debug)]
+pub enum Success {
+    /// It went back, as these bytes.
+    Passed(Bytes),
+    /// Nobody waits for it: it was acknowledged and hung up by us, with this ACK.
+    HungUp(Destination, Bytes),
 }
 
 impl Context {
+    /// For a request that has not been sent anywhere yet.
+    pub fn new(
+        request: Box<Request>,
+        who: Who,
+        valid: Valid,
+        warrant: Warrant,
+        errand: Errand,
+        hops: SmallVec<[Hop; 2]>,
+        failover: Failover,
+    ) -> Context {
+        let is_invite = request.message.method() == Method::Invite;
+        Context {
+            responses: ResponseContext::new(is_invite, hops.len(), &failover.statuses),
+            request,
+            who,
+            valid,
+            warrant,
+            errand,
+            hops,
+            attempts: SmallVec::new(),
+            failover,
+            silence: None,
+            failure: None,
+            cancelled: false,
+            abandoned: false,
+            successes: SmallVec::new(),
+        }
+    }
+
     /// Which attempt this client transaction is.
     pub fn attempt_of(&self, client: ClientId) -> Option<usize> {
         self.attempts.iter().position(|attempt| *attempt == Some(client))
+    }
+
+    /// A 2xx to its INVITE went back.
+    pub fn has_passed(&self) -> bool {
+        self.successes.iter().any(|(_, success)| matches!(success, Success::Passed(_)))
+    }
+
+    /// The place that was tried last.
+    pub fn current_hop(&self) -> Option<&Hop> {
+        self.hops.get(self.attempts.len().checked_sub(1)?)
     }
 
     /// There is another place to try.
@@ -141,6 +199,8 @@ pub enum Waiting {
 pub struct Contexts {
     contexts: FxHashMap<ServerId, Box<Context>>,
     waiting: FxHashMap<ClientId, Waiting>,
+    /// INVITEs that came over a connection.
+    by_connection: FxHashMap<FlowId, SmallVec<[ServerId; 1]>>,
 }
 
 impl Contexts {
@@ -149,9 +209,44 @@ impl Contexts {
         self.contexts.insert(server, context);
     }
 
+    /// One, to look at.
+    pub fn get(&self, server: ServerId) -> Option<&Context> {
+        self.contexts.get(&server).map(|context| &**context)
+    }
+
     /// Takes one out to work with it; the caller puts it back unless its server transaction is gone.
     pub fn take(&mut self, server: ServerId) -> Option<Box<Context>> {
         self.contexts.remove(&server)
+    }
+
+    /// An INVITE came over this connection.
+    pub fn came_over(&mut self, flow: FlowId, server: ServerId) {
+        self.by_connection.entry(flow).or_default().push(server);
+    }
+
+    /// INVITEs that came over this connection and whose contexts are kept.
+    pub fn over(&self, flow: FlowId) -> SmallVec<[ServerId; 1]> {
+        self.by_connection.get(&flow).cloned().unwrap_or_default()
+    }
+
+    /// The server transaction is gone, and the context with it, unless an answer may yet come that must be hung up.
+    pub fn server_gone(&mut self, server: ServerId) -> Option<Box<Context>> {
+        let context = self.contexts.get(&server)?;
+        let flow = context.request.source.flow;
+        if let Some(servers) = self.by_connection.get_mut(&flow) {
+            servers.retain(|other| *other != server);
+            if servers.is_empty() {
+                self.by_connection.remove(&flow);
+            }
+        }
+        if context.abandoned && self.is_awaited(context) {
+            return None;
+        }
+        self.contexts.remove(&server)
+    }
+
+    fn is_awaited(&self, context: &Context) -> bool {
+        context.attempts.iter().flatten().any(|client| self.waiting.contains_key(client))
     }
 
     /// Who waits for this client transaction.
@@ -164,8 +259,8 @@ impl Contexts {
         self.waiting.insert(client, who);
     }
 
-    /// The client transaction is gone.
-    pub fn forget_client(&mut self, client: ClientId) {
-        self.waiting.remove(&client);
+    /// The client transaction is gone. Who waited for it?
+    pub fn forget_client(&mut self, client: ClientId) -> Option<Waiting> {
+        self.waiting.remove(&client)
     }
 }

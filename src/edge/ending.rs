@@ -1,20 +1,24 @@
 //! How a call is answered and how it ends: BYE, CANCEL, failure, silence of the media, drain. However it ends,
 //! everything that it held is given back here, and one CDR is told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::{Call, CallId, dialog_side};
-use super::context::{Context, Waiting};
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::call::{Call, CallId, FORKS_MAX, Hops, Leg, dialog_side};
+use super::context::{Context, Errand, Success, Waiting};
 use super::event::{Cdr, Event};
 use super::refusal::Refusal;
 use super::{Drain, Edge, Timer};
-use crate::base::Now;
+use crate::base::{Now, Transport};
 use crate::relay::{RelayEvent, Side};
-use crate::sip::dialog;
+use crate::sip::dialog::{self, Dialog};
 use crate::sip::message::Message;
 use crate::sip::proxy::branch::{Branch, LoopHash};
 use crate::sip::proxy::forward::via;
-use crate::sip::transaction::ServerId;
+use crate::sip::transaction::{Destination, ServerId};
 
 /// Why a call is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,19 @@ impl End {
             End::Drained => Some(b"SIP;cause=503;text=\"Going down\""),
             End::Bye(_) | End::Failed(_) => None,
         }
+    }
+}
+
+/// Where a request of our own goes, and as whom we send it.
+struct Way {
+    to: Destination,
+    transport: Transport,
+    sent_by: Arc<str>,
+}
+
+impl Way {
+    fn via(&self, branch: &Branch) -> SmallVec<[u8; 160]> {
+        via(self.transport, &self.sent_by, branch)
     }
 }
 
@@ -99,6 +116,18 @@ impl Edge {
         }
     }
 
+    /// A BYE has been answered, or nobody will: its dialog is over, and the call with its last one.
+    pub(super) fn end_dialog(&mut self, id: CallId, from: Side, bye: &Message, now: Now) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let tag = call.end_dialog(bye);
+        if !call.is_alive() {
+            return self.end_call(id, End::Bye(from), now);
+        }
+        if let (Some(tag), Some(media)) = (tag, &mut call.media) {
+            media.forget_answer(&tag, &mut *self.relay);
+        }
+    }
+
     /// Ends an answered call from the middle: BYE on both legs.
     pub(super) fn hang_up(&mut self, id: CallId, end: End, now: Now) {
         let byes = self.calls.get(id).map(|call| self.byes(call)).unwrap_or_default();
@@ -113,6 +142,7 @@ impl Edge {
         let Some(mut context) = self.contexts.take(server) else { return };
         self.stop_silence(&mut context);
         context.responses.cancel();
+        context.abandoned = true;
         context.failure = Some(Refusal::Draining);
         self.fail(server, &mut context, 503, now);
         self.advance(server, context, now);
@@ -128,36 +158,90 @@ impl Edge {
     }
 
     fn send_bye(&mut self, id: CallId, fork: usize, towards: Side, reason: Option<&[u8]>, now: Now) {
-        self.branches = self.branches.wrapping_add(1);
-        let branch = Branch::mint(&self.settings.key, self.branches, LoopHash(id.0));
+        let branch = self.own_branch();
         let Some(call) = self.calls.get(id) else { return };
         let (Some(leg), Some(fork)) = (call.leg(towards), call.forks.get(fork)) else { return };
         let hops = if towards == Side::A { &leg.hops } else { &fork.hops };
-        let Some(to) = hops.first().copied() else { return };
-        let (transport, listener) = (to.transport_hint().unwrap_or(leg.transport), leg.listener);
-        let sent_by = self.settings.listener(listener).map_or("", |listener| &listener.advertise);
+        let Some(way) = self.way_to(leg, hops) else { return };
         let mut out = Vec::with_capacity(512);
-        if !fork.dialog.bye(dialog_side(towards), &via(transport, sent_by, &branch), reason, &mut out) {
-            return;
+        if fork.dialog.bye(dialog_side(towards), &way.via(&branch), reason, &mut out) {
+            self.send_own(out, &way, now);
         }
-        let Ok(bye) = Message::parse(out.into(), &self.settings.limits.message) else { return };
-        if let Some(client) = self.transactions.send_request(bye, to, transport, now.instant) {
+    }
+
+    /// Sends a request of our own whose answer matters to nobody.
+    fn send_own(&mut self, bytes: Vec<u8>, way: &Way, now: Now) {
+        let Ok(request) = Message::parse(bytes.into(), &self.settings.limits.message) else { return };
+        if let Some(client) = self.transactions.send_request(request, way.to, way.transport, now.instant) {
             self.contexts.wait(client, Waiting::Bye);
         }
     }
 
-    /// A 2xx came that the caller cannot be given: the callee, who thinks that it is in a call, is acknowledged and hung
-    /// up.
-    pub(super) fn hang_up_callee(&mut self, context: &Context, response: &Message, now: Now) {
-        let super::context::Errand::Call { call, .. } = context.errand else { return };
-        let tag = response.to().tag().unwrap_or_default();
-        let fork = self
-            .calls
-            .get(call)
-            .and_then(|call| call.forks.iter().position(|fork| fork.dialog.tag(dialog::Side::Callee) == tag));
-        if let Some(fork) = fork {
-            self.send_bye(call, fork, Side::B, Some(b"SIP;cause=488;text=\"SDP cannot be relayed\""), now);
+    /// A 2xx came that the caller cannot be given: late, or with an answer that cannot be relayed. The callee thinks
+    /// that it is in a call, so it is acknowledged, now and whenever it repeats itself, and if its 2xx began the call,
+    /// hung up (RFC 3261 §13.2.2.4, as the caller would).
+    pub(super) fn hang_up_callee(
+        &mut self,
+        context: &mut Context,
+        attempt: usize,
+        response: &Message,
+        now: Now,
+    ) {
+        if context.successes.len() >= FORKS_MAX {
+            return;
         }
+        let branches = [self.own_branch(), self.own_branch()];
+        let Some((way, dialog, towards)) = self.dialog_behind(context, attempt, response) else { return };
+        let [ack_via, bye_via] = branches.map(|branch| way.via(&branch));
+        let mut ack = Vec::with_capacity(512);
+        if !dialog.ack(towards, response.cseq().number, &ack_via, &mut ack) {
+            return;
+        }
+        let (ack, mut bye) = (Bytes::from(ack), Vec::with_capacity(512));
+        let tag = Bytes::copy_from_slice(response.to().tag().unwrap_or_default());
+        context.successes.push((tag, Success::HungUp(way.to, ack.clone())));
+        self.send(way.to, ack);
+        if matches!(context.errand, Errand::Call { .. }) && dialog.bye(towards, &bye_via, None, &mut bye) {
+            self.send_own(bye, &way, now);
+        }
+    }
+
+    /// The dialog that a 2xx made or belongs to, which side of it sent that, and the way there.
+    fn dialog_behind(
+        &self,
+        context: &Context,
+        attempt: usize,
+        response: &Message,
+    ) -> Option<(Way, Dialog, dialog::Side)> {
+        let hop = context.hops.get(attempt)?;
+        match context.errand {
+            Errand::InCall { call, from, .. } => {
+                let call = self.calls.get(call)?;
+                let (index, _) = call.sender(&context.request.message)?;
+                let (leg, fork) = (call.leg(from.other())?, call.forks.get(index)?);
+                let hops = if from == Side::A { &fork.hops } else { &leg.hops };
+                Some((self.way_to(leg, hops)?, fork.dialog.clone(), dialog_side(from.other())))
+            }
+            _ => {
+                let leg = self.called_leg(hop)?;
+                let own_record_routes = context.request.record_routes_towards(hop);
+                let dialog = Dialog::new(&context.request.message, response, own_record_routes)?;
+                let hops = leg.hops_by(dialog.next_hop(dialog::Side::Callee));
+                Some((self.way_to(&leg, &hops)?, dialog, dialog::Side::Callee))
+            }
+        }
+    }
+
+    fn own_branch(&mut self) -> Branch {
+        self.branches = self.branches.wrapping_add(1);
+        // It never comes back to us, so there is nothing to recognise.
+        Branch::mint(&self.settings.key, self.branches, LoopHash(self.branches))
+    }
+
+    fn way_to(&self, leg: &Leg, hops: &Hops) -> Option<Way> {
+        let to = *hops.first()?;
+        let sent_by = self.settings.listener(leg.listener)?.advertise.clone();
+        Some(Way { to, transport: to.transport_hint().unwrap_or(leg.transport), sent_by })
     }
 
     /// A relay worker reports.

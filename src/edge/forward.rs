@@ -176,7 +176,7 @@ impl Edge {
         let secure =
             uri::request_uri(&request.message).get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"sips:"));
         let source = &request.source;
-        let double = source.listener != hop.listener || source.transport != hop.transport;
+        let double = request.record_routes_towards(hop) == 2;
         let mut add = |listener, transport| {
             let host = self.settings.listener(listener).map_or("", |listener| &listener.advertise);
             values.push(record_route(&user, host, transport, secure, double));

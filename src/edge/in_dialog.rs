@@ -15,7 +15,6 @@ use super::{Edge, answer};
 use crate::base::Now;
 use crate::relay::Side;
 use crate::sip::message::{Message, Method, Name, param};
-use crate::sip::proxy::response_context::ResponseContext;
 use crate::sip::proxy::token::{Token, TokenKind};
 use crate::sip::transaction::{Destination, ServerId, Source};
 use crate::sip::uri::Uri;
@@ -30,33 +29,26 @@ struct Found {
     hops: SmallVec<[Hop; 2]>,
 }
 
+impl Found {
+    /// What does not reach the other end of a dialog has nowhere else to go.
+    fn context(self, identified: Identified) -> Context {
+        let Identified { request, who, valid } = identified;
+        let failover = Failover { statuses: Vec::new(), after: std::time::Duration::ZERO };
+        let warrant = Warrant::Member(Membership(()));
+        Context::new(request, who, valid, warrant, self.errand, self.hops, failover)
+    }
+}
+
 impl Edge {
     /// Identified → Forwarded, for a request with a To tag.
     pub(super) fn carry_in_dialog(&mut self, identified: Identified) -> Result<(), Rejected> {
-        let Found { errand, hops } = match self.find_dialog(&identified) {
+        let found = match self.find_dialog(&identified) {
             Ok(found) => found,
             Err(refusal) => return Err(identified.reject(refusal)),
         };
-        let Identified { request, who, valid } = identified;
-        let (server, now) = (request.server, request.at);
-        let is_invite = request.message.method() == Method::Invite;
-        let mut responses = ResponseContext::new(is_invite, hops.len(), &[]);
-        responses.start();
-        let context = Context {
-            request,
-            who,
-            valid,
-            warrant: Warrant::Member(Membership(())),
-            errand,
-            hops,
-            attempts: SmallVec::new(),
-            responses,
-            failover: Failover { statuses: Vec::new(), after: std::time::Duration::ZERO },
-            silence: None,
-            failure: None,
-            cancelled: false,
-            accepted: SmallVec::new(),
-        };
+        let (server, now) = (identified.request.server, identified.request.at);
+        let mut context = found.context(identified);
+        context.responses.start();
         self.advance(server, Box::new(context), now);
         Ok(())
     }
@@ -153,24 +145,9 @@ impl Edge {
         let Ok(identified) = identify::identify(Received { request }, &self.settings, &self.targets) else {
             return;
         };
-        let Ok(Found { errand, hops }) = self.find_dialog(&identified) else { return };
-        let Some(hop) = hops.first().copied() else { return };
-        let Identified { request, who, valid } = identified;
-        let mut context = Context {
-            request,
-            who,
-            valid,
-            warrant: Warrant::Member(Membership(())),
-            errand,
-            hops,
-            attempts: SmallVec::new(),
-            responses: ResponseContext::new(false, 0, &[]),
-            failover: Failover { statuses: Vec::new(), after: std::time::Duration::ZERO },
-            silence: None,
-            failure: None,
-            cancelled: false,
-            accepted: SmallVec::new(),
-        };
+        let Ok(found) = self.find_dialog(&identified) else { return };
+        let Some(hop) = found.hops.first().copied() else { return };
+        let mut context = found.context(identified);
         // An answer that cannot be read is not passed on either: the callee would send media to a private address.
         let Ok(anchored) = self.anchor(&mut context, hop) else { return };
         let bytes = self.request_to(&context, &hop, anchored.body.as_deref());
@@ -186,20 +163,24 @@ impl Edge {
         invite: ServerId,
         now: Now,
     ) {
-        let context = self.contexts.take(invite);
-        let mine = context.as_ref().is_some_and(|context| {
+        let mine = self.contexts.get(invite).is_some_and(|context| {
             let from = &context.request.source;
             FlowEnd::from(from) == FlowEnd::from(source) || from.remote.0.ip() == source.remote.0.ip()
         });
         let (status, reason) = if mine { (200, "OK") } else { (481, "Call/Transaction Does Not Exist") };
         let bytes = answer::answer(&cancel, source, status, reason, &self.settings.key, &[]);
         self.transactions.respond(server, status, bytes, answer::way_back(source), now.instant);
-        let Some(mut context) = context else { return };
         if mine {
-            context.cancelled = true;
-            self.stop_silence(&mut context);
-            context.responses.cancel();
+            self.withdraw(invite, now);
         }
+    }
+
+    /// The caller has cancelled its INVITE, or is gone: what was sent out for it is cancelled.
+    pub(super) fn withdraw(&mut self, invite: ServerId, now: Now) {
+        let Some(mut context) = self.contexts.take(invite) else { return };
+        context.cancelled = true;
+        self.stop_silence(&mut context);
+        context.responses.cancel();
         self.advance(invite, context, now);
     }
 }

@@ -8,9 +8,9 @@ use super::event::{Event, Refused};
 use super::identify::{self, Identified, Speaker};
 use super::refusal::Refusal;
 use super::{Edge, Output, answer, uri};
-use crate::base::{Now, Transport};
+use crate::base::{FlowId, Now, Transport};
 use crate::sip::message::{Malformed, Message, Method, StartLine};
-use crate::sip::transaction::{Received as Matched, ResponseFor, ServerId, Source};
+use crate::sip::transaction::{Destination, Received as Matched, ResponseFor, ServerId, Source};
 
 /// A request and how it came.
 #[derive(Debug)]
@@ -72,6 +72,21 @@ impl Edge {
             source: source.remote.0.ip(),
             reason: error.reason,
         });
+    }
+
+    /// A connection is gone: its registrations end, what waits for an answer on it fails, and the calls that ring for it
+    /// are cancelled. An answered call goes on: its phone may come back over another connection, and if it does not,
+    /// the silence of its media ends the call.
+    pub fn handle_flow_closed(&mut self, flow: FlowId, now: Now) {
+        self.ladder.forget(flow);
+        for key in self.registrations.keys_over(flow) {
+            self.unregister(key);
+        }
+        for invite in self.contexts.over(flow) {
+            self.withdraw(invite, now);
+        }
+        self.transactions.send_failed(Destination::Flow(flow), now.instant);
+        self.settle(now);
     }
 
     fn receive_request(&mut self, message: Message, source: &Source, now: Now) {
@@ -167,9 +182,14 @@ impl Edge {
                 Asked::Send { to, bytes } => self.send(to, bytes),
                 Asked::TimedOut(client) => self.attempt_failed(client, Refusal::Silent, now),
                 Asked::SendFailed(client) => self.attempt_failed(client, Refusal::NoTarget, now),
-                Asked::ServerGone(server) => self.context_gone(server),
+                Asked::ServerGone(server) => self.server_gone(server),
                 Asked::ClientGone(client) => {
-                    self.contexts.forget_client(client);
+                    let waiting = self.contexts.forget_client(client);
+                    if let Some(Waiting::Context(server)) = waiting
+                        && self.transactions.server_source(server).is_none()
+                    {
+                        self.server_gone(server);
+                    }
                 }
             }
         }

@@ -160,6 +160,14 @@ impl Refusal {
         matches!(self, Refusal::Policy(refusal) if refusal.alert)
     }
 
+    /// RFC 3261 §8.2.2.3: the option tags of a 420.
+    pub fn unsupported(&self) -> Option<&[u8]> {
+        match self {
+            Refusal::Invalid(Invalid::Extension { unsupported }) => Some(unsupported),
+            _ => None,
+        }
+    }
+
     /// RFC 3261 §21.5.4: seconds after which it is worth trying again; `None`: no `Retry-After`.
     pub fn retry_after(&self) -> Option<u32> {
         match self {

@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::registration::{Binding, binding_key};
 use super::route::TOKEN;
 use super::{Edge, Timer, uri};
-use crate::base::{FlowId, Now, Transport};
+use crate::base::{Now, Transport};
 use crate::sip::message::{Edit, Element, Message, Name, NameAddr, param};
 use crate::sip::proxy::token::{Token, TokenKind};
 use crate::sip::uri::Uri;
@@ -173,16 +173,6 @@ impl Edge {
             let user = uri::user_in(message.to().uri);
             self.policy.login_failed(context.request.source.remote.0.ip(), user.as_deref(), now);
         }
-    }
-
-    /// A connection is gone: its registrations end, transactions on it fail.
-    pub fn handle_flow_closed(&mut self, flow: FlowId, now: Now) {
-        self.ladder.forget(flow);
-        for key in self.registrations.keys_over(flow) {
-            self.unregister(key);
-        }
-        self.transactions.send_failed(crate::sip::transaction::Destination::Flow(flow), now.instant);
-        self.settle(now);
     }
 
     /// The binding that a Contact of ours names.

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use super::context::{Context, Errand, Waiting};
+use super::context::{Context, Errand, Success, Waiting};
 use super::ending::End;
 use super::forward::strip_identity;
 use super::offer_answer::Answering;
@@ -21,14 +21,30 @@ impl Edge {
     pub(super) fn respond(&mut self, server: ServerId, client: ClientId, response: Message, now: Now) {
         let Some(mut context) = self.contexts.take(server) else { return };
         let Some(index) = context.attempt_of(client) else { return self.contexts.put(server, context) };
-        self.stop_silence(&mut context);
         let status = response.status().unwrap_or(0);
-        if let Some((_, bytes)) = is_repeated(&context, &response, status) {
-            let to = answer::way_back(&context.request.source);
-            self.transactions.respond(server, status, bytes.clone(), to, now.instant);
+        let is_current = index + 1 == context.attempts.len();
+        if is_current {
+            self.stop_silence(&mut context);
+        }
+        if let Some(success) = repeated(&context, &response, status) {
+            match success {
+                Success::Passed(bytes) => {
+                    let to = answer::way_back(&context.request.source);
+                    self.transactions.respond(server, status, bytes.clone(), to, now.instant);
+                }
+                Success::HungUp(to, ack) => self.send(*to, ack.clone()),
+            }
             return self.contexts.put(server, context);
         }
-        self.follow(&context, &response);
+        let is_late = !is_current || context.responses.is_final() && !context.has_passed();
+        if is_late && (200..300).contains(&status) && response.method() == Method::Invite {
+            // Media is set up for whoever is asked now, or for nobody any more.
+            self.hang_up_callee(&mut context, index, &response, now);
+            return self.contexts.put(server, context);
+        }
+        if is_current {
+            self.follow(&context, &response);
+        }
         context.responses.on_response(index, status, Box::new(response));
         self.advance(server, context, now);
     }
@@ -57,8 +73,9 @@ impl Edge {
     fn follow(&mut self, context: &Context, response: &Message) {
         match &context.errand {
             Errand::Call { call, .. } if response.to().tag().is_some() => {
-                if let Some(call) = self.calls.get_mut(*call) {
-                    call.learn(&context.request.message, response);
+                if let (Some(call), Some(hop)) = (self.calls.get_mut(*call), context.current_hop()) {
+                    let request = &context.request;
+                    call.learn(&request.message, response, request.record_routes_towards(hop));
                 }
             }
             Errand::InCall { call, from, .. } => {
@@ -87,7 +104,7 @@ impl Edge {
         if status >= 200 {
             if response.method() == Method::Invite {
                 let tag = Bytes::copy_from_slice(response.to().tag().unwrap_or_default());
-                context.accepted.push((tag, bytes.clone()));
+                context.successes.push((tag, Success::Passed(bytes.clone())));
             }
             self.succeeded(context, response, now);
         }
@@ -108,7 +125,8 @@ impl Edge {
         if response.status().unwrap_or(0) < 200 {
             return;
         }
-        self.hang_up_callee(context, response, now);
+        let current = context.attempts.len().saturating_sub(1);
+        self.hang_up_callee(context, current, response, now);
         context.failure = Some(refusal);
         self.fail(server, context, 502, now);
     }
@@ -216,8 +234,7 @@ impl Edge {
 
     /// How far whoever was asked last is trusted.
     fn trust_of_attempt(&self, context: &Context) -> Option<Trust> {
-        let hop = context.hops.get(context.attempts.len().checked_sub(1)?)?;
-        Some(self.settings.zone(hop.zone)?.trust)
+        Some(self.settings.zone(context.current_hop()?.zone)?.trust)
     }
 
     /// A 2xx went back.
@@ -225,7 +242,7 @@ impl Edge {
         match &context.errand {
             Errand::Call { call, .. } => self.answered(*call, now),
             Errand::InCall { call, from, .. } if response.method() == Method::Bye => {
-                self.end_call(*call, End::Bye(*from), now);
+                self.end_dialog(*call, *from, &context.request.message, now);
             }
             Errand::Register(contacts) => self.registered(context, contacts, response, now),
             Errand::InCall { .. } | Errand::Standalone => {}
@@ -239,7 +256,7 @@ impl Edge {
             Errand::InCall { call, from, exchange } => {
                 let is_challenge = matches!(status, 401 | 407);
                 if context.request.message.method() == Method::Bye && !is_challenge {
-                    return self.end_call(*call, End::Bye(*from), now);
+                    return self.end_dialog(*call, *from, &context.request.message, now);
                 }
                 let Some(held) = self.calls.get_mut(*call) else { return };
                 let withdrawn = held.exchange.failed(*exchange, *from);
@@ -252,16 +269,17 @@ impl Edge {
         }
     }
 
-    /// The server transaction is gone, and its context with it.
-    pub(super) fn context_gone(&mut self, server: ServerId) {
-        if let Some(mut context) = self.contexts.take(server) {
+    /// The server transaction is gone.
+    pub(super) fn server_gone(&mut self, server: ServerId) {
+        if let Some(mut context) = self.contexts.server_gone(server) {
             self.stop_silence(&mut context);
         }
     }
 }
 
-/// A 2xx that went back before: RFC 6026 §7.1 has every retransmission passed on, and it must say the same.
-fn is_repeated<'c>(context: &'c Context, response: &Message, status: u16) -> Option<&'c (Bytes, Bytes)> {
+/// What was done with this 2xx when it came first.
+fn repeated<'c>(context: &'c Context, response: &Message, status: u16) -> Option<&'c Success> {
     let tag = response.to().tag().unwrap_or_default();
-    context.accepted.iter().find(|(accepted, _)| (200..300).contains(&status) && accepted == tag)
+    let found = context.successes.iter().find(|(known, _)| (200..300).contains(&status) && known == tag);
+    found.map(|(_, success)| success)
 }

@@ -208,11 +208,30 @@ impl Dialog {
     /// only Via, `reason` that of a Reason header (RFC 3326). False, and nothing appended, if that side never gave a
     /// Contact.
     pub fn bye(&self, toward: Side, via: &[u8], reason: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+        // A side that has sent nothing yet may begin with any number.
+        let cseq = self.party(toward.other()).cseq.unwrap_or(0) + 1;
+        self.request("BYE", toward, cseq, via, reason, out)
+    }
+
+    /// Appends the ACK of a 2xx of `toward` to the INVITE of that CSeq (§13.2.2.4), as [`Self::bye`] does.
+    pub fn ack(&self, toward: Side, cseq: u32, via: &[u8], out: &mut Vec<u8>) -> bool {
+        self.request("ACK", toward, cseq, via, None, out)
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        toward: Side,
+        cseq: u32,
+        via: &[u8],
+        reason: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let (to, from) = (self.party(toward), self.party(toward.other()));
         let Some(target) = to.target.as_deref() else { return false };
         // §12.2.1.1: a first Route without lr is a strict router, which wants to be the Request-URI itself.
         let strict = to.routes.first().and_then(|route| uri(route)).filter(|first| !is_loose(first));
-        put(out, &[b"BYE ", strict.unwrap_or(target), b" SIP/2.0\r\nVia: ", via, b"\r\n"]);
+        put(out, &[method.as_bytes(), b" ", strict.unwrap_or(target), b" SIP/2.0\r\nVia: ", via, b"\r\n"]);
         for route in to.routes.iter().skip(usize::from(strict.is_some())) {
             put(out, &[b"Route: ", route, b"\r\n"]);
         }
@@ -221,8 +240,7 @@ impl Dialog {
         }
         put(out, &[b"Max-Forwards: 70\r\nFrom: ", &from.address, b"\r\nTo: ", &to.address]);
         put(out, &[b"\r\nCall-ID: ", &self.call_id, b"\r\n"]);
-        // A side that has sent nothing yet may begin with any number.
-        out.extend_from_slice(format!("CSeq: {} BYE\r\n", from.cseq.unwrap_or(0) + 1).as_bytes());
+        out.extend_from_slice(format!("CSeq: {cseq} {method}\r\n").as_bytes());
         if let Some(reason) = reason {
             put(out, &[b"Reason: ", reason, b"\r\n"]);
         }

@@ -116,19 +116,8 @@ fn a_response_with_a_guessed_branch_is_dropped() {
     world.expect_nothing(&phone);
     world.send(&pbx, response(&seen, "486 Busy Here", "b", "", ""));
     let busy = world.expect(&phone, "SIP/2.0 486");
-    world.send(&phone, ack_of(&busy, &phone));
+    world.send(&phone, ua::ack_of(&busy));
     world.assert_clean();
-}
-
-/// The ACK of a non-2xx, for tests that do not look at it.
-fn ack_of(response: &str, _phone: &Actor) -> String {
-    format!(
-        "ACK sip:x SIP/2.0\r\nVia: {}\r\nFrom: {}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n",
-        header(response, "Via"),
-        header(response, "From"),
-        header(response, "To"),
-        header(response, "Call-ID"),
-    )
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 mod attacks;
 mod calls;
+mod early;
 mod ends;
 mod fail_over;
+mod gone;
 mod media;
 mod registration;
+mod requests;
 mod trunks;
 mod ua;
 mod world;

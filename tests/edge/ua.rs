@@ -96,6 +96,13 @@ pub fn answer(actor: &Actor, request: &str, status: &str, tag: &str, body: &str)
     response(request, status, tag, &format!("Contact: {}\r\n", contact(actor, "callee")), body)
 }
 
+/// The ACK of a non-2xx (RFC 3261 §17.1.1.3).
+pub fn ack_of(response: &str) -> String {
+    let line = |name| format!("{name}: {}\r\n", header(response, name));
+    let names: String = ["Via", "From", "To", "Call-ID"].into_iter().map(line).collect();
+    format!("ACK sip:x SIP/2.0\r\n{names}CSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n")
+}
+
 /// One end of a dialog.
 #[derive(Clone, Debug)]
 pub struct Leg {

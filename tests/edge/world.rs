@@ -319,6 +319,13 @@ impl World {
         self.now = self.now.after(end.saturating_duration_since(self.now.instant));
     }
 
+    /// Who may speak on the pairs that are open: true for side A.
+    pub fn open_rules(&self) -> Vec<(bool, LegRules)> {
+        let ports = self.ports.lock().expect("lock");
+        let open = ports.rules.iter().filter(|((pair, _), _)| ports.open.contains_key(pair));
+        open.map(|((_, is_a), rules)| (*is_a, rules.clone())).collect()
+    }
+
     pub fn relay_idle(&mut self) {
         let pairs: Vec<PairId> = self.ports.lock().expect("lock").open.keys().copied().collect();
         for pair in pairs {

@@ -76,6 +76,22 @@ struct Offer {
     from: Side,
     /// To tag of the latest final answer: early answers of other branches of a fork no longer move the rules.
     answered_by: Option<Vec<u8>>,
+    /// Final answers of other branches that stand too, until all but one are hung up.
+    stand_by: Vec<StandBy>,
+}
+
+impl Offer {
+    fn new(from: Side) -> Offer {
+        Offer { from, answered_by: None, stand_by: Vec::new() }
+    }
+}
+
+/// A final answer that another branch of the fork has overtaken.
+#[derive(Clone, Debug)]
+struct StandBy {
+    tag: Vec<u8>,
+    /// By stream.
+    said: Vec<Option<Said>>,
 }
 
 /// What held before the pending offer.
@@ -120,7 +136,7 @@ impl CallMedia {
         }
         let streams = self.streams_of_offer(from, &session, relay)?;
         let before = std::mem::replace(&mut self.streams, streams);
-        let offer = self.offer.replace(Offer { from, answered_by: None });
+        let offer = self.offer.replace(Offer::new(from));
         match self.former {
             Some(_) => self.free(before, relay),
             None => self.former = Some(Former { streams: before, offer }),
@@ -149,8 +165,12 @@ impl CallMedia {
         }
         // Of two final answers the later counts: a PRACK'd announcement is followed by the 2xx of who picks up.
         let moves_rules = is_final || offer.answered_by.as_deref().is_none_or(|winner| winner == tag);
-        if is_final {
-            offer.answered_by = Some(tag.to_vec());
+        if is_final
+            && offer.answered_by.as_deref() != Some(tag)
+            && let Some(tag) = offer.answered_by.replace(tag.to_vec())
+        {
+            let said = self.streams.iter().map(|stream| stream.said(from).cloned()).collect();
+            offer.stand_by.push(StandBy { tag, said });
         }
         // Before pairs that the answer refuses are closed.
         session.rewrite(&self.edits(from, &session), out);
@@ -165,6 +185,21 @@ impl CallMedia {
             self.tell_relay(relay);
         }
         Ok(())
+    }
+
+    /// The dialog of `tag`, one of several that answered, is over: if media followed it, it follows another one now.
+    pub fn forget_answer(&mut self, tag: &[u8], relay: &mut dyn Relay) {
+        let Some(offer) = &mut self.offer else { return };
+        if offer.answered_by.as_deref() != Some(tag) {
+            return offer.stand_by.retain(|other| other.tag != tag);
+        }
+        let Some(StandBy { tag, said }) = offer.stand_by.pop() else { return };
+        offer.answered_by = Some(tag);
+        let answerer = offer.from.other();
+        for (stream, said) in self.streams.iter_mut().zip(said) {
+            stream.set_said(answerer, said);
+        }
+        self.tell_relay(relay);
     }
 
     /// The pending offer was refused (488, 491, …): what held before holds again.

@@ -138,7 +138,7 @@ impl Stream {
         self.leg_mut(side).set_said(said);
     }
 
-    fn said(&self, side: Side) -> Option<&Said> {
+    pub(super) fn said(&self, side: Side) -> Option<&Said> {
         self.leg(side).said.as_ref()
     }
 
