@@ -1,5 +1,6 @@
 //! Config files as an administrator writes them: the shipped ones load, and every mistake is told with its line, its
 //! column and what to type.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 use std::path::{Path, PathBuf};
 

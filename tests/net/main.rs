@@ -1,4 +1,5 @@
 //! The world around the edge, on 127.0.0.1: real sockets, real TLS, peers that misbehave.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 mod admin;
 mod calls;

@@ -1,5 +1,6 @@
 //! Offers and answers (RFC 3264) through a call's media: one test for each row of the table in docs/architecture.md
 //! (DESIGN.md §4) that says what becomes of them.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 mod bundle;
 mod early_media;

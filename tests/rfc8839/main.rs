@@ -1,4 +1,5 @@
 //! ICE in offers and answers (RFC 8839): our relayed address as a candidate beside the endpoint's own.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 use std::net::SocketAddr;
 
