@@ -89,3 +89,44 @@ async fn resume(shard: Rc<RefCell<Shard>>, socket: Rc<UdpSocket>, stalled: Rc<No
         shard.borrow_mut().flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback() -> std::net::UdpSocket {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket
+    }
+
+    /// Until the runtime has looked, it takes a socket for one whose send buffer is full.
+    #[tokio::test]
+    async fn a_full_socket_keeps_so_many_refuses_more_and_goes_on_when_it_has_room() {
+        let socket = Rc::new(UdpSocket::from_std(loopback()).unwrap());
+        let stalled = Rc::new(Notify::new());
+        let queue = SendBatch::new(QUEUE.0, QUEUE.1);
+        let mut datagrams = Datagrams { socket: socket.clone(), queue, stalled: stalled.clone() };
+        let peer = loopback();
+        socket2::SockRef::from(&peer).set_recv_buffer_size(QUEUE.1).unwrap();
+        let to = peer.local_addr().unwrap();
+        let mut failed = Vec::new();
+        let taken =
+            (0..1_000).take_while(|i: &u32| datagrams.push(to, &i.to_be_bytes(), &mut failed)).count();
+        assert_eq!(taken, QUEUE.0);
+        assert!(failed.is_empty());
+        let far_too_large = vec![0; QUEUE.1 + 1];
+        assert!(!datagrams.push(to, &far_too_large, &mut failed));
+
+        stalled.notified().await;
+        socket.writable().await.unwrap();
+        datagrams.flush(&mut failed);
+        assert!(datagrams.queue.is_empty() && failed.is_empty());
+        let mut heard = [0; 8];
+        for i in 0..QUEUE.0 as u32 {
+            assert_eq!(peer.recv(&mut heard).unwrap(), 4);
+            assert_eq!(heard[..4], i.to_be_bytes());
+        }
+        assert!(datagrams.push(to, b"again", &mut failed));
+    }
+}

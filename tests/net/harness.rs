@@ -246,13 +246,18 @@ pub fn tcp(to: SocketAddr) -> TcpStream {
 
 /// Reads one message without a body.
 pub fn read_message(stream: &mut impl Read) -> String {
+    try_read_message(stream).expect("closed")
+}
+
+/// The same; `None` if the connection ends before.
+pub fn try_read_message(stream: &mut impl Read) -> Option<String> {
     let mut message = Vec::new();
     let mut byte = [0];
     while !message.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
+        stream.read_exact(&mut byte).ok()?;
         message.push(byte[0]);
     }
-    String::from_utf8(message).unwrap()
+    Some(String::from_utf8(message).unwrap())
 }
 
 /// Asks with OPTIONS on an open connection.

@@ -1,12 +1,15 @@
 //! Peers that are slow, silent, deaf, too many or talk nonsense (ATTACKS.md: slow-loris, half-open connections, a peer
 //! that never reads). Everyone else is served meanwhile.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use socket2::{Domain, Socket, Type};
 use turnpike::base::Transport;
+use turnpike::net::settings::Capacity;
 
 use crate::harness::*;
 
@@ -135,4 +138,117 @@ fn a_deaf_peer_that_asks_little_is_cut_off_by_time() {
         let ask = ask.replace("z9hG4bK", &format!("z9hG4bK{asked}-"));
         (0..200).any(|i| deaf.write_all(ask.replace("call-", &format!("{i}-")).as_bytes()).is_err())
     });
+}
+
+/// A client that calls from this address.
+fn tcp_from(ip: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+#[test]
+fn three_hundred_half_open_connections_of_one_source_are_its_own_trouble() {
+    let (node, _dir) = node(|settings| settings.net.patience.handshake = DEADLINE * 2);
+    let to = node.listener("tls").unwrap();
+    let limit = Capacity::default().connections_per_source;
+    let mut half_open: Vec<TcpStream> = (0..300).map(|_| tcp(to)).collect();
+    half_open.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
+    eventually("all but as many as one source may have are closed", || {
+        half_open.retain_mut(
+            |stream| matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock),
+        );
+        half_open.len() <= limit
+    });
+    assert_eq!(half_open.len(), limit);
+    assert_served(&mut tcp_from([127, 0, 0, 2], node.listener("tcp").unwrap()));
+    Udp::new(node.listener("udp").unwrap()).assert_served();
+    assert!(read_to_close(&mut tcp(node.listener("tcp").unwrap())).is_empty(), "of the same source");
+}
+
+#[test]
+fn whoever_resets_before_the_answer_leaves_nothing_behind() {
+    let (node, _dir) = node(|_| {});
+    let to = node.listener("tcp").unwrap();
+    for method in ["OPTIONS", "INVITE", "MESSAGE"] {
+        for _ in 0..30 {
+            let stream = Socket::from(tcp(to));
+            let uri = if method == "OPTIONS" { format!("sip:{to}") } else { format!("sip:200@{to}") };
+            let ask = request(method, &uri, Transport::Tcp, "127.0.0.1:9".parse().unwrap());
+            stream.send(ask.as_bytes()).unwrap();
+            stream.set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    }
+    assert_served(&mut tcp(to));
+    eventually("nothing left", || {
+        let status = node.status().unwrap();
+        (status.connections, status.edge.calls) == (0, 0)
+    });
+}
+
+#[test]
+fn after_a_flood_of_garbage_a_question_is_answered() {
+    let (node, _dir) = node(|_| {});
+    let udp = Udp::new(node.listener("udp").unwrap());
+    let ask = options(Transport::Udp, udp.addr(), udp.to);
+    let mut rng: StdRng = SeedableRng::seed_from_u64(5060);
+    let mut garbage = vec![0; 60_000];
+    for i in 0..20_000 {
+        let length = rng.next_u32() as usize % if i % 100 == 0 { garbage.len() } else { 600 };
+        rng.fill_bytes(&mut garbage[..length]);
+        if i % 2 == 0 {
+            // Nearly a request.
+            let cut = rng.next_u32() as usize % ask.len();
+            garbage[..cut].copy_from_slice(&ask.as_bytes()[..cut]);
+        }
+        let _ = udp.socket.send_to(&garbage[..length], udp.to);
+    }
+    // Its own datagram may have been lost in the flood, and answers to garbage that can be answered come first.
+    udp.socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut buffer = [0; 65_536];
+    eventually("answered", || {
+        udp.send(&options(Transport::Udp, udp.addr(), udp.to));
+        udp.socket.recv(&mut buffer).is_ok_and(|n| buffer[..n].starts_with(b"SIP/2.0 200 "))
+    });
+}
+
+/// A port on which connections are never made: its backlog is full.
+fn unreachable() -> (SocketAddr, Socket, Vec<Socket>) {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(1).unwrap();
+    let addr = listener.local_addr().unwrap();
+    let waiting = (0..4).map(|_| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&addr);
+        socket
+    });
+    (addr.as_socket().unwrap(), listener, waiting.collect())
+}
+
+#[test]
+fn what_waits_for_a_connection_that_is_not_made_is_bounded() {
+    let (pbx, _listener, _waiting) = unreachable();
+    let (node, _dir) = node(|settings| {
+        with_pbx(settings, Transport::Tcp, pbx);
+        settings.edge.pbx.as_mut().unwrap().failover.after = DEADLINE * 2;
+        settings.net.patience.connect = DEADLINE * 2;
+        settings.net.capacity.outbound_bytes = 16 * 1024;
+    });
+    let udp = Udp::new(node.listener("udp").unwrap());
+    let mut asked = 0;
+    loop {
+        udp.send(&request("INVITE", &format!("sip:200@{}", udp.to), Transport::Udp, udp.addr()));
+        asked += 1;
+        assert!(asked <= 50, "more than fits waits");
+        // 100, or when it has become too much, the end of all that wait.
+        if status(&udp.receive()) >= 500 {
+            break;
+        }
+    }
+    assert!(asked > 5, "{asked}");
 }

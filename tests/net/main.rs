@@ -7,6 +7,7 @@ mod drain;
 mod harness;
 mod hostile;
 mod life;
+mod outgoing_tls;
 mod streams;
 mod targets;
 mod tls;
