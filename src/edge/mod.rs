@@ -206,6 +206,11 @@ impl Edge {
         }
     }
 
+    /// True if nothing is left to wait for at the end of a drain: no call, and no request of ours without an answer.
+    pub fn is_quiet(&self) -> bool {
+        self.calls.len() == 0 && self.transactions.all_answered()
+    }
+
     /// Where it stands in its life.
     pub fn drain_state(&self) -> Drain {
         self.drain

@@ -436,6 +436,11 @@ impl Shard {
         Status { edge: self.edge.status(), connections: self.connections.len(), media }
     }
 
+    /// See [`Edge::is_quiet`].
+    pub fn is_quiet(&self) -> bool {
+        self.edge.is_quiet()
+    }
+
     /// See [`Observers::reopen`].
     pub fn reopen_files(&mut self) {
         self.observers.reopen();

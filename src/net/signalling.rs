@@ -155,11 +155,7 @@ async fn drain(shard: Rc<RefCell<Shard>>, grace: Duration, hurry: Rc<Notify>, do
     }
     if shard.borrow().status().edge.calls > 0 {
         shard.borrow_mut().drain(true);
-        let quiet = |shard: &Shard| {
-            let status = shard.status().edge;
-            status.calls == 0 && status.client_transactions == 0
-        };
-        let _ = timeout(LAST_BYES, until(&shard, quiet)).await;
+        let _ = timeout(LAST_BYES, until(&shard, Shard::is_quiet)).await;
     }
     shard.borrow_mut().close_all();
     let _ = timeout(LAST_WRITES, until(&shard, |shard| shard.status().connections == 0)).await;

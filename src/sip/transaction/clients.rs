@@ -68,6 +68,17 @@ impl Client {
         )
     }
 
+    /// A final response came; what is left is to absorb more of them.
+    pub(super) fn is_answered(&self) -> bool {
+        use {invite_client::State as Invite, non_invite_client::State as NonInvite};
+        match self.state {
+            ClientState::Invite(state) => {
+                matches!(state, Invite::Completed | Invite::Accepted | Invite::Terminated)
+            }
+            ClientState::NonInvite(state) => matches!(state, NonInvite::Completed | NonInvite::Terminated),
+        }
+    }
+
     fn is_accepted(&self) -> bool {
         self.state == ClientState::Invite(invite_client::State::Accepted)
     }

@@ -177,6 +177,11 @@ impl Transactions {
         (self.servers.len(), self.clients.len())
     }
 
+    /// True if every client transaction has its final response. Looks at all of them.
+    pub fn all_answered(&self) -> bool {
+        self.clients.values().all(Client::is_answered)
+    }
+
     /// True if there is no transaction of either kind.
     pub fn is_empty(&self) -> bool {
         self.len() == (0, 0)

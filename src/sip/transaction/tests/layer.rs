@@ -67,6 +67,21 @@ fn full_is_told_and_a_cancel_still_gets_in() {
 }
 
 #[test]
+fn a_client_is_answered_by_its_final_response() {
+    let now = Instant::now();
+    for method in ["INVITE", "BYE"] {
+        for (status, answered) in [(100, false), (180, false), (200, true), (404, true)] {
+            let mut layer = Transactions::new(TimerValues::default(), 8);
+            assert!(layer.all_answered());
+            layer.send_request(request(method, "z9hG4bKa"), TO, Transport::Udp, now);
+            assert!(!layer.all_answered());
+            layer.receive_response(&response(status, method, "z9hG4bKa"), now);
+            assert_eq!(layer.all_answered(), answered, "{method} {status}");
+        }
+    }
+}
+
+#[test]
 fn an_abandoned_request_is_new_again() {
     let now = Instant::now();
     let udp = source(Transport::Udp);
