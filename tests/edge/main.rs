@@ -9,6 +9,7 @@ mod gone;
 mod media;
 mod registration;
 mod requests;
+mod storm;
 mod trunks;
 mod ua;
 mod world;

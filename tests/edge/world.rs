@@ -63,7 +63,7 @@ impl Actor {
     pub fn transport(&self) -> Transport {
         self.source.transport
     }
-    fn is_at(&self, to: &Destination) -> bool {
+    pub fn is_at(&self, to: &Destination) -> bool {
         match to {
             Destination::Flow(flow) => *flow == self.source.flow,
             Destination::Address { listener, transport, remote, .. } => {
@@ -102,14 +102,17 @@ impl Relay for FakeRelay {
             b: side(b.advertise, first + 2),
             counters: Arc::new(PairCounters::default()),
         };
-        ports.open.insert(pair.id, pair.clone());
+        let twice = ports.open.insert(pair.id, pair.clone());
+        assert!(twice.is_none(), "a pair is opened once");
         Ok(pair)
     }
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
-        self.0.lock().expect("lock").rules.insert((pair, side == Side::A), rules);
+        let mut ports = self.0.lock().expect("lock");
+        assert!(ports.open.contains_key(&pair), "rules for a pair that is not open");
+        ports.rules.insert((pair, side == Side::A), rules);
     }
     fn close(&mut self, pair: PairId) {
-        self.0.lock().expect("lock").open.remove(&pair);
+        assert!(self.0.lock().expect("lock").open.remove(&pair).is_some(), "a pair is closed once");
     }
     fn is_ours(&self, addr: SocketAddr) -> bool {
         let ports = self.0.lock().expect("lock");
