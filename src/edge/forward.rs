@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::settings::Trust;
 use super::{Edge, uri};
 use crate::base::Now;
-use crate::sip::message::{Edit, Message, Method, Name, param};
+use crate::sip::message::{Edit, Message, Method, param};
 use crate::sip::proxy::branch::Branch;
 use crate::sip::proxy::forward::{Hop as NextHop, forward, record_route};
 use crate::sip::proxy::route_info::{RouteInfo, route_info};
@@ -25,9 +25,22 @@ use crate::sip::proxy::token::{Token, TokenKind};
 use crate::sip::transaction::{ClientId, ServerId};
 use crate::sip::uri::{Scheme, Uri};
 
-/// Headers by which one trusted party tells another who calls (RFC 3325, RFC 5806): from a stranger they are lies.
-const IDENTITY: [Name; 4] =
-    [Name::PAssertedIdentity, Name::PPreferredIdentity, Name::RemotePartyId, Name::Diversion];
+/// Headers by which one trusted party tells another who calls, for whom, and who pays (RFC 3325, RFC 5502, RFC 5806,
+/// RFC 7044, RFC 7315), and the private ones in which PBXs take a proxy's word for who was authenticated: from a
+/// stranger they are lies. Other `X-` headers are applications' own; `headers: remove` is for those.
+const IDENTITY: [&str; 11] = [
+    "P-Asserted-*",
+    "P-Preferred-*",
+    "P-Charg*",
+    "P-Served-User",
+    "Remote-Party-ID",
+    "Diversion",
+    "CC-Diversion",
+    "History-Info",
+    "X-Asserted*",
+    "X-Auth*",
+    "X-Trust*",
+];
 
 /// A request that has left.
 #[derive(Debug)]
@@ -205,9 +218,7 @@ impl Edge {
 
 /// Takes off what a stranger says about who he is.
 pub fn strip_identity(edit: &mut Edit<'_>) {
-    for name in IDENTITY {
-        edit.remove_all(name);
-    }
+    edit.remove_listed(&IDENTITY);
 }
 
 fn receiver(hop: &Hop) -> Option<Endpoint> {
