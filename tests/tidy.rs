@@ -11,17 +11,31 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sip", &["base"]),
     ("sdp", &["base"]),
     ("media", &["base"]),
-    ("relay", &["base", "media"]),
+    ("stun", &["base"]),
+    ("turn", &["base", "stun"]),
+    ("relay", &["base", "media", "stun", "turn"]),
     ("policy", &["base"]),
-    ("edge", &["base", "sip", "sdp", "media", "relay", "policy"]),
-    ("config", &["base", "sip", "sdp", "media", "relay", "policy", "edge"]),
-    ("observe", &["base", "sip", "sdp", "media", "relay", "policy", "edge"]),
-    ("net", &["base", "sip", "sdp", "media", "relay", "policy", "edge", "config", "observe"]),
-    ("admin", &["base", "sip", "sdp", "media", "relay", "policy", "edge", "config", "observe", "net"]),
-    ("cli", &["base", "sip", "sdp", "media", "relay", "policy", "edge", "config", "observe", "net", "admin"]),
+    ("edge", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy"]),
+    ("config", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge"]),
+    ("observe", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge"]),
+    ("net", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge", "config", "observe"]),
+    (
+        "admin",
+        &[
+            "base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge", "config", "observe",
+            "net",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge", "config", "observe",
+            "net", "admin",
+        ],
+    ),
 ];
 
-const PURE: &[&str] = &["base", "sip", "sdp", "media", "relay", "policy", "edge"];
+const PURE: &[&str] = &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge"];
 
 /// Words that bring the world in. A pure folder may hold an `Instant`, never ask for one.
 const WORLD: &[&str] = &[
