@@ -18,7 +18,7 @@ use proxy_edit::{invite, proxy_edit};
 fn large() -> Vec<(&'static str, Bytes)> {
     let headers: String = (0..230).map(|n| format!("X-Header-{n}: {}\r\n", "v".repeat(260))).collect();
     let commas = format!("Route: {}<sip:last.example.com;lr>\r\n", "<sip:r;lr>,".repeat(5_700));
-    let blanks = format!("Subject:{}x\r\n", " \r\n".repeat(21_000));
+    let blanks = format!("Subject:{}x\r\n", "\r\n ".repeat(21_000));
     let quotes = format!("Route: {}<sip:last.example.com;lr>\r\n", "\"\\\"<\" <sip:r;lr>,".repeat(3_500));
     vec![
         ("64 kB body", invite("", &"b".repeat(63_000))),

@@ -79,17 +79,7 @@ impl<'m> Edit<'m> {
     }
     /// [`Edit::set`] with a number.
     pub fn set_number(&mut self, name: Name, value: u32) {
-        let mut digits = [0u8; 10];
-        let mut left = value;
-        let mut at = digits.len();
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (left % 10) as u8;
-            left /= 10;
-            at -= 1;
-            if left == 0 {
-                break;
-            }
-        }
+        let (digits, at) = decimal(value);
         self.set(name, digits.get(at..).unwrap_or_default());
     }
     /// Replaces one element.
@@ -147,34 +137,33 @@ impl<'m> Edit<'m> {
         });
     }
     /// Writes what RFC 3261 §18.2.1 and RFC 3581 §4 have a server add to the top Via: `received` always (a forged one
-    /// is overwritten), `rport` if the client asked for it.
+    /// is overwritten), `rport` if the client asked for it. A Via that can't be read (of a salvaged request) stays.
     pub fn stamp_top_via(&mut self, source: IpAddr, port: u16) {
-        let Some(element) = self.message.elements(Name::Via).next() else { return };
-        let mut received = None;
-        for (name, value) in params_of(self.message.top_via().params).flatten() {
+        let via = self.message.top_via();
+        let Some(params_at) = self.message.offset_of(via.params).filter(|_| !via.host.is_empty()) else {
+            return;
+        };
+        let mut received = (params_at + via.params.len(), 0);
+        for (name, value) in params_of(via.params).flatten() {
             let (Some(at), Some(value_at)) = (self.message.offset_of(name), self.message.offset_of(value))
             else {
                 continue;
             };
-            let span = (at, value_at + value.len());
+            let len = value_at + value.len() - at;
             if name.eq_ignore_ascii_case(b"received") {
-                received = Some(span);
+                received = (at, len);
             } else if name.eq_ignore_ascii_case(b"rport") {
-                let text = self.format(format_args!("rport={port}"));
-                self.push(Class::Span, span.0, span.1, text, None);
+                let text = self.text.len();
+                self.text.extend_from_slice(b"rport=");
+                self.push_decimal(port.into());
+                self.push(Class::Span, at, at + len, Span::new(text, self.text.len()), None);
             }
         }
-        let end = element.at + element.value.len();
-        match received {
-            Some((at, end)) => {
-                let text = self.format(format_args!("received={source}"));
-                self.push(Class::Span, at, end, text, None);
-            }
-            None => {
-                let text = self.format(format_args!(";received={source}"));
-                self.push(Class::Span, end, end, text, None);
-            }
-        }
+        let (at, len) = received;
+        let text = self.text.len();
+        self.text.extend_from_slice(if len == 0 { b";received=" } else { b"received=" });
+        self.push_address(source);
+        self.push(Class::Span, at, at + len, Span::new(text, self.text.len()), None);
     }
     /// Replaces the body and sets Content-Length to fit.
     pub fn set_body(&mut self, body: &[u8]) {
@@ -214,10 +203,8 @@ impl<'m> Edit<'m> {
     fn text(&mut self, value: &[u8]) -> Span {
         let at = self.text.len();
         self.text.extend_from_slice(value);
-        for byte in self.text.iter_mut().skip(at) {
-            if matches!(byte, b'\r' | b'\n' | 0) {
-                *byte = b' ';
-            }
+        for byte in self.text.get_mut(at..).unwrap_or_default() {
+            *byte = if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte };
         }
         Span::new(at, self.text.len())
     }
@@ -230,17 +217,26 @@ impl<'m> Edit<'m> {
         Span { at, end: self.text.len() as u32 }
     }
 
-    fn format(&mut self, arguments: std::fmt::Arguments<'_>) -> Span {
-        struct Text<'t>(&'t mut SmallVec<[u8; 512]>);
-        impl std::fmt::Write for Text<'_> {
-            fn write_str(&mut self, text: &str) -> std::fmt::Result {
-                self.0.extend_from_slice(text.as_bytes());
-                Ok(())
+    fn push_decimal(&mut self, value: u32) {
+        let (digits, at) = decimal(value);
+        self.text.extend_from_slice(digits.get(at..).unwrap_or_default());
+    }
+
+    fn push_address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                for (number, octet) in address.octets().into_iter().enumerate() {
+                    if number > 0 {
+                        self.text.push(b'.');
+                    }
+                    self.push_decimal(octet.into());
+                }
+            }
+            // Rarer, and its shortest form is better left to the library.
+            IpAddr::V6(address) => {
+                let _ = write!(Text(&mut self.text), "{address}");
             }
         }
-        let at = self.text.len();
-        let _ = Text(&mut self.text).write_fmt(arguments);
-        Span::new(at, self.text.len())
     }
 
     /// The order sorts by place, then class, then time.
@@ -259,12 +255,16 @@ impl<'m> Edit<'m> {
     /// Appends a part of the edited message, with the changes that begin in it.
     pub(super) fn write_part(&self, part: Span, out: &mut Vec<u8>) {
         let bytes = &self.message.bytes[..];
-        let mut changes = self.changes.clone();
-        changes.sort_unstable_by_key(|change| change.order);
+        let place = |number: &u32| self.changes.get(*number as usize);
+        let mut sorted: SmallVec<[u32; 16]> = (0..self.changes.len() as u32).collect();
+        sorted.sort_unstable_by_key(|number| place(number).map(|change| change.order));
         out.reserve((part.end - part.at) as usize + self.text.len());
         let mut cursor = part.at;
-        let mut changes =
-            changes.iter().filter(|change| (part.at..=part.end).contains(&change.at)).peekable();
+        let mut changes = sorted
+            .iter()
+            .filter_map(place)
+            .filter(|change| (part.at..=part.end).contains(&change.at))
+            .peekable();
         while let Some(change) = changes.next() {
             let Change { mut at, mut end, text, element_of, .. } = *change;
             if let Some(field) = element_of {
@@ -302,5 +302,30 @@ impl<'m> Edit<'m> {
         let behind = Span { at: end, end: field.value.end }.read(&self.message.bytes);
         let blanks = behind.iter().take_while(|byte| is_lws(**byte) || **byte == b',').count();
         (at, end + blanks as u32)
+    }
+}
+
+/// The digits of a number, from the returned place on.
+fn decimal(mut value: u32) -> ([u8; 10], usize) {
+    let mut digits = [b'0'; 10];
+    let mut at = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit += (value % 10) as u8;
+        value /= 10;
+        at -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    (digits, at)
+}
+
+/// Writes text to the arena.
+struct Text<'t>(&'t mut SmallVec<[u8; 512]>);
+
+impl std::fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
     }
 }

@@ -55,7 +55,9 @@ impl Name {
             (20, b'p', _) => Name::PPreferredIdentity,
             _ => return Name::Other,
         };
-        if name.eq_ignore_ascii_case(candidate.as_str().as_bytes()) { candidate } else { Name::Other }
+        let expected = candidate.as_str().as_bytes();
+        // Most senders write it as the RFC does, and comparing that is cheaper.
+        if name == expected || name.eq_ignore_ascii_case(expected) { candidate } else { Name::Other }
     }
 
     /// RFC 3261 §7.3.3, RFC 3515, RFC 4028, RFC 6665.

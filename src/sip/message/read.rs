@@ -2,7 +2,10 @@
 
 use memchr::{memchr, memchr3};
 
-use super::scan::{is_lws, is_token, number, quoted_len, split, token_len, trim_end, trim_start};
+use super::scan::{
+    is_lws, is_plain_uri, is_token, number, param_name_len, param_value_len, quoted_len, split, token_len,
+    trim_end, trim_start,
+};
 use super::{CSeq, Element, Malformed, Method, NameAddr, Via};
 
 impl<'m> Element<'m> {
@@ -59,8 +62,7 @@ pub(super) fn params_of(params: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[
 /// `;` name [ `=` value ], white space allowed around each: name, value, what follows.
 fn next_param(params: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let rest = trim_start(params.strip_prefix(b";")?);
-    let ends = |byte: &u8| matches!(byte, b';' | b'=' | b'"' | b',') || is_lws(*byte);
-    let (name, rest) = split(rest, rest.iter().position(ends).unwrap_or(rest.len()));
+    let (name, rest) = split(rest, param_name_len(rest));
     if name.is_empty() {
         return None;
     }
@@ -72,10 +74,7 @@ fn next_param(params: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let rest = trim_start(rest);
     let len = match rest.first() {
         Some(b'"') => quoted_len(rest)?,
-        _ => rest
-            .iter()
-            .position(|byte| matches!(byte, b';' | b'"' | b',') || is_lws(*byte))
-            .unwrap_or(rest.len()),
+        _ => param_value_len(rest),
     };
     let (value, rest) = split(rest, len);
     let rest = trim_start(rest);
@@ -120,11 +119,6 @@ pub(super) fn name_addr(value: &[u8]) -> Option<NameAddr<'_>> {
     let (uri, rest) = split(inside, memchr(b'>', inside)?);
     let params = trim_start(rest.get(1..)?);
     (is_plain_uri(uri) && check_params(params, &[b"tag"])).then_some(NameAddr { display, uri, params })
-}
-
-/// Nothing in it that ends a URI, a line or a string for some reader.
-pub(super) fn is_plain_uri(uri: &[u8]) -> bool {
-    !uri.is_empty() && !uri.iter().any(|byte| *byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"'))
 }
 
 /// RFC 3261 §25.1 via-parm; white space may stand around each separator.

@@ -29,41 +29,73 @@ impl Span {
 
     /// Without linear white space on either side.
     pub fn trimmed(bytes: &[u8], at: usize, end: usize) -> Span {
-        let raw = bytes.get(at..end).unwrap_or_default();
-        let at = at + (raw.len() - trim_start(raw).len());
-        Span::new(at, at + trim(raw).len())
+        let raw = trim_end(bytes.get(at..end).unwrap_or_default());
+        let end = at + raw.len();
+        Span::new(end - trim_start(raw).len(), end)
     }
 }
 
-/// The characters of a `token` (RFC 3261 §25.1), a bit each: bytes 0 to 63 in the first word, 64 to 127 in the second.
-const TOKEN: [u64; 2] = {
-    let (mut low, mut high) = (0u64, 0u64);
+const TOKEN: u8 = 1;
+const LWS: u8 = 2;
+/// Ends the name of a parameter.
+const NAME_END: u8 = 4;
+/// Ends an unquoted value of a parameter.
+const VALUE_END: u8 = 8;
+/// May not stand in a URI: ends it, a line or a string for some reader.
+const NOT_URI: u8 = 16;
+
+/// What each byte is (RFC 3261 §25.1).
+#[allow(clippy::indexing_slicing)] // computed when compiled
+static CLASS: [u8; 256] = {
+    let mut table = [0; 256];
     let mut byte = 0u8;
-    while byte < 128 {
-        let is_token = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        if is_token && byte < 64 {
-            low |= 1 << byte;
-        } else if is_token {
-            high |= 1 << (byte - 64);
+    loop {
+        let mut class = match byte {
+            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~' => TOKEN,
+            b' ' | b'\t' | b'\r' | b'\n' => LWS | NAME_END | VALUE_END,
+            b';' | b'"' | b',' => NAME_END | VALUE_END,
+            b'=' => NAME_END,
+            _ if byte.is_ascii_alphanumeric() => TOKEN,
+            _ => 0,
+        };
+        if byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"') {
+            class |= NOT_URI;
+        }
+        table[byte as usize] = class;
+        if byte == 255 {
+            break table;
         }
         byte += 1;
     }
-    [low, high]
 };
 
-fn is_token_byte(byte: u8) -> bool {
-    let [low, high] = TOKEN;
-    match byte {
-        0..64 => low >> byte & 1 == 1,
-        64..128 => high >> (byte - 64) & 1 == 1,
-        _ => false,
-    }
+fn is(byte: u8, class: u8) -> bool {
+    CLASS.get(usize::from(byte)).is_some_and(|found| found & class != 0)
+}
+
+/// How many bytes at the start of `bytes` are not of this class.
+fn until(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().position(|byte| is(*byte, class)).unwrap_or(bytes.len())
 }
 
 /// How many bytes of a `token` `bytes` begins with.
 pub(super) fn token_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(bytes.len())
+    bytes.iter().position(|byte| !is(*byte, TOKEN)).unwrap_or(bytes.len())
+}
+
+/// How many bytes of a parameter's name `bytes` begins with: more than a `token`, because URIs have wider names.
+pub(super) fn param_name_len(bytes: &[u8]) -> usize {
+    until(bytes, NAME_END)
+}
+
+/// How many bytes of an unquoted parameter value `bytes` begins with.
+pub(super) fn param_value_len(bytes: &[u8]) -> usize {
+    until(bytes, VALUE_END)
+}
+
+/// Not empty, and nothing in it that ends a URI, a line or a string for some reader.
+pub(super) fn is_plain_uri(uri: &[u8]) -> bool {
+    !uri.is_empty() && until(uri, NOT_URI) == uri.len()
 }
 
 /// A `token`, all of it.
@@ -73,17 +105,25 @@ pub(super) fn is_token(bytes: &[u8]) -> bool {
 
 /// Linear white space, line ends of folds included.
 pub(super) fn is_lws(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    is(byte, LWS)
 }
 
-pub(super) fn trim_start(bytes: &[u8]) -> &[u8] {
-    let blank = bytes.iter().take_while(|byte| is_lws(**byte)).count();
-    bytes.get(blank..).unwrap_or_default()
+pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && is_lws(*first)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
-pub(super) fn trim_end(bytes: &[u8]) -> &[u8] {
-    let blank = bytes.iter().rev().take_while(|byte| is_lws(**byte)).count();
-    bytes.get(..bytes.len() - blank).unwrap_or_default()
+pub(super) fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = bytes
+        && is_lws(*last)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 pub(super) fn trim(bytes: &[u8]) -> &[u8] {

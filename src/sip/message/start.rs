@@ -2,8 +2,7 @@
 
 use memchr::{memchr, memrchr};
 
-use super::read::is_plain_uri;
-use super::scan::{FieldEnd, Span, field_end, is_token, number};
+use super::scan::{FieldEnd, Span, field_end, is_plain_uri, is_token, number};
 use super::{Limits, Malformed, Method};
 
 #[derive(Clone, Copy, Debug)]
