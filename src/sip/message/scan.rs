@@ -41,8 +41,6 @@ const LWS: u8 = 2;
 const NAME_END: u8 = 4;
 /// Ends an unquoted value of a parameter.
 const VALUE_END: u8 = 8;
-/// May not stand in a URI: ends it, a line or a string for some reader.
-const NOT_URI: u8 = 16;
 
 /// What each byte is (RFC 3261 §25.1).
 #[allow(clippy::indexing_slicing)] // computed when compiled
@@ -50,7 +48,7 @@ static CLASS: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0u8;
     loop {
-        let mut class = match byte {
+        table[byte as usize] = match byte {
             b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~' => TOKEN,
             b' ' | b'\t' | b'\r' | b'\n' => LWS | NAME_END | VALUE_END,
             b';' | b'"' | b',' => NAME_END | VALUE_END,
@@ -58,10 +56,6 @@ static CLASS: [u8; 256] = {
             _ if byte.is_ascii_alphanumeric() => TOKEN,
             _ => 0,
         };
-        if byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"') {
-            class |= NOT_URI;
-        }
-        table[byte as usize] = class;
         if byte == 255 {
             break table;
         }
@@ -95,7 +89,15 @@ pub(super) fn param_value_len(bytes: &[u8]) -> usize {
 
 /// Not empty, and nothing in it that ends a URI, a line or a string for some reader.
 pub(super) fn is_plain_uri(uri: &[u8]) -> bool {
-    !uri.is_empty() && until(uri, NOT_URI) == uri.len()
+    !uri.is_empty()
+        && !any(uri, |byte| {
+            (byte <= b' ') | (byte == 0x7f) | (byte == b'<') | (byte == b'>') | (byte == b'"')
+        })
+}
+
+/// One of the bytes is so. Looks at all of them without a branch, which the compiler turns into vectors.
+pub(super) fn any(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |found, byte| found | is_so(*byte))
 }
 
 /// A `token`, all of it.
@@ -189,6 +191,9 @@ pub(in crate::sip) fn field_end(bytes: &[u8], mut from: usize) -> FieldEnd {
 /// before it). `None`: empty, not a token, or no colon.
 pub(in crate::sip) fn name_len(line: &[u8]) -> Option<(usize, usize)> {
     let name = token_len(line);
-    let blank = line.iter().skip(name).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    (name > 0 && line.get(name + blank) == Some(&b':')).then_some((name, name + blank + 1))
+    let mut behind = line.get(name..)?;
+    while let [b' ' | b'\t', rest @ ..] = behind {
+        behind = rest;
+    }
+    (name > 0 && behind.first() == Some(&b':')).then_some((name, line.len() - behind.len() + 1))
 }
