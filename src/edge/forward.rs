@@ -175,7 +175,7 @@ impl Edge {
         let mut user: SmallVec<[u8; 32]> = SmallVec::new();
         match (&context.errand, request.message.method()) {
             (Errand::Call { call: CallId(number), .. }, _) => {
-                user.extend_from_slice(Token::seal(&self.settings.key, TokenKind::Leg, *number).as_bytes());
+                user.extend_from_slice(Token::seal(&self.settings.key, TokenKind::Call, *number).as_bytes());
             }
             (Errand::Standalone, Method::Subscribe | Method::Refer) => {
                 let Some(second) = receiver(hop) else { return values };

@@ -57,7 +57,7 @@ impl Edge {
         let Identified { request, who, .. } = identified;
         let message = &request.message;
         let text = our_route(message).ok_or(Refusal::NoSuchCall)?;
-        if let Some(number) = Token::open(&self.settings.key, TokenKind::Leg, text) {
+        if let Some(number) = Token::open(&self.settings.key, TokenKind::Call, text) {
             let (from, hops) = self.enter_call(CallId(number), message, &request.source, who)?;
             let errand = Errand::InCall { call: CallId(number), from, exchange: Default::default() };
             return Ok(Found { errand, hops });

@@ -69,9 +69,8 @@ pub enum Output {
 }
 
 /// Where the edge stands in its own life.
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drain {
+enum Drain {
     /// Takes calls.
     No,
     /// New calls get 503; live ones go on until the grace time is over.
@@ -209,11 +208,6 @@ impl Edge {
     /// True if nothing is left to wait for at the end of a drain: no call, and no request of ours without an answer.
     pub fn is_quiet(&self) -> bool {
         self.calls.len() == 0 && self.transactions.all_answered()
-    }
-
-    /// Where it stands in its life.
-    pub fn drain_state(&self) -> Drain {
-        self.drain
     }
 
     fn tell(&mut self, event: Event) {

@@ -53,7 +53,7 @@ fn a_forged_to_tag_or_route_opens_no_relay() {
     let invite = request(&stranger, "INVITE", "sip:100@198.51.100.200;maddr=198.51.100.201", "m", victim, "");
     world.send(&stranger, invite.replace("\r\nCall-ID", ";tag=forged\r\nCall-ID"));
     world.expect(&stranger, "SIP/2.0 481");
-    for route in ["<sip:lqqqqqqqqqqqqqqqqqqqqqqqqqq@203.0.113.10:5060;lr>", "<sip:00ff@203.0.113.10:5060;lr>"]
+    for route in ["<sip:dqqqqqqqqqqqqqqqqqqqqqqqqqq@203.0.113.10:5060;lr>", "<sip:00ff@203.0.113.10:5060;lr>"]
     {
         let bye = request(
             &stranger,

@@ -1,5 +1,6 @@
 //! The branch that we put into our Via (RFC 3261 §8.1.1.7, §16.6 step 8): magic cookie, a number of its own, the loop
-//! hash of §16.3 step 4, and a MAC, so that a response with a guessed branch is dropped unread (ATTACKS.md).
+//! hash of §16.3 step 4, and a MAC: nobody can guess the branch that a response must carry to be read (ATTACKS.md), nor
+//! make us take a stranger's Via for ours.
 
 use crate::base::NodeKey;
 use crate::sip::message::{Message, Name};
@@ -10,15 +11,6 @@ use super::token::{BASE32_U64, decode, encode};
 /// One of our branches, as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Branch([u8; Branch::LEN]);
-
-/// What a verified branch says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BranchParts {
-    /// The number it was minted with.
-    pub number: u64,
-    /// [`LoopHash`] of the request that was forwarded under it.
-    pub loop_hash: LoopHash,
-}
 
 /// Hash over what decides where a request goes: the same in a request that comes back unchanged (a loop), another one
 /// in a request that comes back with a new target (a spiral).
@@ -40,13 +32,13 @@ impl Branch {
         Branch(text)
     }
 
-    /// Reads a branch; `None` if this node's key did not mint it.
-    pub fn verify(key: &NodeKey, branch: &[u8]) -> Option<BranchParts> {
+    /// The hash of the request that went out under it; `None` if this node's key did not mint it.
+    pub fn verify(key: &NodeKey, branch: &[u8]) -> Option<LoopHash> {
         let rest = branch.strip_prefix(MAGIC_COOKIE)?;
         let (number, rest) = rest.split_at_checked(BASE32_U64)?;
         let (hash, sealed) = rest.split_at_checked(BASE32_U64)?;
         let (number, loop_hash) = (decode(number)?, LoopHash(decode(hash)?));
-        (decode(sealed)? == mac(key, number, loop_hash)).then_some(BranchParts { number, loop_hash })
+        (decode(sealed)? == mac(key, number, loop_hash)).then_some(loop_hash)
     }
 
     /// As it stands in the Via.
@@ -87,8 +79,7 @@ mod tests {
     fn only_our_own_branches_verify() {
         let key = NodeKey::new([1; 16]);
         let branch = Branch::mint(&key, 42, LoopHash(7));
-        let parts = BranchParts { number: 42, loop_hash: LoopHash(7) };
-        assert_eq!(Branch::verify(&key, branch.as_bytes()), Some(parts));
+        assert_eq!(Branch::verify(&key, branch.as_bytes()), Some(LoopHash(7)));
         assert_eq!(Branch::verify(&NodeKey::new([2; 16]), branch.as_bytes()), None);
         for i in 0..Branch::LEN {
             let mut forged = branch.as_bytes().to_vec();

@@ -1,15 +1,13 @@
-//! Sealed tokens for URIs that come back to us: flow tokens in Path and Contact (RFC 5626 §5.2), leg tokens in
-//! Record-Route. A token names one number; its MAC tells ours from a stranger's guess before any table is asked.
+//! Sealed tokens for URIs that come back to us: of a registered contact in Path and Contact (RFC 5626 §5.2 calls them
+//! flow tokens), of a call in Record-Route. A token names one number; its MAC tells ours from a stranger's guess before any table is asked.
 
 use crate::base::NodeKey;
 
 /// What a token stands for. One kind is no good where another is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenKind {
-    /// A [`crate::base::FlowId`].
-    Flow,
-    /// A call or one leg of it.
-    Leg,
+    /// A call, in the routes of its dialogs.
+    Call,
     /// A registered contact.
     Contact,
 }
@@ -18,16 +16,14 @@ impl TokenKind {
     /// First letter, so that a reader of a trace sees what it is.
     fn letter(self) -> u8 {
         match self {
-            TokenKind::Flow => b'f',
-            TokenKind::Leg => b'l',
+            TokenKind::Call => b'd',
             TokenKind::Contact => b'c',
         }
     }
 
     fn purpose(self) -> &'static str {
         match self {
-            TokenKind::Flow => "token flow",
-            TokenKind::Leg => "token leg",
+            TokenKind::Call => "token call",
             TokenKind::Contact => "token contact",
         }
     }
@@ -113,16 +109,16 @@ mod tests {
     #[test]
     fn a_token_opens_only_whole_with_its_key_and_as_its_kind() {
         let key = NodeKey::new([1; 16]);
-        let token = Token::seal(&key, TokenKind::Flow, u64::MAX);
-        assert_eq!(Token::open(&key, TokenKind::Flow, token.as_bytes()), Some(u64::MAX));
-        assert_eq!(Token::open(&key, TokenKind::Leg, token.as_bytes()), None);
-        assert_eq!(Token::open(&NodeKey::new([2; 16]), TokenKind::Flow, token.as_bytes()), None);
-        assert_eq!(Token::open(&key, TokenKind::Flow, &token.as_bytes()[..26]), None);
-        assert_eq!(Token::open(&key, TokenKind::Flow, b""), None);
+        let token = Token::seal(&key, TokenKind::Contact, u64::MAX);
+        assert_eq!(Token::open(&key, TokenKind::Contact, token.as_bytes()), Some(u64::MAX));
+        assert_eq!(Token::open(&key, TokenKind::Call, token.as_bytes()), None);
+        assert_eq!(Token::open(&NodeKey::new([2; 16]), TokenKind::Contact, token.as_bytes()), None);
+        assert_eq!(Token::open(&key, TokenKind::Contact, &token.as_bytes()[..26]), None);
+        assert_eq!(Token::open(&key, TokenKind::Contact, b""), None);
         for i in 0..Token::LEN {
             let mut forged = token.as_bytes().to_vec();
             forged[i] = if forged[i] == b'b' { b'c' } else { b'b' };
-            assert_eq!(Token::open(&key, TokenKind::Flow, &forged), None, "letter {i}");
+            assert_eq!(Token::open(&key, TokenKind::Contact, &forged), None, "letter {i}");
         }
         assert!(token.as_str().bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
     }

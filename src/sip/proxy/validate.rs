@@ -120,7 +120,7 @@ fn is_loop(request: &Message, key: &NodeKey, loop_hash: LoopHash) -> bool {
     request
         .elements(Name::Via)
         .filter_map(|via| Branch::verify(key, via.via().ok()?.branch()?))
-        .any(|ours| ours.loop_hash == loop_hash)
+        .any(|ours| ours == loop_hash)
 }
 
 /// Step 5: Proxy-Require.

@@ -113,16 +113,6 @@ impl Transactions {
         self.servers.get(id.0).map(|server| &server.source)
     }
 
-    /// True while a server transaction waits for its final response.
-    pub fn awaits_final(&self, id: ServerId) -> bool {
-        self.servers.get(id.0).is_some_and(Server::awaits_final)
-    }
-
-    /// Where a client transaction's request went; `None` once it is gone.
-    pub fn client_destination(&self, id: ClientId) -> Option<Destination> {
-        self.clients.get(id.0).map(|client| client.to)
-    }
-
     /// Sends a request in a new client transaction; its top Via's branch is ours and names the transaction. An ACK has
     /// none (§17.1.1.1) and must not come here. `None` if full.
     pub fn send_request(

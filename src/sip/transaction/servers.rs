@@ -75,16 +75,6 @@ impl Server {
         self.state == ServerState::Invite(invite_server::State::Accepted)
     }
 
-    /// No final response yet.
-    pub(super) fn awaits_final(&self) -> bool {
-        use {invite_server::State as Invite, non_invite_server::State as NonInvite};
-        matches!(
-            self.state,
-            ServerState::Invite(Invite::Proceeding)
-                | ServerState::NonInvite(NonInvite::Trying | NonInvite::Proceeding)
-        )
-    }
-
     /// Only asked for RFC 2543 clients, so the response is read again rather than its tag kept for everyone.
     pub(super) fn answered_with_tag_of(&self, ack: &Message) -> bool {
         let Some((last, _)) = &self.last else { return false };

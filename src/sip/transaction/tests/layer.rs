@@ -88,10 +88,10 @@ fn an_abandoned_request_is_new_again() {
     let mut layer = Transactions::new(TimerValues::default(), 8);
     let invite = request("INVITE", "z9hG4bKa");
     let Received::New(id) = layer.receive_request(&invite, &udp, now) else { panic!() };
-    assert!(layer.awaits_final(id) && layer.server_source(id).is_some());
+    assert!(layer.server_source(id).is_some());
     layer.abandon(id);
     assert!(matches!(outputs(&mut layer)[..], [TransactionOutput::ServerGone(gone)] if gone == id));
-    assert!(!layer.awaits_final(id) && layer.server_source(id).is_none());
+    assert!(layer.server_source(id).is_none());
     assert!(matches!(layer.receive_request(&invite, &udp, now), Received::New(again) if again != id));
 }
 
@@ -118,7 +118,8 @@ fn a_failed_destination_ends_only_what_waits_there() {
         .collect();
     assert_eq!(failed, ids[..2]);
     assert_eq!(layer.len(), (0, 1));
-    assert_eq!(layer.client_destination(ids[2]), Some(elsewhere));
+    layer.send_failed(elsewhere, now);
+    assert_eq!(layer.len(), (0, 0));
 }
 
 /// What may happen to a layer, in any order.
