@@ -94,7 +94,7 @@ impl Edge {
         }
         call.gauges = std::mem::take(&mut permit.gauges);
         let id = call.id;
-        self.calls.insert(call);
+        self.calls.insert(Box::new(call));
         Ok(Errand::Call { call: id, exchange: Default::default() })
     }
 

@@ -274,7 +274,8 @@ pub fn dialog_side(side: Side) -> dialog::Side {
 /// All calls of one shard.
 #[derive(Debug)]
 pub struct Calls {
-    calls: FxHashMap<CallId, Call>,
+    /// Boxed: the table has room for up to twice as many as it holds.
+    calls: FxHashMap<CallId, Box<Call>>,
     by_pair: FxHashMap<PairId, CallId>,
     unanswered: KeyedMap<IpAddr, usize>,
     next: u64,
@@ -312,12 +313,12 @@ impl Calls {
 
     /// One call.
     pub fn get(&self, id: CallId) -> Option<&Call> {
-        self.calls.get(&id)
+        self.calls.get(&id).map(|call| &**call)
     }
 
     /// One call, to change.
     pub fn get_mut(&mut self, id: CallId) -> Option<&mut Call> {
-        self.calls.get_mut(&id)
+        self.calls.get_mut(&id).map(|call| &mut **call)
     }
 
     /// The call that a relay pair belongs to.
@@ -336,7 +337,7 @@ impl Calls {
     }
 
     /// A call begins.
-    pub fn insert(&mut self, call: Call) {
+    pub fn insert(&mut self, call: Box<Call>) {
         *self.unanswered.entry(source_key(call.source.0.ip())).or_default() += 1;
         self.calls.insert(call.id, call);
     }
@@ -371,7 +372,7 @@ impl Calls {
     }
 
     /// It is over.
-    pub fn remove(&mut self, id: CallId) -> Option<Call> {
+    pub fn remove(&mut self, id: CallId) -> Option<Box<Call>> {
         self.forget_pairs(id);
         let call = self.calls.remove(&id)?;
         match call.answered {

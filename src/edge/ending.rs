@@ -112,7 +112,7 @@ impl Edge {
         };
         // A challenged INVITE is no call yet: the one that follows it is.
         if !matches!(end, End::Failed(401 | 407)) {
-            self.tell(Event::CallEnded(Box::new(cdr(call, end, streams, now))));
+            self.tell(Event::CallEnded(Box::new(cdr(*call, end, streams, now))));
         }
     }
 
