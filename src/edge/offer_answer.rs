@@ -62,7 +62,15 @@ impl OfferAnswer {
     /// A response of the call, sent by `from`, in the transaction of `exchange`.
     pub fn response(&mut self, exchange: Exchange, from: Side, response: Answering, has_sdp: bool) -> Part {
         let Answering { method, status, reliable } = response;
-        if !has_sdp || !(101..300).contains(&status) {
+        if !(101..300).contains(&status) {
+            return Part::Nothing;
+        }
+        if !has_sdp {
+            // RFC 3261 §13.2.1 wants the answer in a reliable message; a peer that gave it in an unreliable 18x alone
+            // means it all the same, and the exchange is over.
+            if exchange.offered && status >= 200 && self.pending == Some(from.other()) {
+                self.pending = None;
+            }
             return Part::Nothing;
         }
         if exchange.offered {
@@ -126,6 +134,15 @@ mod tests {
         assert_eq!(call.response(exchange, Side::B, invite(200, false), true), Part::Answer(true));
         assert_eq!(call.request(Method::Ack, Side::A, false).0, Part::Nothing);
         assert_eq!(call.request(Method::Invite, Side::B, true).0, Part::Offer, "the next exchange may begin");
+    }
+
+    #[test]
+    fn a_2xx_without_sdp_ends_the_exchange_all_the_same() {
+        let mut call = OfferAnswer::default();
+        let (_, exchange) = call.request(Method::Invite, Side::A, true);
+        assert_eq!(call.response(exchange, Side::B, invite(183, false), true), Part::Answer(false));
+        assert_eq!(call.response(exchange, Side::B, invite(200, false), false), Part::Nothing);
+        assert_eq!(call.request(Method::Invite, Side::B, true).0, Part::Offer, "no 491 for ever");
     }
 
     #[test]
