@@ -7,7 +7,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | words everyone uses | [`base`] |
-//! | wire formats and machines | [`sip`], [`sdp`], [`stun`], [`media`], [`relay`], [`policy`] |
+//! | wire formats and machines | [`sip`], [`sdp`], [`stun`], [`turn`], [`media`], [`relay`], [`policy`] |
 //! | the transaction user | [`edge`] |
 //! | what it is told, what it tells | [`config`], [`observe`] |
 //! | the world | [`net`], [`admin`], [`cli`] |
@@ -26,3 +26,4 @@ pub mod relay;
 pub mod sdp;
 pub mod sip;
 pub mod stun;
+pub mod turn;
