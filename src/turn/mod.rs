@@ -1,3 +1,57 @@
-//! TURN (RFC 8656): credentials, allocations, permissions and channels. Pure.
+//! TURN (RFC 8656): the decisions of the server; `net/` owns the sockets. Pure. Whoever holds a credential reaches what the
+//! role allows and nothing else.
+//!
+//! | asks | module |
+//! |---|---|
+//! | what do they want | [`request`] |
+//! | who are they, what may they hold | [`credentials`], [`quota`] |
+//! | whom may they reach | [`peers`], [`permission`], [`channel`] |
+//! | what becomes of a packet | [`forward`], [`channel_data`], [`policer`] |
+//! | all of it together | [`server`] |
 
+pub mod allocation;
+pub mod channel;
+pub mod channel_data;
 pub mod credentials;
+pub mod forward;
+pub mod peers;
+pub mod permission;
+pub mod policer;
+pub mod quota;
+pub mod request;
+pub mod server;
+pub mod sockets;
+
+use crate::base::{ClientAddr, FlowId};
+
+/// A client as the server sees it (RFC 8656 §3.2). The flow stands for transport protocol and server address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FiveTuple {
+    /// Over which listener or connection.
+    pub flow: FlowId,
+    /// From where.
+    pub client: ClientAddr,
+    /// What it travels on.
+    pub carrier: Carrier,
+}
+
+/// What a client's packets travel on, as far as it makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Carrier {
+    /// Datagrams whose source may be forged.
+    Udp,
+    /// Datagrams of someone who has shown that the address is theirs.
+    Dtls,
+    /// TCP or TLS: ChannelData is padded (RFC 8656 §12.5).
+    Stream,
+}
+
+impl FiveTuple {
+    fn is_stream(self) -> bool {
+        self.carrier == Carrier::Stream
+    }
+
+    fn source(self) -> credentials::Source {
+        credentials::Source { client: self.client, proven: self.carrier != Carrier::Udp }
+    }
+}

@@ -1,0 +1,77 @@
+//! An allocation (RFC 8656 §3.2): its row in the packet path, and what only requests touch.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::base::TimerId;
+use crate::stun::{ErrorCode, Family, TransactionId};
+
+use super::forward::{Relayed, Row};
+use super::quota::{ReservationToken, Role};
+
+/// RFC 8656 §3.2: ten minutes, unless asked for more.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
+
+/// What the answer to an Allocate says besides the addresses: kept for its retransmissions (RFC 8656 §7.2).
+#[derive(Clone, Debug)]
+pub struct Birth {
+    /// Of the request.
+    pub transaction: TransactionId,
+    /// As it was granted.
+    pub lifetime: Duration,
+    /// Of the next port.
+    pub token: Option<ReservationToken>,
+    /// The family that could not be had, and why.
+    pub refused: Option<(Family, ErrorCode)>,
+}
+
+/// An allocation.
+#[derive(Debug)]
+pub struct Allocation {
+    /// What the packet path needs.
+    pub row: Row,
+    /// Whose it is.
+    pub user: Arc<str>,
+    /// What they may do.
+    pub role: Arc<Role>,
+    /// How it began.
+    pub birth: Birth,
+    /// The timer for what expires first, and when it fires; late refreshes let it fire in vain.
+    pub timer: Option<(TimerId, Instant)>,
+}
+
+impl Allocation {
+    /// When the first of all that it holds expires.
+    pub fn first_expiry(&self) -> Option<Instant> {
+        let relayed = self.row.relayed.iter().map(|relayed| relayed.expires).min();
+        [relayed, self.row.permissions.first_expiry(), self.row.channels.first_expiry()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The relayed addresses of `family`, or all.
+    pub fn of_family(&self, family: Option<Family>) -> impl Iterator<Item = &Relayed> {
+        self.row.relayed.iter().filter(move |relayed| family.is_none_or(|family| is_of(relayed, family)))
+    }
+
+    /// Gives the relayed addresses of `family`, or all, a new life.
+    pub fn refresh(&mut self, family: Option<Family>, expires: Instant) {
+        for relayed in &mut self.row.relayed {
+            if family.is_none_or(|family| is_of(relayed, family)) {
+                relayed.expires = expires;
+            }
+        }
+    }
+}
+
+fn is_of(relayed: &Relayed, family: Family) -> bool {
+    Family::of(relayed.socket.addr.0.ip()) == family
+}
+
+/// RFC 8656 §7.2, §8.2: what was asked for, cut to the role's longest, but not below the default unless that is longer
+/// than the longest.
+pub fn granted_lifetime(asked: Option<Duration>, role: &Role) -> Duration {
+    let default = DEFAULT_LIFETIME.min(role.lifetime);
+    asked.map_or(default, |asked| asked.min(role.lifetime).max(default))
+}

@@ -1,0 +1,257 @@
+//! THE packet path of TURN: what becomes of one packet. Reads one row, allocates nothing, waits for nothing.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use crate::base::{PeerAddr, RelayedAddr};
+
+use super::FiveTuple;
+use super::channel::Channels;
+use super::permission::Permissions;
+use super::policer::Policer;
+use super::sockets::{RelaySocket, RelaySocketId};
+
+/// What becomes of a packet. Ranges are of the caller's buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// `payload` leaves from a relayed socket.
+    ToPeer {
+        /// From which.
+        from: RelaySocketId,
+        /// To whom.
+        to: PeerAddr,
+        /// What.
+        payload: Range<usize>,
+        /// With the DF bit (RFC 8656 §11.2).
+        dont_fragment: bool,
+    },
+    /// `payload` goes to another relayed address of ours, without leaving the process: whoever has `to` takes it as a
+    /// packet from the peer `from`, with the same payload.
+    ToOwn {
+        /// The sender's relayed transport address.
+        from: RelayedAddr,
+        /// The one it is for.
+        to: RelayedAddr,
+        /// What.
+        payload: Range<usize>,
+    },
+    /// `message`, the payload with its header, goes to a client.
+    ToClient {
+        /// To whom.
+        client: FiveTuple,
+        /// What.
+        message: Range<usize>,
+    },
+    /// It was a request: what there is to say waits in `poll_output`.
+    Control,
+    /// It is dropped and counted.
+    Drop(Reason),
+}
+
+/// Why a packet is dropped; each has a counter in [`Drops`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Not STUN, not ChannelData, of wrong length, or with a wrong FINGERPRINT.
+    Malformed,
+    /// A STUN answer, or an indication that no server takes.
+    Unasked,
+    /// From nobody's five-tuple, or to an address family that the allocation has not.
+    NoAllocation,
+    /// On a channel that is not bound.
+    NoChannel,
+    /// To or from a peer without a permission.
+    NoPermission,
+    /// Beyond the role's bandwidth.
+    Bandwidth,
+    /// No header fits round it.
+    TooLong,
+}
+
+impl Reason {
+    /// All, in the order of their counters.
+    pub const ALL: [Reason; 7] = [
+        Reason::Malformed,
+        Reason::Unasked,
+        Reason::NoAllocation,
+        Reason::NoChannel,
+        Reason::NoPermission,
+        Reason::Bandwidth,
+        Reason::TooLong,
+    ];
+
+    /// As it stands in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Malformed => "malformed",
+            Reason::Unasked => "unasked",
+            Reason::NoAllocation => "no_allocation",
+            Reason::NoChannel => "no_channel",
+            Reason::NoPermission => "no_permission",
+            Reason::Bandwidth => "bandwidth",
+            Reason::TooLong => "too_long",
+        }
+    }
+}
+
+/// Packets dropped, by reason: one writer (its worker), any reader; relaxed.
+#[derive(Debug, Default)]
+pub struct Drops([AtomicU64; Reason::ALL.len()]);
+
+impl Drops {
+    /// One more.
+    #[inline]
+    pub fn count(&self, reason: Reason) {
+        if let Some(counter) = self.0.get(reason as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many so far.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0.get(reason as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+}
+
+/// What an allocation relayed in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Packets that its rules dropped.
+    pub dropped: u64,
+}
+
+/// One direction of an allocation.
+#[derive(Clone, Debug, Default)]
+pub struct Lane {
+    policer: Policer,
+    /// What went through.
+    pub traffic: Traffic,
+}
+
+impl Lane {
+    /// Nothing went through yet; `rate` in bytes per second.
+    pub fn new(rate: Option<u64>) -> Self {
+        Lane { policer: Policer::new(rate), traffic: Traffic::default() }
+    }
+
+    fn pass(&mut self, bytes: usize, now: Instant) -> Result<(), Reason> {
+        if !self.policer.passes(bytes, now) {
+            return Err(Reason::Bandwidth);
+        }
+        self.traffic.packets += 1;
+        self.traffic.bytes += bytes as u64;
+        Ok(())
+    }
+
+    fn counted<T>(&mut self, outcome: Result<T, Reason>) -> Result<T, Reason> {
+        self.traffic.dropped += u64::from(outcome.is_err());
+        outcome
+    }
+}
+
+/// A relayed transport address of an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Relayed {
+    /// The socket.
+    pub socket: RelaySocket,
+    /// When it goes, unless it is refreshed.
+    pub expires: Instant,
+}
+
+/// Where a client's payload goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// From which of the allocation's relayed addresses.
+    pub from: RelaySocket,
+    /// To whom.
+    pub to: PeerAddr,
+    /// The peer is a relayed address of ours.
+    pub ours: bool,
+}
+
+impl Exit {
+    /// What becomes of `payload`.
+    pub fn verdict(self, payload: Range<usize>, dont_fragment: bool) -> Verdict {
+        if self.ours {
+            Verdict::ToOwn { from: self.from.addr, to: RelayedAddr(self.to.0), payload }
+        } else {
+            Verdict::ToPeer { from: self.from.id, to: self.to, payload, dont_fragment }
+        }
+    }
+}
+
+/// How a peer's payload is put to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// ChannelData of this number.
+    Channel(u16),
+    /// A Data indication.
+    Indication,
+}
+
+/// All that the packet path needs to know about one allocation.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Whose it is.
+    pub client: FiveTuple,
+    /// One, or one of each family.
+    pub relayed: SmallVec<[Relayed; 1]>,
+    /// Whom it may talk to.
+    pub permissions: Permissions,
+    /// In which shorthand.
+    pub channels: Channels,
+    /// From the client on.
+    pub to_peers: Lane,
+    /// To the client.
+    pub to_client: Lane,
+}
+
+impl Row {
+    /// What the client sends on a channel.
+    #[inline]
+    pub fn from_channel(&mut self, number: u16, bytes: usize, now: Instant) -> Result<Exit, Reason> {
+        match self.channels.peer(number, now) {
+            Some(peer) => self.from_client(peer, bytes, now),
+            None => self.to_peers.counted(Err(Reason::NoChannel)),
+        }
+    }
+
+    /// What the client sends to `peer`. RFC 8656 §11.2: without a permission it goes nowhere.
+    #[inline]
+    pub fn from_client(&mut self, peer: SocketAddr, bytes: usize, now: Instant) -> Result<Exit, Reason> {
+        let outcome = self.exit(peer, now).and_then(|exit| self.to_peers.pass(bytes, now).map(|()| exit));
+        self.to_peers.counted(outcome)
+    }
+
+    fn exit(&self, peer: SocketAddr, now: Instant) -> Result<Exit, Reason> {
+        let from = self.relayed(peer, now).ok_or(Reason::NoAllocation)?;
+        let reach = self.permissions.find(peer, now).ok_or(Reason::NoPermission)?;
+        Ok(Exit { from, to: PeerAddr(peer), ours: reach.ours })
+    }
+
+    /// What `peer` sends to the allocation. RFC 8656 §11.3: without a permission it goes nowhere.
+    #[inline]
+    pub fn from_peer(&mut self, peer: SocketAddr, bytes: usize, now: Instant) -> Result<Framing, Reason> {
+        let outcome = match (self.relayed(peer, now), self.permissions.find(peer, now)) {
+            (None, _) => Err(Reason::NoAllocation),
+            (_, None) => Err(Reason::NoPermission),
+            _ => self.to_client.pass(bytes, now),
+        };
+        self.to_client.counted(outcome)?;
+        Ok(self.channels.number(peer, now).map_or(Framing::Indication, Framing::Channel))
+    }
+
+    /// The relayed address of `peer`'s family.
+    fn relayed(&self, peer: SocketAddr, now: Instant) -> Option<RelaySocket> {
+        let fits =
+            |relayed: &&Relayed| relayed.socket.addr.0.is_ipv4() == peer.is_ipv4() && relayed.expires > now;
+        self.relayed.iter().find(fits).map(|relayed| relayed.socket)
+    }
+}

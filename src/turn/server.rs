@@ -1,0 +1,417 @@
+//! The TURN server (RFC 8656) of one worker: requests, data and timers in; answers, verdicts and events out. Pure. UDP, TCP,
+//! TLS and DTLS clients look alike to it.
+
+mod allocate;
+mod answer;
+mod existing;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::RngExt;
+use rustc_hash::FxHashMap;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::base::{Now, PeerAddr, RelayedAddr, Rng, Timers};
+use crate::stun::demux::{self, Protocol};
+use crate::stun::{Class, Family, Icmp, Message, Method, TransactionId, Type, Writer, binding};
+
+use super::FiveTuple;
+use super::allocation::Allocation;
+use super::channel_data;
+use super::credentials::Credentials;
+use super::forward::{Drops, Framing, Reason, Traffic, Verdict};
+use super::peers::{Neighbourhood, Own, Peers};
+use super::quota::{Books, Capacity, ReservationToken, Role};
+use super::request;
+use super::sockets::{RelaySocketId, RelaySockets};
+
+/// What the server is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// By [`RoleId`](super::credentials::RoleId).
+    pub roles: Vec<Arc<Role>>,
+    /// What is full when.
+    pub capacity: Capacity,
+    /// Our own sockets, as peers may never or always be.
+    pub own: Own,
+}
+
+/// What the server wants done or known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A STUN message to a client.
+    Send {
+        /// To whom.
+        to: FiveTuple,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// An allocation was made.
+    Allocated {
+        /// By whom.
+        user: Arc<str>,
+        /// From where.
+        client: FiveTuple,
+        /// Its relayed transport addresses.
+        relayed: SmallVec<[RelayedAddr; 2]>,
+    },
+    /// An allocation is gone, and its relayed transport addresses are closed.
+    Freed {
+        /// Whose it was.
+        user: Arc<str>,
+        /// From where.
+        client: FiveTuple,
+        /// Why.
+        why: Freed,
+        /// What its client sent.
+        to_peers: Traffic,
+        /// What its client was sent.
+        to_client: Traffic,
+    },
+}
+
+/// Why an allocation is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freed {
+    /// The client said so: Refresh with a lifetime of zero.
+    Client,
+    /// It was not refreshed.
+    Expired,
+    /// Its connection was closed.
+    Closed,
+    /// Its user may no longer.
+    Revoked,
+}
+
+/// What a timer is for.
+#[derive(Debug)]
+enum Due {
+    /// Something of this allocation expires.
+    Allocation(usize),
+    /// Nobody came for a reserved address.
+    Reservation(ReservationToken),
+}
+
+/// The server.
+pub struct Server {
+    settings: Settings,
+    credentials: Credentials,
+    books: Books,
+    sockets: Box<dyn RelaySockets + Send>,
+    rng: Rng,
+    around: Neighbourhood,
+    allocations: Slab<Allocation>,
+    by_client: HashMap<FiveTuple, usize>,
+    by_socket: FxHashMap<RelaySocketId, usize>,
+    timers: Timers<Due>,
+    outputs: VecDeque<Output>,
+    /// Where new clients are sent instead; `None`: they are welcome.
+    alternates: Option<Vec<SocketAddr>>,
+    /// Of the next indication: RFC 8489 §6 wants it unique, and an indication has no answer that one could forge.
+    indication: u128,
+    drops: Arc<Drops>,
+}
+
+impl Server {
+    /// A server without allocations. All workers of a node share `books` and have credentials of the same key.
+    pub fn new(
+        settings: Settings,
+        credentials: Credentials,
+        books: Books,
+        sockets: Box<dyn RelaySockets + Send>,
+        mut rng: Rng,
+    ) -> Self {
+        let indication = u128::from_be_bytes(rng.random());
+        let around = Neighbourhood::new(settings.own.clone());
+        Server {
+            settings,
+            credentials,
+            books,
+            sockets,
+            rng,
+            around,
+            allocations: Slab::new(),
+            by_client: HashMap::new(),
+            by_socket: FxHashMap::default(),
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            alternates: None,
+            indication,
+            drops: Arc::default(),
+        }
+    }
+
+    /// What becomes of `packet` from `client`: a datagram, or a piece that [`demux::stream_frame`] cut out of a stream.
+    pub fn handle_client(&mut self, client: FiveTuple, packet: &[u8], now: Now) -> Verdict {
+        let verdict = match demux::on_turn_port(packet) {
+            Protocol::ChannelData => self.channel_data(client, packet, now.instant),
+            Protocol::Stun => self.stun(client, packet, now),
+            _ => Err(Reason::Malformed),
+        };
+        self.counted(verdict)
+    }
+
+    /// What becomes of what `peer` sent to a relayed socket: `payload` of `buffer`, with
+    /// [`HEADROOM`](channel_data::HEADROOM) before and [`TAILROOM`](channel_data::TAILROOM) behind it.
+    pub fn handle_relayed(
+        &mut self,
+        socket: RelaySocketId,
+        peer: PeerAddr,
+        buffer: &mut [u8],
+        payload: Range<usize>,
+        now: Instant,
+    ) -> Verdict {
+        let verdict = self.relayed(socket, peer, buffer, payload, now);
+        self.counted(verdict)
+    }
+
+    /// A relayed socket learnt that `peer` cannot be reached (RFC 8656 §11.5). The allocation lives on.
+    pub fn handle_icmp(&mut self, socket: RelaySocketId, peer: PeerAddr, icmp: Icmp, now: Instant) {
+        // RFC 8656 §11.5: destination unreachable and time exceeded; in IPv6 also packet too big.
+        let is_relayed = match peer.0.ip() {
+            IpAddr::V4(_) => matches!(icmp.kind, 3 | 11),
+            IpAddr::V6(_) => matches!(icmp.kind, 1..=3),
+        };
+        let transaction = self.next_indication();
+        let slot = self.by_socket.get(&socket).filter(|_| is_relayed);
+        let Some(allocation) = slot.and_then(|slot| self.allocations.get_mut(*slot)) else { return };
+        if allocation.row.from_peer(peer.0, 0, now).is_ok() {
+            let (to, mut bytes) = (allocation.row.client, Vec::new());
+            Writer::begin(&mut bytes, Class::Indication, Method::DATA, transaction)
+                .put_xor_address(Type::XOR_PEER_ADDRESS, peer.0)
+                .put_icmp(icmp);
+            self.outputs.push_back(Output::Send { to, bytes });
+        }
+    }
+
+    /// The client's connection is gone, and its allocation with it.
+    pub fn handle_closed(&mut self, client: FiveTuple) {
+        if let Some(slot) = self.by_client.get(&client) {
+            self.free(*slot, Freed::Closed);
+        }
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is wanted.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        self.timers.next_due()
+    }
+
+    /// Lets expire what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(due) = self.timers.pop(now) {
+            match due {
+                Due::Allocation(slot) => self.expire(slot, now),
+                Due::Reservation(token) => {
+                    if let Some(socket) = self.books.expire(token) {
+                        self.sockets.close(socket.id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A call that was admitted named this media address: roles of `peers: calls` may reach it.
+    pub fn open_call_peer(&mut self, peer: PeerAddr) {
+        if self.around.open_call_peer(peer.0) {
+            self.reach_changed(peer.0.ip());
+        }
+    }
+
+    /// Such a call ended, or moved its media. With the last of them every permission for the address is gone at once.
+    pub fn close_call_peer(&mut self, peer: PeerAddr) {
+        if self.around.close_call_peer(peer.0) {
+            self.reach_changed(peer.0.ip());
+        }
+    }
+
+    /// A user may no longer: all their allocations here are gone at once.
+    pub fn revoke(&mut self, user: &str) {
+        let theirs = |(slot, allocation): (usize, &Allocation)| (*allocation.user == *user).then_some(slot);
+        let slots: Vec<usize> = self.allocations.iter().filter_map(theirs).collect();
+        for slot in slots {
+            self.free(slot, Freed::Revoked);
+        }
+    }
+
+    /// From now on new allocations are sent to `alternates` (300); those that exist live on. Without an alternate of the
+    /// client's family they are told 508.
+    pub fn drain(&mut self, alternates: Vec<SocketAddr>) {
+        self.alternates = Some(alternates);
+    }
+
+    /// All allocations of this worker.
+    pub fn allocations(&self) -> impl ExactSizeIterator<Item = &Allocation> {
+        self.allocations.iter().map(|(_, allocation)| allocation)
+    }
+
+    /// What was dropped.
+    pub fn drops(&self) -> &Arc<Drops> {
+        &self.drops
+    }
+
+    fn counted(&self, verdict: Result<Verdict, Reason>) -> Verdict {
+        verdict.unwrap_or_else(|reason| {
+            self.drops.count(reason);
+            Verdict::Drop(reason)
+        })
+    }
+
+    fn channel_data(&mut self, client: FiveTuple, packet: &[u8], now: Instant) -> Result<Verdict, Reason> {
+        let (number, payload) = channel_data::read_channel_data(packet).ok_or(Reason::Malformed)?;
+        let allocation = self.of_client(client)?;
+        let exit = allocation.row.from_channel(number, payload.len(), now)?;
+        Ok(exit.verdict(payload, false))
+    }
+
+    fn stun(&mut self, client: FiveTuple, packet: &[u8], now: Now) -> Result<Verdict, Reason> {
+        let message = Message::parse(packet).map_err(|_| Reason::Malformed)?;
+        // RFC 8489 §6.3: a wrong fingerprint, no answer.
+        if !message.check_fingerprint() {
+            return Err(Reason::Malformed);
+        }
+        match (message.class(), message.method()) {
+            (Class::Indication, Method::SEND) => {
+                let send = channel_data::read_send_indication(&message).ok_or(Reason::Malformed)?;
+                let allocation = self.of_client(client)?;
+                let exit = allocation.row.from_client(send.peer, send.data.len(), now.instant)?;
+                Ok(exit.verdict(send.data, send.dont_fragment))
+            }
+            (Class::Request, Method::BINDING) => {
+                let mut bytes = Vec::new();
+                if binding::answer(&message, client.client, &mut bytes) {
+                    self.outputs.push_back(Output::Send { to: client, bytes });
+                }
+                Ok(Verdict::Control)
+            }
+            (Class::Request, method) if request::is_known(method) => {
+                self.handle_timeout(now.instant);
+                self.answer(client, &message, now);
+                Ok(Verdict::Control)
+            }
+            // CVE-2024-2169: an answer to an answer is how two servers talk for ever.
+            _ => Err(Reason::Unasked),
+        }
+    }
+
+    fn relayed(
+        &mut self,
+        socket: RelaySocketId,
+        peer: PeerAddr,
+        buffer: &mut [u8],
+        payload: Range<usize>,
+        now: Instant,
+    ) -> Result<Verdict, Reason> {
+        let transaction = self.next_indication();
+        let slot = *self.by_socket.get(&socket).ok_or(Reason::NoAllocation)?;
+        let row = &mut self.allocations.get_mut(slot).ok_or(Reason::NoAllocation)?.row;
+        let message = match row.from_peer(peer.0, payload.len(), now)? {
+            Framing::Channel(number) => {
+                channel_data::write_channel_data(buffer, payload, number, row.client.is_stream())
+            }
+            Framing::Indication => channel_data::write_data_indication(buffer, payload, peer.0, transaction),
+        };
+        Ok(Verdict::ToClient { client: row.client, message: message.ok_or(Reason::TooLong)? })
+    }
+
+    fn of_client(&mut self, client: FiveTuple) -> Result<&mut Allocation, Reason> {
+        let slot = *self.by_client.get(&client).ok_or(Reason::NoAllocation)?;
+        self.allocations.get_mut(slot).ok_or(Reason::NoAllocation)
+    }
+
+    fn next_indication(&mut self) -> TransactionId {
+        self.indication = self.indication.wrapping_add(1);
+        let [_, _, _, _, id @ ..] = self.indication.to_be_bytes();
+        TransactionId(id)
+    }
+
+    /// Makes the allocation's timer fire when the first of its things expires. One that would fire too early may stand: it
+    /// is cheaper to let it than to arm another with every refresh.
+    fn arm(&mut self, slot: usize) {
+        let Some(allocation) = self.allocations.get_mut(slot) else { return };
+        let Some(due) = allocation.first_expiry() else { return };
+        if let Some((timer, at)) = allocation.timer {
+            if at <= due {
+                return;
+            }
+            self.timers.cancel(timer);
+        }
+        allocation.timer = Some((self.timers.set(due, Due::Allocation(slot)), due));
+    }
+
+    fn expire(&mut self, slot: usize, now: Instant) {
+        let Some(allocation) = self.allocations.get_mut(slot) else { return };
+        allocation.timer = None;
+        allocation.row.permissions.purge(now);
+        allocation.row.channels.purge(now);
+        if allocation.row.relayed.iter().all(|relayed| relayed.expires <= now) {
+            return self.free(slot, Freed::Expired);
+        }
+        let over = allocation.row.relayed.iter().find(|relayed| relayed.expires <= now);
+        if let Some(family) = over.map(|relayed| Family::of(relayed.socket.addr.0.ip())) {
+            self.free_family(slot, family);
+        }
+        self.arm(slot);
+    }
+
+    /// Frees one of two relayed addresses, and what was allowed towards its family.
+    fn free_family(&mut self, slot: usize, family: Family) {
+        let Some(allocation) = self.allocations.get_mut(slot) else { return };
+        let gone: SmallVec<[RelaySocketId; 2]> =
+            allocation.of_family(Some(family)).map(|relayed| relayed.socket.id).collect();
+        let row = &mut allocation.row;
+        row.relayed.retain(|relayed| !gone.contains(&relayed.socket.id));
+        row.permissions.retain(|ip| Family::of(ip) != family);
+        row.channels.retain(|peer| Family::of(peer.ip()) != family);
+        self.books.give_back(&allocation.user, gone.len());
+        self.close(&gone);
+    }
+
+    fn free(&mut self, slot: usize, why: Freed) {
+        let Some(allocation) = self.allocations.try_remove(slot) else { return };
+        if let Some((timer, _)) = allocation.timer {
+            self.timers.cancel(timer);
+        }
+        let Allocation { row, user, .. } = allocation;
+        self.by_client.remove(&row.client);
+        let sockets: SmallVec<[RelaySocketId; 2]> =
+            row.relayed.iter().map(|relayed| relayed.socket.id).collect();
+        self.books.give_back(&user, sockets.len());
+        self.close(&sockets);
+        let (to_peers, to_client) = (row.to_peers.traffic, row.to_client.traffic);
+        self.outputs.push_back(Output::Freed { user, client: row.client, why, to_peers, to_client });
+    }
+
+    fn close(&mut self, sockets: &[RelaySocketId]) {
+        for socket in sockets {
+            self.by_socket.remove(socket);
+            self.sockets.close(*socket);
+        }
+    }
+
+    /// What calls allow at `ip` has changed: permissions and channels follow.
+    fn reach_changed(&mut self, ip: IpAddr) {
+        let reach = self.around.reach(&Peers::Calls, ip);
+        for (_, allocation) in &mut self.allocations {
+            if allocation.role.peers == Peers::Calls {
+                allocation.row.permissions.set_reach(ip, &reach);
+                allocation.row.channels.retain(|peer| peer.ip() != ip || reach.holds(peer.port()));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server with {} allocations", self.allocations.len())
+    }
+}

@@ -1,0 +1,243 @@
+//! The TURN rows of the attack table, against the server alone.
+
+use turnpike::base::PeerAddr;
+use turnpike::stun::{Class, Method, TransactionId, Type, Writer};
+use turnpike::turn::forward::{Reason, Verdict};
+use turnpike::turn::server::Freed;
+use turnpike::turn::server::Output;
+
+use crate::world::{CALLS, INTERNET, OTHER, TIGHT, World, addr, signed, udp, wants_udp};
+
+const CLIENT: &str = "198.51.100.1:5000";
+
+#[test]
+fn peers_inside_are_403_in_every_spelling() {
+    let mut world = World::with(|settings| settings.capacity.permissions = 100);
+    let phone = world.allocated_both(CLIENT);
+    let inside = [
+        "127.0.0.1",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.0.1",
+        "100.64.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "::",
+        "::1",
+        "fe80::1",
+        "fc00::1",
+        "fec0::1",
+        "100::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::127.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "2002:7f00:1::1",
+        "2002:a00:1::1",
+        "2001:0:a00:1::",
+        "2001:0:808:808::f5ff:fffe",
+    ];
+    for ip in inside {
+        let peer = std::net::SocketAddr::new(ip.parse().unwrap(), 80).to_string();
+        assert_eq!(world.permit(&phone, &peer), 403, "{ip}");
+        assert_eq!(world.bind(&phone, 0x4000, &peer), 403, "{ip}");
+        assert_eq!(world.send(&phone, &peer, b"x"), Verdict::Drop(Reason::NoPermission), "{ip}");
+    }
+}
+
+#[test]
+fn our_own_listeners_are_403_or_unreached() {
+    let mut world = World::new();
+    let (phone, _) = world.allocated(CLIENT, INTERNET);
+    for listener in ["203.0.113.11:3478", "203.0.113.11:5060", "203.0.113.10:5060"] {
+        assert_eq!(world.bind(&phone, 0x4000, listener), 403, "{listener}");
+    }
+    // A permission is for an address; what is sent is held to the port.
+    assert_eq!(world.permit(&phone, "203.0.113.11:9"), 0);
+    assert_eq!(world.send(&phone, "203.0.113.11:5060", b"x"), Verdict::Drop(Reason::NoPermission));
+    assert!(matches!(world.send(&phone, "203.0.113.11:5062", b"x"), Verdict::ToPeer { .. }));
+}
+
+#[test]
+fn a_relay_loop_does_not_grow() {
+    let mut world = World::new();
+    let (phone, relayed) = world.allocated(CLIENT, INTERNET);
+    let own = relayed.to_string();
+    assert_eq!(world.permit(&phone, &own), 0);
+    assert!(matches!(world.send(&phone, &own, b"x"), Verdict::ToOwn { .. }));
+    // It comes back to its own client, once; the server makes nothing of it by itself.
+    assert!(world.peer_sends(relayed, &own, b"x").is_ok());
+    assert!(world.server.poll_output().is_none());
+}
+
+#[test]
+fn an_unknown_user_and_a_wrong_password_are_told_the_same() {
+    let mut world = World::new();
+    let mut answers = Vec::new();
+    for user in [INTERNET, "nobody"] {
+        let mut phone = world.phone(udp(CLIENT), user);
+        // Signed with a key that is not theirs.
+        let id = world.id();
+        let mut request = signed(&phone, Method::ALLOCATE, id, wants_udp);
+        let last = request.len() - 1;
+        request[last] ^= 1;
+        let answer = world.hand_in(phone.from, &request).unwrap();
+        let kinds: Vec<Type> = answer.message().attributes().map(|a| a.kind).collect();
+        answers.push((answer.code(), answer.bytes.len(), kinds));
+        phone.nonce.clear();
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].0, 401);
+}
+
+#[test]
+fn the_nonce_of_another_client_is_no_good() {
+    let mut world = World::new();
+    let mut thief = world.phone(udp("198.51.100.66:1"), INTERNET);
+    thief.nonce = world.phone(udp(CLIENT), INTERNET).nonce;
+    let id = world.id();
+    let answer = world.hand_in(thief.from, &signed(&thief, Method::ALLOCATE, id, wants_udp)).unwrap();
+    assert_eq!(answer.code(), 438);
+    world.assert_empty();
+}
+
+#[test]
+fn exhaustion_ends_at_the_quota_and_is_given_back() {
+    let mut world = World::new();
+    let phones: Vec<_> =
+        (0..8).map(|n| world.allocated(&format!("198.51.100.1:{}", 6000 + n), INTERNET).0).collect();
+    let ninth = world.phone(udp(CLIENT), INTERNET);
+    assert_eq!(world.code(&ninth, Method::ALLOCATE, wants_udp), 486);
+    let other = world.allocated("198.51.100.2:5000", OTHER).0;
+    for phone in phones.iter().chain([&other]) {
+        world.server.handle_closed(phone.from);
+    }
+    world.assert_empty();
+}
+
+#[test]
+fn a_reservation_counts_against_the_quota() {
+    let mut world = World::new();
+    let phone = world.phone(udp(CLIENT), TIGHT);
+    let code = world.code(&phone, Method::ALLOCATE, |w| {
+        wants_udp(w);
+        w.put_even_port(true);
+    });
+    assert_eq!(code, 486);
+    world.assert_empty();
+}
+
+#[test]
+fn stun_answers_and_errors_are_never_answered() {
+    let mut world = World::new();
+    for class in [Class::Success, Class::Error, Class::Indication] {
+        for method in [Method::BINDING, Method::ALLOCATE, Method::REFRESH, Method::DATA] {
+            let mut bytes = Vec::new();
+            Writer::begin(&mut bytes, class, method, TransactionId([1; 12]));
+            let verdict = world.server.handle_client(udp(CLIENT), &bytes, world.now);
+            assert_eq!(verdict, Verdict::Drop(Reason::Unasked));
+            assert!(world.server.poll_output().is_none());
+        }
+    }
+}
+
+#[test]
+fn requests_to_answer_elsewhere_are_420() {
+    let mut world = World::new();
+    let (phone, _) = world.allocated(CLIENT, INTERNET);
+    // RESPONSE-ADDRESS, CHANGE-REQUEST, RESPONSE-PORT.
+    for kind in [Type(0x0002), Type(0x0003), Type(0x0027)] {
+        assert_eq!(world.code(&phone, Method::REFRESH, |w| _ = w.put(kind, &[0; 4])), 420);
+    }
+}
+
+#[test]
+fn garbage_is_dropped_without_an_answer() {
+    let mut world = World::new();
+    let overrun =
+        [0, 3, 0, 8, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 6, 0, 200, 0, 0, 0, 0];
+    let huge = vec![0; 65_535];
+    for bytes in [&b""[..], b"GET / HTTP/1.1\r\n\r\n", &overrun, &huge, &[0x16, 3, 1, 0, 0], &[0x80; 40]] {
+        let verdict = world.server.handle_client(udp(CLIENT), bytes, world.now);
+        assert_eq!(verdict, Verdict::Drop(Reason::Malformed));
+        assert!(world.server.poll_output().is_none());
+    }
+}
+
+#[test]
+fn an_unauthenticated_answer_is_at_most_twice_the_request_on_the_wire() {
+    let mut world = World::new();
+    let mut bytes = Vec::new();
+    wants_udp(&mut Writer::begin(&mut bytes, Class::Request, Method::ALLOCATE, TransactionId([1; 12])));
+    let answer = world.hand_in(udp(CLIENT), &bytes).unwrap();
+    let on_the_wire = |length: usize| 14 + 20 + 8 + length + 4;
+    assert!(on_the_wire(answer.bytes.len()) <= 2 * on_the_wire(bytes.len()), "{}", answer.bytes.len());
+}
+
+#[test]
+fn tcp_relaying_is_off() {
+    let mut world = World::new();
+    let phone = world.phone(udp(CLIENT), INTERNET);
+    assert_eq!(world.code(&phone, Method::ALLOCATE, |w| _ = w.put_requested_transport(6)), 442);
+}
+
+#[test]
+fn stolen_credentials_of_a_calls_role_reach_nothing() {
+    let mut world = World::new();
+    let (phone, _) = world.allocated(CLIENT, CALLS);
+    for peer in ["8.8.8.8:53", "192.0.2.7:30000", "203.0.113.11:3478", "203.0.113.10:22"] {
+        assert_eq!(world.bind(&phone, 0x4000, peer), 403, "{peer}");
+    }
+    assert_eq!(
+        world.permit(&phone, "203.0.113.10:45000"),
+        0,
+        "but any relayed address of ours, which guards itself"
+    );
+}
+
+#[test]
+fn a_call_opens_its_media_address_and_closes_it_at_once() {
+    let mut world = World::new();
+    let (phone, relayed) = world.allocated(CLIENT, CALLS);
+    let media = PeerAddr(addr("192.0.2.7:30000"));
+    world.server.open_call_peer(media);
+    assert_eq!(world.bind(&phone, 0x4000, "192.0.2.7:30000"), 0);
+    assert_eq!(world.bind(&phone, 0x4001, "192.0.2.7:5060"), 403, "its address is not all its ports");
+    assert!(matches!(world.channel_data(&phone, 0x4000, b"x"), Verdict::ToPeer { .. }));
+    assert_eq!(world.send(&phone, "192.0.2.7:5060", b"x"), Verdict::Drop(Reason::NoPermission));
+    world.server.close_call_peer(media);
+    assert_eq!(world.channel_data(&phone, 0x4000, b"x"), Verdict::Drop(Reason::NoChannel));
+    assert_eq!(world.send(&phone, "192.0.2.7:30000", b"x"), Verdict::Drop(Reason::NoPermission));
+    assert!(world.peer_sends(relayed, "192.0.2.7:30000", b"x").is_err());
+    assert_eq!(world.permit(&phone, "192.0.2.7:30000"), 403);
+}
+
+#[test]
+fn two_calls_with_one_media_address_close_it_with_the_second() {
+    let mut world = World::new();
+    let (phone, _) = world.allocated(CLIENT, CALLS);
+    let media = PeerAddr(addr("192.0.2.7:30000"));
+    world.server.open_call_peer(media);
+    world.server.open_call_peer(media);
+    assert_eq!(world.permit(&phone, "192.0.2.7:0"), 0);
+    world.server.close_call_peer(media);
+    assert!(matches!(world.send(&phone, "192.0.2.7:30000", b"x"), Verdict::ToPeer { .. }));
+    world.server.close_call_peer(media);
+    assert_eq!(world.send(&phone, "192.0.2.7:30000", b"x"), Verdict::Drop(Reason::NoPermission));
+}
+
+#[test]
+fn a_banned_user_has_nothing_left_at_once() {
+    let mut world = World::new();
+    world.allocated(CLIENT, INTERNET);
+    let (other, _) = world.allocated("198.51.100.2:5000", OTHER);
+    world.server.revoke(INTERNET);
+    let Some(Output::Freed { why, .. }) = world.server.poll_output() else { panic!("not told") };
+    assert_eq!((why, world.server.allocations().len()), (Freed::Revoked, 1));
+    assert_eq!(world.refresh(&other, 600), 0);
+}

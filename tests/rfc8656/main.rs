@@ -1,0 +1,9 @@
+//! RFC 8656 by section: what each numbered rule says, asked of the server from outside; and what thieves try.
+
+mod allocate;
+mod attacks;
+mod data;
+mod never;
+mod permissions;
+mod refresh;
+mod world;
