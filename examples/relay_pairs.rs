@@ -18,8 +18,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut argument = |default| arguments.next().unwrap_or(Ok(default));
     let (pairs, a_port, b_port) = (argument(1000)?, argument(15001)?, argument(15002)?);
     let settings = Settings { ports: 20000..=64999, workers: 1, idle_timeout: Duration::from_secs(600) };
-    let mut relay = UdpRelay::start(settings, Box::new(|_| {}))?;
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut relay = UdpRelay::start(settings, [localhost], Box::new(|_| {}))?;
     let address = RelayAddress { bind: localhost, advertise: localhost };
     for i in 0..pairs {
         let pair = relay.open(address, address)?;

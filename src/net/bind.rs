@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::node::StartError;
+use super::udp::keep_undelivered;
 use crate::base::Transport;
 use crate::edge::settings::Listener;
 
@@ -89,6 +90,7 @@ fn udp(addr: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     prepare(&socket, addr)?;
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    keep_undelivered(&socket, addr.is_ipv6())?;
     socket.bind(&addr.into())?;
     Ok(socket.into())
 }

@@ -4,13 +4,16 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
+use tokio::task::coop::consume_budget;
+use tokio::time::sleep;
 
 use super::shard::Shard;
-use super::udp::{Batch, SendBatch};
+use super::udp::{Batch, SendBatch, next_undelivered};
 use crate::base::ListenerId;
 
 /// Datagrams received per system call.
@@ -19,6 +22,10 @@ const BATCH: usize = 32;
 const BUFFER: usize = 65_536 + 64;
 /// Datagrams, and their bytes, that wait for a socket whose send buffer is full; more of them fail.
 const QUEUE: (usize, usize) = (256, 512 * 1024);
+/// ICMP errors read before datagrams get their turn.
+const ERRORS: usize = 64;
+/// How long a full send buffer is left to empty.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// One UDP socket's way out.
 pub(super) struct Datagrams {
@@ -33,7 +40,7 @@ impl Datagrams {
         let socket = Rc::new(socket);
         let stalled = Rc::new(Notify::new());
         tokio::task::spawn_local(receive(shard.clone(), listener, socket.clone()));
-        tokio::task::spawn_local(resume(shard.clone(), socket.clone(), stalled.clone()));
+        tokio::task::spawn_local(resume(shard.clone(), stalled.clone()));
         Datagrams { socket, queue: SendBatch::new(QUEUE.0, QUEUE.1), stalled }
     }
 
@@ -63,7 +70,16 @@ impl Datagrams {
 
 async fn receive(shard: Rc<RefCell<Shard>>, listener: ListenerId, socket: Rc<UdpSocket>) {
     let mut batch = Batch::new(BATCH, BUFFER);
-    while socket.readable().await.is_ok() {
+    while let Ok(ready) = socket.ready(Interest::READABLE | Interest::ERROR).await {
+        if ready.is_error() {
+            let undelivered = undelivered(&socket);
+            shard.borrow_mut().handle_undelivered(listener, &undelivered);
+        }
+        // A flood must not keep the timers waiting.
+        consume_budget().await;
+        if !ready.is_readable() {
+            continue;
+        }
         let received = socket.try_io(Interest::READABLE, || {
             let n = batch.recv(&*socket)?;
             shard.borrow_mut().handle_datagrams(listener, &batch);
@@ -79,19 +95,26 @@ async fn receive(shard: Rc<RefCell<Shard>>, listener: ListenerId, socket: Rc<Udp
     }
 }
 
-/// Goes on when the socket's send buffer has room again.
-async fn resume(shard: Rc<RefCell<Shard>>, socket: Rc<UdpSocket>, stalled: Rc<Notify>) {
+/// Where ICMP says that datagrams did not arrive; some may be left to ask for, and then the socket stays ready.
+fn undelivered(socket: &UdpSocket) -> Vec<SocketAddr> {
+    // Nothing but WouldBlock is expected; another error, kept as it is, would leave the socket ready for ever.
+    let next = || next_undelivered(socket).map_err(|_| io::ErrorKind::WouldBlock.into());
+    (0..ERRORS).map_while(|_| socket.try_io(Interest::ERROR, next).ok()).flatten().collect()
+}
+
+/// Goes on when the socket's send buffer may have room again. That it has, the runtime cannot tell: after an ICMP error
+/// it takes the socket for closed, and ready, for good.
+async fn resume(shard: Rc<RefCell<Shard>>, stalled: Rc<Notify>) {
     loop {
         stalled.notified().await;
-        if socket.writable().await.is_err() {
-            return;
-        }
+        sleep(PAUSE).await;
         shard.borrow_mut().flush();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::udp::keep_undelivered;
     use super::*;
 
     fn loopback() -> std::net::UdpSocket {
@@ -128,5 +151,27 @@ mod tests {
             assert_eq!(heard[..4], i.to_be_bytes());
         }
         assert!(datagrams.push(to, b"again", &mut failed));
+    }
+
+    #[tokio::test]
+    async fn icmp_errors_are_read_in_turns_and_then_the_socket_is_quiet() {
+        let socket = loopback();
+        keep_undelivered(&socket, false).unwrap();
+        let closed = loopback().local_addr().unwrap();
+        let socket = UdpSocket::from_std(socket).unwrap();
+        let mut sent = 0;
+        while sent < ERRORS + 1 {
+            // Every other call fails with the error of the one before it.
+            sent += usize::from(socket.try_send_to(b"anybody there?", closed).is_ok());
+            socket.writable().await.unwrap();
+        }
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await.unwrap();
+        assert!(ready.is_error() && !ready.is_readable());
+        assert_eq!(undelivered(&socket), [closed; ERRORS]);
+        assert!(socket.ready(Interest::ERROR).await.unwrap().is_error());
+        assert_eq!(undelivered(&socket), [closed]);
+        tokio::task::yield_now().await;
+        let again = socket.try_io(Interest::ERROR, || Ok(()));
+        assert_eq!(again.unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -58,6 +58,12 @@ impl Flows {
         }
     }
 
+    /// The id of a UDP flow, if it has one already: an IPv6 address is not remembered for being asked after.
+    pub fn known_udp(&mut self, listener: ListenerId, remote: SocketAddr) -> Option<FlowId> {
+        let is_known = remote.is_ipv4() || self.v6.by_remote.contains_key(&(listener, remote));
+        is_known.then(|| self.udp(listener, remote))
+    }
+
     /// Reads an id.
     pub fn get(&mut self, FlowId(id): FlowId) -> Flow {
         if id & UDP_V4 != 0 {
@@ -156,6 +162,10 @@ mod tests {
         let id = flows.udp(ListenerId(3), addr("[2001:db8::1]:5060"));
         assert_eq!(id, flows.udp(ListenerId(3), addr("[2001:db8::1]:5060")));
         assert_eq!(flows.get(id), Flow::Udp { listener: ListenerId(3), remote: addr("[2001:db8::1]:5060") });
+        let stranger = addr("[2001:db8::2]:5060");
+        assert_eq!(flows.known_udp(ListenerId(3), addr("[2001:db8::1]:5060")), Some(id));
+        assert_eq!(flows.known_udp(ListenerId(3), stranger), None);
+        assert_eq!(flows.v6.slots.len(), 1);
         let connection = flows.connection();
         assert_eq!(flows.get(connection), Flow::Connection);
         assert_ne!(connection, flows.connection());

@@ -133,6 +133,7 @@ impl Node {
         let (relay_events, relay_inbox) = mpsc::channel(RELAY_EVENTS);
         let relay = UdpRelay::start(
             relay,
+            edge.zones.iter().filter_map(|zone| zone.relay).map(|relay| relay.bind),
             Box::new(move |event| {
                 let _ = relay_events.try_send(event);
             }),

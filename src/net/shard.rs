@@ -113,6 +113,16 @@ impl Shard {
         self.carry_out(now);
     }
 
+    /// ICMP says that what a UDP listener sent to these addresses did not arrive (RFC 3261 §18.4).
+    pub fn handle_undelivered(&mut self, listener: ListenerId, remotes: &[SocketAddr]) {
+        let now = now();
+        for &remote in remotes {
+            tracing::trace!(%remote, listener = %self.listener(listener).name, "unreachable");
+            self.udp_failed(listener, remote, now);
+        }
+        self.carry_out(now);
+    }
+
     /// Whether a connection may come in; the place that it takes.
     pub fn admit_connection(&mut self, listener: ListenerId, remote: SocketAddr) -> Option<Place> {
         let refused = self.edge.refuses_packet(remote.ip(), listener, now());
@@ -278,9 +288,10 @@ impl Shard {
     }
 
     fn udp_failed(&mut self, listener: ListenerId, remote: SocketAddr, now: Now) {
-        let flow = self.flows.udp(listener, remote);
         let address = Destination::Address { listener, transport: Transport::Udp, remote, tls: u16::MAX };
-        self.edge.handle_send_failed(Destination::Flow(flow), now);
+        if let Some(flow) = self.flows.known_udp(listener, remote) {
+            self.edge.handle_send_failed(Destination::Flow(flow), now);
+        }
         self.edge.handle_send_failed(address, now);
     }
 

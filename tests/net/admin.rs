@@ -1,10 +1,11 @@
 //! The admin listener.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use turnpike::admin::settings::{AdminSettings, Token};
 use turnpike::admin::{Admin, AdminError, StatusReport};
+use turnpike::relay::RelayAddress;
 
 use crate::harness::*;
 
@@ -23,7 +24,10 @@ fn settings(listen: &str, token: Option<&str>) -> AdminSettings {
 
 #[test]
 fn status_and_metrics_tell_what_is_live() {
-    let (node, _dir) = node(|_| {});
+    let here = IpAddr::from([127, 0, 0, 1]);
+    let (node, _dir) = node(|settings| {
+        settings.edge.zones[0].relay = Some(RelayAddress { bind: here, advertise: here });
+    });
     let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
     let mut open = tcp(node.listener("tcp").unwrap());
     assert_served(&mut open);
@@ -32,6 +36,7 @@ fn status_and_metrics_tell_what_is_live() {
     assert_eq!(status, 200);
     let report: StatusReport = serde_json::from_str(&body).unwrap();
     assert_eq!((report.node.as_str(), report.connections), ("test", 1));
+    assert_eq!((report.relay_ports_taken, report.relay_ports_total), (0, 100), "before the first call");
     let (status, metrics) = get(admin.addr(), "/metrics", "");
     assert_eq!(status, 200);
     assert!(metrics.contains("turnpike_connections{node=\"test\"} 1"), "{metrics}");

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Instant;
 
 use turnpike::base::Transport;
+use turnpike::edge::settings::Target;
 
 use crate::harness::*;
 
@@ -33,6 +34,45 @@ fn a_target_that_refuses_the_connection_is_known_at_once() {
         assert!((500..600).contains(&status), "{status}");
         assert!(start.elapsed().as_secs() < 3, "not before the fail-over time");
         drop(dir);
+    }
+}
+
+#[test]
+fn a_closed_udp_port_is_known_at_once() {
+    for ip in ["127.0.0.1", "::1"] {
+        let closed = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+        let (node, _dir) = node(|settings| {
+            settings.edge.listeners[0].bind.set_ip(closed.ip());
+            with_pbx(settings, Transport::Udp, closed);
+        });
+        let udp = Udp::new(node.listener("udp").unwrap());
+        // Silence would be 408. Twice: what ICMP said of the first call must not be in the way of the second.
+        for _ in 0..2 {
+            assert_eq!(udp.ask(&call(&udp)), 503, "{ip}");
+        }
+        udp.assert_served();
+    }
+}
+
+#[test]
+fn the_next_host_takes_the_call_when_the_first_ones_udp_port_is_closed() {
+    let second = Udp::new(dead(Transport::Udp));
+    let (node, _dir) = node(|settings| {
+        with_pbx(settings, Transport::Udp, dead(Transport::Udp));
+        let pbx = settings.edge.pbx.as_mut().unwrap();
+        let next = Target { port: second.addr().port(), priority: 1, ..pbx.hosts[0].clone() };
+        pbx.hosts.push(next);
+        // Silence would never get there: the client gives up before.
+        pbx.failover.after = 2 * DEADLINE;
+    });
+    let udp = Udp::new(node.listener("udp").unwrap());
+    for _ in 0..2 {
+        udp.send(&call(&udp));
+        let invite = second.receive_request("INVITE");
+        let busy = answer(&invite, "486 Busy Here", second.addr(), "");
+        second.socket.send_to(busy.as_bytes(), udp.to).unwrap();
+        assert_eq!(status(&udp.receive_final()), 486);
+        second.receive_request("ACK");
     }
 }
 

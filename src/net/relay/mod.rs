@@ -40,10 +40,9 @@ const BIND_ATTEMPTS: usize = 32;
 
 /// [`Relay`] with UDP sockets. Dropping it closes every pair and joins the workers.
 pub struct UdpRelay {
-    settings: Settings,
     rng: StdRng,
     workers: Vec<WorkerHandle>,
-    /// By bind address; made when it is first used.
+    /// By bind address.
     pools: FxHashMap<IpAddr, PortPool>,
     open: FxHashMap<PairId, Open>,
     /// Pairs that workers have been told to close.
@@ -81,8 +80,13 @@ struct WorkerHandle {
 }
 
 impl UdpRelay {
-    /// Starts the workers. Fails if the system has no random numbers, threads or pollers left.
-    pub fn start(settings: Settings, events: EventSink) -> io::Result<UdpRelay> {
+    /// Starts the workers; pairs can be opened on the bind addresses `binds`. Fails if the system has no random numbers,
+    /// threads or pollers left.
+    pub fn start(
+        settings: Settings,
+        binds: impl IntoIterator<Item = IpAddr>,
+        events: EventSink,
+    ) -> io::Result<UdpRelay> {
         let mut seed = <StdRng as SeedableRng>::Seed::default();
         SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
         let events = Arc::new(Mutex::new(events));
@@ -91,11 +95,15 @@ impl UdpRelay {
         for number in 0..settings.workers.max(1) {
             workers.push(WorkerHandle::start(number, &settings, events.clone(), closed_sender.clone())?);
         }
+        let mut rng = StdRng::from_seed(seed);
+        let mut pools = FxHashMap::default();
+        for bind in binds {
+            pools.entry(bind).or_insert_with(|| PortPool::new(settings.ports.clone(), &mut rng));
+        }
         Ok(UdpRelay {
-            settings,
-            rng: StdRng::from_seed(seed),
+            rng,
             workers,
-            pools: FxHashMap::default(),
+            pools,
             open: FxHashMap::default(),
             closing: FxHashMap::default(),
             closed,
@@ -111,8 +119,7 @@ impl UdpRelay {
 
     /// Takes a port pair of `bind`'s pool and binds it.
     fn bind(&mut self, bind: IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
-        let ports = &self.settings.ports;
-        let pool = self.pools.entry(bind).or_insert_with(|| PortPool::new(ports.clone(), &mut self.rng));
+        let pool = self.pools.get_mut(&bind).ok_or(OpenError::CannotBind)?;
         for _ in 0..BIND_ATTEMPTS {
             let port = pool.take(&mut self.rng).ok_or(OpenError::PortsExhausted)?;
             match sockets::bind(bind, port) {
@@ -206,7 +213,7 @@ impl Relay for UdpRelay {
         self.ours.contains(&addr)
     }
 
-    /// Ports of the bind addresses used so far. Those of a pair that was closed a moment ago count as free.
+    /// The ports of a pair that was closed a moment ago count as free.
     fn usage(&self) -> RelayUsage {
         RelayUsage {
             pairs: self.open.len(),

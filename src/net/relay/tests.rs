@@ -17,14 +17,22 @@ fn loopback() -> IpAddr {
     Ipv4Addr::new(127, 64 | high, middle, low).into()
 }
 
-/// Each test has ports of its own: they run at the same time.
 fn relay(ports: std::ops::RangeInclusive<u16>, idle_timeout: Duration) -> (UdpRelay, Receiver<RelayEvent>) {
+    relay_on(&[loopback()], ports, idle_timeout)
+}
+
+/// Each test has ports of its own: they run at the same time.
+fn relay_on(
+    binds: &[IpAddr],
+    ports: std::ops::RangeInclusive<u16>,
+    idle_timeout: Duration,
+) -> (UdpRelay, Receiver<RelayEvent>) {
     let (sender, events) = mpsc::channel();
     let settings = Settings { ports, workers: 2, idle_timeout };
     let sink: EventSink = Box::new(move |event| {
         let _ = sender.send(event);
     });
-    (UdpRelay::start(settings, sink).unwrap(), events)
+    (UdpRelay::start(settings, binds.iter().copied(), sink).unwrap(), events)
 }
 
 fn phone(ip: IpAddr) -> (UdpSocket, SocketAddr) {
@@ -59,7 +67,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 fn both_ways(ip: IpAddr, ports: std::ops::RangeInclusive<u16>) {
-    let (mut relay, _events) = relay(ports, PATIENCE);
+    let (mut relay, _events) = relay_on(&[ip], ports, PATIENCE);
     let ((alice, alice_addr), (bob, bob_addr)) = (phone(ip), phone(ip));
     let address = here(ip);
     let pair = relay.open(address, address).unwrap();
@@ -141,8 +149,9 @@ fn a_port_that_another_process_has_is_passed_over() {
 
 #[test]
 fn an_address_that_is_not_ours_cannot_be_bound_and_costs_no_port() {
-    let (mut relay, _events) = relay(21300..=21303, PATIENCE);
     let foreign = here("192.0.2.1".parse().unwrap());
+    let (mut relay, _events) = relay_on(&[loopback(), foreign.bind], 21300..=21303, PATIENCE);
+    assert_eq!(relay.usage(), RelayUsage { pairs: 0, ports_taken: 0, ports_total: 8 });
     for _ in 0..5 {
         assert_eq!(relay.open(here(loopback()), foreign).unwrap_err(), OpenError::CannotBind);
     }

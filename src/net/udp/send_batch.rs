@@ -7,6 +7,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use super::name::Name;
 use super::{counted, header};
 
+/// How often one datagram is tried. ICMP errors about earlier ones surface in the next call, instead of what it asks
+/// for (`keep_undelivered`): each costs one try.
+const TRIES: usize = 4;
+
 /// Datagrams that wait to be sent, copied into one buffer.
 pub struct SendBatch {
     bytes: Vec<u8>,
@@ -76,14 +80,24 @@ impl SendBatch {
     pub fn flush(&mut self, socket: &impl AsFd) -> io::Result<usize> {
         self.refused = None;
         let before = self.sent;
+        let mut tries = TRIES;
         let outcome = loop {
             if self.is_empty() {
                 break Ok(());
             }
             match self.send_some(socket.as_fd().as_raw_fd()) {
-                Ok(n) => self.sent += n,
+                Ok(n) => {
+                    self.sent += n;
+                    tries = TRIES;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Err(error),
+                Err(error) => {
+                    tries -= 1;
+                    if tries == 0 {
+                        break Err(error);
+                    }
+                }
             }
         };
         let sent = self.sent - before;
@@ -130,7 +144,7 @@ impl SendBatch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Batch;
+    use super::super::{Batch, keep_undelivered};
     use super::*;
     use std::net::UdpSocket;
 
@@ -183,5 +197,21 @@ mod tests {
         assert_eq!(out.refused(), Some(unreachable));
         assert_eq!(out.flush(&here).unwrap(), 1);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn an_icmp_error_about_an_earlier_one_loses_none() {
+        let ((here, here_addr), (there, there_addr)) = (socket(), socket());
+        keep_undelivered(&here, here_addr.is_ipv6()).unwrap();
+        let closed = socket().1;
+        let mut out = SendBatch::new(10, 1000);
+        for _ in 0..3 {
+            for to in [closed, there_addr, closed] {
+                out.push(to, b"x").unwrap();
+            }
+            assert_eq!(out.flush(&here).unwrap(), 3);
+        }
+        let mut batch = Batch::new(10, 100);
+        assert_eq!(batch.recv(&there).unwrap(), 3);
     }
 }
