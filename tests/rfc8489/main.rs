@@ -1,5 +1,6 @@
 //! RFC 8489 (STUN), section by section, and the test vectors of RFC 5769. What the long-term credential mechanism (§9.2) asks
 //! of a server is tested beside `turn::credentials`.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 mod attributes;
 mod binding;
