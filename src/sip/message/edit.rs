@@ -268,16 +268,18 @@ impl<'m> Edit<'m> {
         while let Some(change) = changes.next() {
             let Change { mut at, mut end, text, element_of, .. } = *change;
             if let Some(field) = element_of {
-                while let Some(next) = changes.next_if(|next| next.element_of == element_of && next.at <= end)
+                // What else begins in what goes is lost; an element that is next to it goes with it.
+                while let Some(next) =
+                    changes.next_if(|next| next.at < end || next.at == end && next.element_of == element_of)
                 {
-                    end = end.max(next.end);
+                    end = if next.text.is_empty() { end.max(next.end) } else { end };
                 }
                 (at, end) = self.with_comma(field, at, end);
             } else if end > at && changes.peek().is_some_and(|next| next.at == at && next.end == end) {
                 continue;
             }
             if at < cursor {
-                if text == Span::default() {
+                if text.is_empty() {
                     cursor = cursor.max(end);
                 }
                 continue;

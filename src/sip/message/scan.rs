@@ -23,6 +23,10 @@ impl Span {
         }
     }
 
+    pub fn is_empty(self) -> bool {
+        self.at == self.end
+    }
+
     pub fn read(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.at as usize..self.end as usize).unwrap_or_default()
     }

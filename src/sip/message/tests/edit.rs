@@ -60,6 +60,16 @@ fn elements_go_with_their_commas_and_lines() {
 }
 
 #[test]
+fn changes_inside_of_what_goes_are_lost() {
+    // Found by fuzzing: the new rport hid that the two elements are neighbours.
+    let message = parsed(&with("branch=z9hG4bK74bf9", "branch=1, SIP/2.0/UDP b, SIP/2.0/UDP c"));
+    let mut edit = Edit::new(&message);
+    edit.stamp_top_via("192.0.2.1".parse().unwrap(), 40000);
+    message.elements(Name::Via).take(2).for_each(|element| edit.remove(element));
+    assert!(written(&edit).contains("SIP/2.0\r\nVia: SIP/2.0/UDP c\r\nv: "));
+}
+
+#[test]
 fn set_after_removal_appends() {
     let message = parsed(INVITE);
     let mut edit = Edit::new(&message);
