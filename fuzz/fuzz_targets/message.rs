@@ -119,7 +119,8 @@ fuzz_target!(|bytes: &[u8]| {
     // The choice comes from the input, so that a finding can be repeated.
     let choice = bytes.iter().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     let out = edited(&message, choice);
-    let again = Message::parse(Bytes::copy_from_slice(&out), &ROOMY).unwrap_or_else(|error| panic!("{error}: {}", escape_for_log(&out)));
+    let again = Message::parse(Bytes::copy_from_slice(&out), &ROOMY)
+        .unwrap_or_else(|error| panic!("{error}: {}", escape_for_log(&out)));
     assert_eq!(again.top_via().host, b"fuzz");
     assert!(again.header_named(b"x-fuzz").is_some());
     assert!(again.header_named(b"Subject").is_none());

@@ -213,7 +213,7 @@ fn mandatory(bytes: &[u8], index: &Index) -> Result<Mandatory, Malformed> {
     let from = address(field(Name::From, "Missing From")?, "Malformed From")?;
     let to = address(field(Name::To, "Missing To")?, "Malformed To")?;
     let call_id = field(Name::CallId, "Missing Call-ID")?;
-    if call_id.at == call_id.end || any(call_id.read(bytes), |byte| (byte <= b' ') | (byte == 0x7f)) {
+    if call_id.is_empty() || any(call_id.read(bytes), |byte| (byte <= b' ') | (byte == 0x7f)) {
         return Err(Malformed::bad("Malformed Call-ID", call_id.at as usize));
     }
     let span = field(Name::CSeq, "Missing CSeq")?;
