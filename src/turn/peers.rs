@@ -33,7 +33,7 @@ pub struct Own {
 /// The ports of one peer address that a permission opens.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// First and last, neither overlapping nor in want of order.
+    /// First and last of each range; they do not overlap.
     ports: SmallVec<[(u16, u16); 1]>,
     /// The address is ours: what goes there stays in the process.
     pub ours: bool,
@@ -56,7 +56,7 @@ impl Reach {
 #[derive(Debug)]
 pub struct Neighbourhood {
     own: Own,
-    /// Media addresses that live calls named, and how many calls named each.
+    /// Media addresses that live calls named, and how many calls named each; bounded by the calls that the edge admits.
     calls: HashMap<IpAddr, SmallVec<[(u16, u32); 2]>>,
 }
 
