@@ -39,24 +39,18 @@ const PEERS: [&str; 7] = [
 fn steps() -> impl Strategy<Value = Step> {
     let (phone, peer, channel) = (0..PHONES.len(), 0..PEERS.len(), 0x4000..0x4003u16);
     prop_oneof![
-        (phone.clone(), any::<bool>(), any::<bool>()).prop_map(|(phone, even, both)| Step::Allocate {
-            phone,
-            even,
-            both
-        }),
-        (phone.clone(), prop_oneof![Just(0), Just(700), Just(1)])
+        1 => (phone.clone(), any::<bool>(), any::<bool>())
+            .prop_map(|(phone, even, both)| Step::Allocate { phone, even, both }),
+        1 => (phone.clone(), prop_oneof![Just(0), Just(700), Just(1)])
             .prop_map(|(phone, seconds)| Step::Refresh { phone, seconds }),
-        (phone.clone(), peer.clone()).prop_map(|(phone, peer)| Step::Permit { phone, peer }),
-        (phone.clone(), channel.clone(), peer.clone()).prop_map(|(phone, channel, peer)| Step::Bind {
-            phone,
-            channel,
-            peer
-        }),
-        (phone.clone(), peer.clone()).prop_map(|(phone, peer)| Step::Send { phone, peer }),
-        (phone.clone(), channel).prop_map(|(phone, channel)| Step::ChannelData { phone, channel }),
-        (peer, any::<bool>()).prop_map(|(peer, opens)| Step::Call { peer, opens }),
-        phone.prop_map(|phone| Step::Closed { phone }),
-        prop_oneof![Just(1u64), Just(30), Just(290), Just(600)].prop_map(|seconds| Step::Wait { seconds }),
+        4 => (phone.clone(), peer.clone()).prop_map(|(phone, peer)| Step::Permit { phone, peer }),
+        4 => (phone.clone(), channel.clone(), peer.clone())
+            .prop_map(|(phone, channel, peer)| Step::Bind { phone, channel, peer }),
+        6 => (phone.clone(), peer.clone()).prop_map(|(phone, peer)| Step::Send { phone, peer }),
+        4 => (phone.clone(), channel).prop_map(|(phone, channel)| Step::ChannelData { phone, channel }),
+        6 => (peer, any::<bool>()).prop_map(|(peer, opens)| Step::Call { peer, opens }),
+        1 => phone.prop_map(|phone| Step::Closed { phone }),
+        2 => prop_oneof![Just(1u64), Just(30), Just(290), Just(600)].prop_map(|seconds| Step::Wait { seconds }),
     ]
 }
 
@@ -150,14 +144,16 @@ fn judge(model: &Model, phone: usize, verdict: &Verdict) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn nothing_is_sent_without_a_permission_and_nothing_is_left_after_expiry(
-        steps in prop::collection::vec(steps(), 1..60),
+        steps in prop::collection::vec(steps(), 1..100),
     ) {
         let mut world = World::new();
         let mut model = Model::default();
-        for next in steps {
+        // Most of what can go wrong needs an allocation.
+        let begin = (0..PHONES.len()).map(|phone| Step::Allocate { phone, even: false, both: false });
+        for next in begin.chain(steps) {
             // Nonces grow stale on the way.
             let phones = PHONES.map(|(from, user)| world.phone(udp(from), user));
             step(&mut world, &mut model, &phones, next);
