@@ -18,6 +18,8 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use bytes::Bytes;
 
 pub use body::sdp_part;
@@ -133,7 +135,7 @@ pub struct Malformed {
 }
 
 /// A parsed message: the bytes as they came and the index over them. Cloning copies the index; keep one owner.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message {
     bytes: Bytes,
     index: Index,
@@ -141,6 +143,14 @@ pub struct Message {
     /// Where the empty line behind the headers stands.
     head_end: u32,
     mandatory: Mandatory,
+}
+
+/// Says what it is and how long, not what stands in it: that may be credentials.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status().map(|status| format!(" {status}")).unwrap_or_default();
+        write!(f, "Message({}{status}, {} bytes)", escape_for_log(self.method_bytes()), self.bytes.len())
+    }
 }
 
 impl Malformed {

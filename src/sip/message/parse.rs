@@ -1,7 +1,7 @@
 //! From bytes to a [`Message`]: everything that has to hold before anyone may rely on it (ATTACKS.md).
 
 use bytes::Bytes;
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::element::Elements;
 use super::index::{Field, Index};
@@ -171,25 +171,26 @@ fn check_nul(bytes: &[u8], headers: usize, head_end: usize, fields: &[Field]) ->
     }
 }
 
+/// Sees quotes and angle brackets as [`Elements`] does: what is fine here is fine when other elements have gone.
 fn nul_is_quoted(mut value: &[u8]) -> bool {
     if !value.contains(&0) {
         return true;
     }
-    while let Some(quote) = memchr(b'"', value) {
-        let (before, quoted) = value.split_at_checked(quote).unwrap_or((value, b""));
-        let Some((inside, rest)) = quoted_len(quoted).and_then(|len| quoted.split_at_checked(len)) else {
-            return false;
-        };
+    while let Some(at) = memchr2(b'"', b'<', value) {
+        let (before, rest) = value.split_at_checked(at).unwrap_or_default();
+        let is_quote = rest.first() == Some(&b'"');
+        let len = if is_quote { quoted_len(rest) } else { memchr(b'>', rest).map(|at| at + 1) };
+        let Some((inside, behind)) = len.and_then(|len| rest.split_at_checked(len)) else { return false };
         let mut pair = false;
-        let bare = inside.iter().any(|byte| {
+        let has_bare = inside.iter().any(|byte| {
             let is_bare = *byte == 0 && !pair;
-            pair = *byte == b'\\' && !pair;
+            pair = is_quote && *byte == b'\\' && !pair;
             is_bare
         });
-        if bare || before.contains(&0) {
+        if has_bare || before.contains(&0) {
             return false;
         }
-        value = rest;
+        value = behind;
     }
     !value.contains(&0)
 }

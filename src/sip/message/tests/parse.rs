@@ -52,6 +52,7 @@ fn refuses_with_the_status_that_fits() {
         (400, "Alice <", "Alice\0 <", "NUL byte"),
         (400, "Alice <", "\"Alice\0\" <", "NUL byte"),
         (400, "Alice <", "\\\0Alice <", "NUL byte"),
+        (400, "Route: <sip:edge", "Route: <\">\\\0\" <sip:edge", "NUL byte"),
         (400, "SIP/2.0\r\nVia", "SIP/2.0\nVia", "Bare CR or LF"),
         (400, "2 INVITE", "2147483648 INVITE", "Malformed CSeq"),
         (400, "2 INVITE", "2 BYE", "CSeq does not match the method"),
