@@ -1,12 +1,11 @@
 //! The packet path of TURN allocates nothing (docs/architecture.md): counted, not believed.
-#![allow(unsafe_code)]
 
+#[path = "support/counting.rs"]
+mod counting;
 #[allow(dead_code, reason = "what its own tests need of it")]
 #[path = "rfc8656/world.rs"]
 mod world;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::hint::black_box;
 
 use turnpike::base::PeerAddr;
@@ -16,30 +15,6 @@ use turnpike::turn::forward::Verdict;
 use turnpike::turn::sockets::RelaySocketId;
 
 use world::{INTERNET, World, addr, send_indication};
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, counting per thread.
-struct Counting;
-
-// SAFETY: passes everything on to `System` unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller's promise to us is the one that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn a_packet_is_judged_and_framed_without_allocation() {
@@ -55,20 +30,22 @@ fn a_packet_is_judged_and_framed_without_allocation() {
     let [bound, other_port] = ["192.0.2.1:9000", "192.0.2.1:9001"].map(|peer| PeerAddr(addr(peer)));
     let mut buffer = [0; HEADROOM + 160 + TAILROOM];
 
-    let before = ALLOCATIONS.get();
-    for _ in 0..1000 {
-        for packet in [&on_channel[..], &sent] {
-            let verdict = black_box(server.handle_client(phone.from, packet, now));
-            assert!(matches!(verdict, Verdict::ToPeer { .. }));
+    let thousand_rounds = || {
+        for _ in 0..1000 {
+            for packet in [&on_channel[..], &sent] {
+                let verdict = black_box(server.handle_client(phone.from, packet, now));
+                assert!(matches!(verdict, Verdict::ToPeer { .. }));
+            }
+            assert!(matches!(server.handle_client(phone.from, &not_permitted, now), Verdict::Drop(_)));
+            for peer in [bound, other_port] {
+                let payload = HEADROOM..HEADROOM + 160;
+                let verdict =
+                    black_box(server.handle_relayed(socket, peer, &mut buffer, payload, now.instant));
+                assert!(matches!(verdict, Verdict::ToClient { .. }));
+            }
         }
-        assert!(matches!(server.handle_client(phone.from, &not_permitted, now), Verdict::Drop(_)));
-        for peer in [bound, other_port] {
-            let payload = HEADROOM..HEADROOM + 160;
-            let verdict = black_box(server.handle_relayed(socket, peer, &mut buffer, payload, now.instant));
-            assert!(matches!(verdict, Verdict::ToClient { .. }));
-        }
-    }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    };
+    assert_eq!(counting::allocations(thousand_rounds), 0);
 }
 
 /// The goal is 4 kB each with all that hangs on it; the tables hold one of these, a five-tuple and a timer.

@@ -109,7 +109,6 @@ edge() {
 status() { on edge curl -sf http://127.0.0.1:8080/status; }
 status_has() { status | tr -d ' \n' | grep -qE "$1"; }
 field_is_zero() { status | tr -d ' \n' | grep -qE "\"$1\":0[,}]"; }
-cdr_has() { tr -d ' ' <"$work/data/cdr.jsonl" | grep -qE "$1"; }
 
 # nothing_left: no port, transaction or call is left behind (transactions live up to 32 s after their last message).
 nothing_left() {

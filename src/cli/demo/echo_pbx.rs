@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rsip::headers::UntypedHeader;
 use rsip::message::HeadersExt;
 
 use super::sip;
@@ -69,11 +70,12 @@ fn answer(bytes: &[u8], here: SocketAddr, media: SocketAddr) -> Option<Vec<u8>> 
     let contact = format!("<sip:echo@{here}>");
     let (status, contact, body) = match request.method {
         rsip::Method::Ack => return None,
-        rsip::Method::Register => (200, request.contact_header().ok().map(|c| c.to_string()), Vec::new()),
+        rsip::Method::Register => {
+            (200, request.contact_header().ok().map(|c| c.value().to_owned()), Vec::new())
+        }
         rsip::Method::Invite => (200, Some(contact), sip::describe("echo", media).into_bytes()),
         rsip::Method::Bye | rsip::Method::Options | rsip::Method::Cancel => (200, None, Vec::new()),
         _ => (501, None, Vec::new()),
     };
-    let contact = contact.map(|c| c.trim_start_matches("Contact: ").to_owned());
     sip::respond(&request, status, "echo", contact, body).ok()
 }

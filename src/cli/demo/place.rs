@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const CONFIG: &str = include_str!("../../../config/demo.yaml");
 const POLICIES: [(&str, &str); 4] = [
@@ -59,7 +59,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(Path::new(&self.folder));
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
