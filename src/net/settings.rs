@@ -1,8 +1,15 @@
 //! What `net/` is told. `config::compile` builds it; tests write it by hand.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+use crate::relay::RelayAddress;
+use crate::turn::credentials;
+use crate::turn::quota::{self, Role};
 
 /// Everything about sockets, certificates and patience that the edge need not know.
 #[derive(Clone, Debug)]
@@ -15,6 +22,8 @@ pub struct NetSettings {
     pub listeners: Vec<Option<ListenerTls>>,
     /// Same index as [`crate::edge::settings::Settings::tls_peers`].
     pub tls_peers: Vec<PeerTrust>,
+    /// The TURN server, if there is to be one.
+    pub turn: Option<TurnSettings>,
     /// Capacities of connections.
     pub capacity: Capacity,
     /// How long `net/` waits.
@@ -63,6 +72,60 @@ pub struct PeerTrust {
     pub ca: Option<PathBuf>,
     /// Index into [`NetSettings::certificates`]: shown if the peer asks for one (mTLS).
     pub certificate: Option<usize>,
+}
+
+/// `relay: { turn: … }`.
+#[derive(Clone, Debug)]
+pub struct TurnSettings {
+    /// Where clients come in.
+    pub listeners: Vec<TurnListener>,
+    /// Who may.
+    pub accounts: credentials::Settings,
+    /// How long short-lived credentials are good that are issued here.
+    pub credentials_lifetime: Duration,
+    /// What they may, by [`credentials::RoleId`].
+    pub roles: Vec<Arc<Role>>,
+    /// What is full when.
+    pub capacity: quota::Capacity,
+    /// Relayed transport addresses. A client is given one whose networks hold its source; if there is none of the family
+    /// that it wants, the first without networks, else the first.
+    pub addresses: Vec<TurnAddress>,
+    /// Where new clients are sent while this node drains (RFC 8656 §7.2: 300).
+    pub alternates: Vec<SocketAddr>,
+}
+
+/// One listener of `turn:`.
+#[derive(Clone, Debug)]
+pub struct TurnListener {
+    /// Its name in the configuration.
+    pub name: Arc<str>,
+    /// Local address.
+    pub bind: SocketAddr,
+    /// `host:port` as clients are told of it (the URIs of issued credentials).
+    pub advertise: Arc<str>,
+    /// What clients speak to it.
+    pub transport: TurnTransport,
+    /// Index into [`NetSettings::certificates`]: with TLS and DTLS.
+    pub certificate: Option<usize>,
+}
+
+/// What is spoken between client and server (RFC 8656 §2.1).
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnTransport {
+    Udp,
+    Tcp,
+    Tls,
+    Dtls,
+}
+
+/// Where allocations are bound, and for whom.
+#[derive(Clone, Debug)]
+pub struct TurnAddress {
+    /// Bound and shown.
+    pub address: RelayAddress,
+    /// Of the zone that it belongs to; empty: for anybody.
+    pub networks: Arc<[IpNetwork]>,
 }
 
 /// What happens when full: a new connection is closed at once, a peer that does not read is cut off.

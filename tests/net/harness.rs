@@ -76,6 +76,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             certificates: vec![Certificate { name: "demo".into(), source: demo }],
             listeners: vec![None, None, Some(ListenerTls { certificate: 0, client_ca: None })],
             tls_peers: Vec::new(),
+            turn: None,
             capacity: Capacity::default(),
             patience: Patience::default(),
         },

@@ -80,6 +80,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
             certificates,
             listeners: listener_tls,
             tls_peers: peer_trust,
+            turn: None,
             capacity: Capacity::default(),
             patience: Patience::default(),
         },
