@@ -28,6 +28,8 @@ use crate::observe::Observers;
 use crate::relay::{RelayEvent, SideCounters};
 use crate::sip::framing::{Frame, Framer};
 use crate::sip::transaction::{Destination, Source};
+use crate::stun::demux::{self, Protocol};
+use crate::stun::{Message, binding};
 
 /// Reads both clocks.
 pub(super) fn now() -> Now {
@@ -106,11 +108,26 @@ impl Shard {
             if self.edge.refuses_packet(remote.ip(), listener, now) {
                 continue;
             }
+            // RFC 7983: no SIP message begins like STUN, so nothing of what does reaches the edge.
+            if demux::on_sip_port(datagram) == Protocol::Stun {
+                self.answer_stun(listener, remote, datagram, now);
+                continue;
+            }
             let flow = self.flows.udp(listener, remote);
             let source = Source { flow, listener, transport: Transport::Udp, remote: ClientAddr(remote) };
             self.edge.handle_message(&source, Bytes::copy_from_slice(datagram), now);
         }
         self.carry_out(now);
+    }
+
+    /// RFC 5626 §3.5.2, §8: a phone keeps its way through the NAT open with Binding requests and sees in the answer whether it
+    /// is still the same way. Anything else gets none.
+    fn answer_stun(&mut self, listener: ListenerId, remote: SocketAddr, datagram: &[u8], now: Now) {
+        let Ok(request) = Message::parse(datagram) else { return };
+        let mut answer = Vec::new();
+        if binding::answer(&request, ClientAddr(remote), &mut answer) {
+            self.queue_datagram(listener, remote, &answer, now);
+        }
     }
 
     /// ICMP says that what a UDP listener sent to these addresses did not arrive (RFC 3261 §18.4).
@@ -326,6 +343,13 @@ impl Shard {
         bytes: &[u8],
         now: Now,
     ) {
+        if !self.queue_datagram(listener, remote, bytes, now) {
+            self.edge.handle_send_failed(to, now);
+        }
+    }
+
+    /// False if there is no room.
+    fn queue_datagram(&mut self, listener: ListenerId, remote: SocketAddr, bytes: &[u8], now: Now) -> bool {
         let mut failed = Vec::new();
         let queued = match self.datagrams.get_mut(usize::from(listener.0)) {
             Some(Some(datagrams)) => datagrams.push(remote, bytes, &mut failed),
@@ -336,9 +360,8 @@ impl Shard {
         }
         if queued {
             self.observers.metrics().sent(Transport::Udp, bytes.len());
-        } else {
-            self.edge.handle_send_failed(to, now);
         }
+        queued
     }
 
     fn send_stream(&mut self, flow: FlowId, to: Destination, bytes: &[u8], now: Now) {

@@ -9,5 +9,6 @@ mod hostile;
 mod life;
 mod outgoing_tls;
 mod streams;
+mod stun_keep_alives;
 mod targets;
 mod tls;
