@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::base::RelayedAddr;
+use crate::base::{PeerAddr, RelayedAddr};
 pub use crate::media::Component;
 pub use crate::media::latch::LegRules;
 
@@ -162,6 +162,13 @@ pub trait Relay: Send {
     fn close(&mut self, pair: PairId);
     /// True if this address (as advertised) is one of ours and open: an SDP that names it is not stacked.
     fn is_ours(&self, addr: SocketAddr) -> bool;
+    /// A call that was admitted named this media address: TURN clients whose role is `peers: calls` may reach it. Counted:
+    /// as many [`Self::close_call_peer`] take it back.
+    fn open_call_peer(&mut self, peer: PeerAddr);
+    /// That call has ended, or moved its media: with the last one, every permission and channel for the address is gone.
+    fn close_call_peer(&mut self, peer: PeerAddr);
+    /// A user may no longer (banned): their TURN allocations are gone at once.
+    fn revoke_user(&mut self, user: &str);
     /// Open pairs and free ports.
     fn usage(&self) -> RelayUsage;
 }

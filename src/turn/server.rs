@@ -97,12 +97,12 @@ enum Due {
     Reservation(ReservationToken),
 }
 
-/// The server.
-pub struct Server {
+/// The server, with the relayed sockets that it opens and closes.
+pub struct Server<S> {
     settings: Settings,
     credentials: Credentials,
     books: Books,
-    sockets: Box<dyn RelaySockets + Send>,
+    sockets: S,
     rng: Rng,
     around: Neighbourhood,
     allocations: Slab<Allocation>,
@@ -117,15 +117,9 @@ pub struct Server {
     drops: Arc<Drops>,
 }
 
-impl Server {
+impl<S: RelaySockets> Server<S> {
     /// A server without allocations. All workers of a node share `books` and have credentials of the same key.
-    pub fn new(
-        settings: Settings,
-        credentials: Credentials,
-        books: Books,
-        sockets: Box<dyn RelaySockets + Send>,
-        mut rng: Rng,
-    ) -> Self {
+    pub fn new(settings: Settings, credentials: Credentials, books: Books, sockets: S, mut rng: Rng) -> Self {
         let indication = u128::from_be_bytes(rng.random());
         let around = Neighbourhood::new(settings.own.clone());
         Server {
@@ -247,6 +241,11 @@ impl Server {
     /// client's family they are told 508.
     pub fn drain(&mut self, alternates: Vec<SocketAddr>) {
         self.alternates = Some(alternates);
+    }
+
+    /// The relayed sockets, to send and receive with.
+    pub fn sockets(&mut self) -> &mut S {
+        &mut self.sockets
     }
 
     /// All allocations of this worker.
@@ -410,7 +409,7 @@ impl Server {
     }
 }
 
-impl std::fmt::Debug for Server {
+impl<S> std::fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Server with {} allocations", self.allocations.len())
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::SeedableRng;
 use turnpike::base::{
-    ClientAddr, FlowId, ListenerId, NodeKey, Now, RelayedAddr, Transport, TrunkId, UnixTime, ZoneId,
+    ClientAddr, FlowId, ListenerId, NodeKey, Now, PeerAddr, RelayedAddr, Transport, TrunkId, UnixTime, ZoneId,
 };
 use turnpike::edge::event::{Cdr, Event, Refused};
 use turnpike::edge::settings::*;
@@ -118,6 +118,9 @@ impl Relay for FakeRelay {
         let ports = self.0.lock().expect("lock");
         ports.open.values().any(|pair| pair.a.rtp.0 == addr || pair.b.rtp.0 == addr)
     }
+    fn open_call_peer(&mut self, _peer: PeerAddr) {}
+    fn close_call_peer(&mut self, _peer: PeerAddr) {}
+    fn revoke_user(&mut self, _user: &str) {}
     fn usage(&self) -> RelayUsage {
         let ports = self.0.lock().expect("lock");
         RelayUsage {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use turnpike::base::RelayedAddr;
+use turnpike::base::{PeerAddr, RelayedAddr};
 use turnpike::relay::{
     LegRules, OpenError, OpenPair, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side, SideAddrs,
 };
@@ -57,6 +57,12 @@ impl Relay for FakeRelay {
         let sides = self.open.values().flat_map(|pair| [pair.a, pair.b]);
         sides.into_iter().any(|side| side.rtp.0 == addr || side.rtcp.0 == addr)
     }
+
+    fn open_call_peer(&mut self, _peer: PeerAddr) {}
+
+    fn close_call_peer(&mut self, _peer: PeerAddr) {}
+
+    fn revoke_user(&mut self, _user: &str) {}
 
     fn usage(&self) -> RelayUsage {
         RelayUsage { pairs: self.open.len(), ..RelayUsage::default() }

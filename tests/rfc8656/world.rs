@@ -82,7 +82,7 @@ pub const TIGHT: &str = "tight";
 pub const OTHER: &str = "other";
 
 pub struct World {
-    pub server: Server,
+    pub server: Server<FakeSockets>,
     pub ports: Arc<Mutex<Ports>>,
     pub books: Books,
     pub now: Now,
@@ -179,7 +179,7 @@ impl World {
         let (sockets, books) = (FakeSockets::default(), Books::new(settings.capacity.allocations));
         let ports = sockets.0.clone();
         let rng = Box::new(rand::rngs::StdRng::seed_from_u64(1));
-        let server = Server::new(settings, credentials, books.clone(), Box::new(sockets), rng);
+        let server = Server::new(settings, credentials, books.clone(), sockets, rng);
         World { server, ports, books, now, transaction: 0 }
     }
 

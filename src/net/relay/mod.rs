@@ -21,7 +21,7 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use crate::base::RelayedAddr;
+use crate::base::{PeerAddr, RelayedAddr};
 use crate::relay::ports::PortPool;
 use crate::relay::{
     LegRules, OpenError, OpenPair, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
@@ -212,6 +212,13 @@ impl Relay for UdpRelay {
     fn is_ours(&self, addr: SocketAddr) -> bool {
         self.ours.contains(&addr)
     }
+
+    // The TURN server is not on the workers yet.
+    fn open_call_peer(&mut self, _peer: PeerAddr) {}
+
+    fn close_call_peer(&mut self, _peer: PeerAddr) {}
+
+    fn revoke_user(&mut self, _user: &str) {}
 
     /// The ports of a pair that was closed a moment ago count as free.
     fn usage(&self) -> RelayUsage {

@@ -15,7 +15,7 @@ use crate::turn::forward::{Lane, Relayed, Row};
 use crate::turn::permission::Permissions;
 use crate::turn::quota::{Full, ReservationToken, Role};
 use crate::turn::request::Wanted;
-use crate::turn::sockets::{OpenError, Opened, Port, RelaySocket};
+use crate::turn::sockets::{OpenError, Opened, Port, RelaySocket, RelaySockets};
 
 /// RFC 8656 §7.2: a reserved address is kept for at least 30 seconds.
 const RESERVED_FOR: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ impl From<OpenError> for ErrorCode {
     }
 }
 
-impl Server {
+impl<S: RelaySockets> Server<S> {
     /// RFC 8656 §7.2: who has an allocation gets no second, but the same answer if it is the same request again.
     pub(super) fn allocated_before(&self, asked: &Asked) -> Option<Result<usize, ErrorCode>> {
         let slot = *self.by_client.get(&asked.client)?;

@@ -10,6 +10,7 @@ use crate::stun::{ErrorCode, Message, Method, Type, Writer};
 use crate::turn::FiveTuple;
 use crate::turn::credentials::{Denied, Granted};
 use crate::turn::request::{KNOWN, Request};
+use crate::turn::sockets::RelaySockets;
 
 /// What came of a request.
 enum Success {
@@ -21,7 +22,7 @@ enum Success {
     Done,
 }
 
-impl Server {
+impl<S: RelaySockets> Server<S> {
     /// Answers a request to one of the TURN methods.
     pub(super) fn answer(&mut self, client: FiveTuple, message: &Message<'_>, now: Now) {
         let mut bytes = Vec::new();

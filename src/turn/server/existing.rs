@@ -11,8 +11,9 @@ use crate::turn::FiveTuple;
 use crate::turn::allocation::{Allocation, granted_lifetime};
 use crate::turn::channel::Fit;
 use crate::turn::peers::Reach;
+use crate::turn::sockets::RelaySockets;
 
-impl Server {
+impl<S: RelaySockets> Server<S> {
     /// The allocation of `client`, who says to be `user`.
     pub(super) fn owned(&self, client: FiveTuple, user: &str) -> Result<usize, ErrorCode> {
         let slot = *self.by_client.get(&client).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
