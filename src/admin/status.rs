@@ -43,7 +43,7 @@ pub struct TargetReport {
 impl StatusReport {
     /// Of the node `name`.
     pub fn new(name: &str, live: &Status) -> StatusReport {
-        let Status { edge, connections, media } = live;
+        let Status { edge, connections, media, .. } = live;
         let target = |(uri, up): &(std::sync::Arc<str>, bool)| TargetReport { uri: uri.to_string(), up: *up };
         StatusReport {
             node: name.to_owned(),
@@ -116,6 +116,7 @@ mod tests {
                 refused_payload: 2,
                 undeliverable: 1,
             },
+            turn: None,
         };
         let report = StatusReport::new("edge-1", &live);
         let json = serde_json::to_string_pretty(&report).unwrap();

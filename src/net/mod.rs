@@ -18,5 +18,5 @@ pub mod udp;
 
 pub use certificates::CertificateError;
 pub use data_dir::node_key;
-pub use node::{Handle, Node, NodeSettings, StartError, Status, Stopped};
+pub use node::{Handle, Node, NodeSettings, StartError, Status, Stopped, TurnAllocation};
 pub use tls::TlsError;

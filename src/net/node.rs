@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bind::bind_all;
 use super::certificates::{CertificateError, OwnCertificate};
 use super::relay::UdpRelay;
-use super::settings::NetSettings;
+use super::settings::{NetSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::{data_dir, open_files, tls};
 use crate::base::Transport;
@@ -24,7 +24,7 @@ use crate::edge::settings::{Listener, Settings, TlsPeer};
 use crate::observe::Observers;
 use crate::observe::metrics::Metrics;
 use crate::observe::settings::Numbers;
-use crate::{policy, relay};
+use crate::{policy, relay, turn};
 
 /// Commands that wait for the signalling thread.
 const COMMANDS: usize = 64;
@@ -86,6 +86,17 @@ pub struct Status {
     pub connections: usize,
     /// Media relayed and dropped since the start, also in calls that go on.
     pub media: relay::Traffic,
+    /// Of the TURN server, all its workers together; `None` if there is none.
+    pub turn: Option<turn::totals::Totals>,
+}
+
+/// A TURN allocation, for people to see.
+#[derive(Clone, Debug)]
+pub struct TurnAllocation {
+    /// What its client speaks.
+    pub transport: TurnTransport,
+    /// All else.
+    pub listed: turn::allocation::Listed,
 }
 
 /// The node has stopped.
@@ -226,7 +237,13 @@ impl Handle {
     /// Metrics in OpenMetrics text form.
     pub async fn metrics(&self) -> Result<String, Stopped> {
         let status = self.status().await?;
-        Ok(self.metrics.text(&status.edge, status.connections, &status.media))
+        Ok(self.metrics.text(&status.edge, status.connections, &status.media, status.turn.as_ref()))
+    }
+
+    /// All TURN allocations, or those of one user.
+    pub async fn turn_allocations(&self, _user: Option<&str>) -> Result<Vec<TurnAllocation>, Stopped> {
+        // No worker has any yet.
+        Ok(Vec::new())
     }
 
     /// Takes no new calls and waits up to `grace` for the live ones to end; ends those that are left. The node still

@@ -467,7 +467,7 @@ impl Shard {
     /// What is live.
     pub fn status(&self) -> Status {
         let media = self.relayed.iter().map(|worker| worker.read()).sum();
-        Status { edge: self.edge.status(), connections: self.connections.len(), media }
+        Status { edge: self.edge.status(), connections: self.connections.len(), media, turn: None }
     }
 
     /// See [`Edge::is_quiet`].

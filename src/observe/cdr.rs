@@ -264,7 +264,7 @@ mod tests {
         for _ in 0..5 {
             file.write(cdr("x"));
         }
-        let text = metrics.text(&crate::edge::Status::default(), 0, &Default::default());
+        let text = metrics.text(&crate::edge::Status::default(), 0, &Default::default(), None);
         assert!(text.contains(r#"turnpike_cdrs_lost_total{node="edge-1"} 3"#), "{text}");
     }
 }

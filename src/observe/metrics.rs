@@ -15,6 +15,7 @@ use crate::base::Transport;
 use crate::edge::Status;
 use crate::edge::event::Event;
 use crate::relay::Traffic;
+use crate::turn::totals::{Relayed, Totals};
 
 /// Distinct values of the label `rule`; further ones are counted as "other".
 const RULES: usize = 200;
@@ -39,6 +40,7 @@ pub struct Metrics {
     received: Bytes,
     sent: Bytes,
     media: Media,
+    turn: Turn,
     live: Live,
 }
 
@@ -58,6 +60,19 @@ struct Bytes {
 struct Media {
     packets: Counter,
     bytes: Counter,
+    dropped: Family<Word, Counter>,
+}
+
+/// What the TURN server counts: set when somebody asks.
+#[derive(Debug)]
+struct Turn {
+    allocations: Gauge,
+    permissions: Gauge,
+    channels: Gauge,
+    connections: Gauge,
+    packets: Family<Word, Counter>,
+    bytes: Family<Word, Counter>,
+    refused: Family<[(&'static str, u16); 1], Counter>,
     dropped: Family<Word, Counter>,
 }
 
@@ -99,6 +114,7 @@ impl Metrics {
             received: Bytes::new(&received),
             sent: Bytes::new(&sent),
             media: Media::new(r),
+            turn: Turn::new(r),
             live: Live::new(r),
             registry,
         }
@@ -169,9 +185,12 @@ impl Metrics {
     }
 
     /// Everything in OpenMetrics text form; `live` is what is live now, `media` what was relayed up to now.
-    pub fn text(&self, live: &Status, connections: usize, media: &Traffic) -> String {
+    pub fn text(&self, live: &Status, connections: usize, media: &Traffic, turn: Option<&Totals>) -> String {
         self.live.set(live, connections);
         self.media.set(media);
+        if let Some(turn) = turn {
+            self.turn.set(turn);
+        }
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -218,7 +237,6 @@ impl Media {
     }
 
     fn set(&self, media: &Traffic) {
-        let set = |counter: &Counter, value: u64| counter.inner().store(value, Ordering::Relaxed);
         set(&self.packets, media.packets);
         set(&self.bytes, media.bytes);
         for (reason, dropped) in [
@@ -229,6 +247,49 @@ impl Media {
             set(&self.dropped.get_or_create(&[("reason", reason)]), dropped);
         }
     }
+}
+
+impl Turn {
+    fn new(r: &mut Registry) -> Turn {
+        Turn {
+            allocations: add(r, "turn_allocations", "Live allocations"),
+            permissions: add(r, "turn_permissions", "Their permissions"),
+            channels: add(r, "turn_channels", "Their channels"),
+            connections: add(r, "turn_connections", "TCP, TLS and DTLS connections of clients"),
+            packets: add(r, "turn_packets", "Packets relayed, by direction"),
+            bytes: add(r, "turn_bytes", "Their bytes (payload)"),
+            refused: add(r, "turn_requests_refused", "Requests refused, by error code"),
+            dropped: add(r, "turn_dropped_packets", "Packets dropped, by why"),
+        }
+    }
+
+    fn set(&self, turn: &Totals) {
+        let gauge = |gauge: &Gauge, value: u64| {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        };
+        gauge(&self.allocations, turn.allocations);
+        gauge(&self.permissions, turn.permissions);
+        gauge(&self.channels, turn.channels);
+        gauge(&self.connections, turn.connections);
+        for (direction, Relayed { packets, bytes }) in
+            [("to_peers", turn.to_peers), ("to_clients", turn.to_clients)]
+        {
+            let label = [("direction", direction)];
+            set(&self.packets.get_or_create(&label), packets);
+            set(&self.bytes.get_or_create(&label), bytes);
+        }
+        for (code, requests) in turn.refused() {
+            set(&self.refused.get_or_create(&[("code", code.0)]), requests);
+        }
+        for (reason, packets) in turn.dropped() {
+            set(&self.dropped.get_or_create(&[("reason", reason.name())]), packets);
+        }
+    }
+}
+
+/// What others have counted.
+fn set(counter: &Counter, value: u64) {
+    counter.inner().store(value, Ordering::Relaxed);
 }
 
 impl Live {
@@ -266,6 +327,9 @@ mod tests {
     use super::*;
     use crate::base::{ClientAddr, ListenerId, UnixTime};
     use crate::edge::event::Refused;
+    use crate::stun::ErrorCode;
+    use crate::turn::forward::Reason;
+    use crate::turn::totals::Counters;
     use std::time::Duration;
 
     fn refused(rule: &str) -> Event {
@@ -289,12 +353,22 @@ mod tests {
         metrics.observe(&refused("toll fraud / never premium"));
         metrics.received(Transport::Tls, 700);
         let media = Traffic { packets: 9, refused_payload: 2, ..Traffic::default() };
-        let text = metrics.text(&Status { calls: 3, ..Status::default() }, 5, &media);
+        let counted = Counters::default();
+        counted.allocations.add(7);
+        counted.to_clients.pass(160);
+        counted.count_dropped(Reason::NoPermission);
+        counted.count_refused(ErrorCode::UNAUTHENTICATED);
+        let live = Status { calls: 3, ..Status::default() };
+        let text = metrics.text(&live, 5, &media, Some(&counted.read()));
         for line in [
             r#"turnpike_requests_refused_total{node="edge-1",rule="toll fraud / never premium"} 2"#,
             r#"turnpike_sip_received_bytes_total{node="edge-1",transport="tls"} 700"#,
             r#"turnpike_media_packets_total{node="edge-1"} 9"#,
             r#"turnpike_media_dropped_packets_total{node="edge-1",reason="payload"} 2"#,
+            r#"turnpike_turn_allocations{node="edge-1"} 7"#,
+            r#"turnpike_turn_bytes_total{node="edge-1",direction="to_clients"} 160"#,
+            r#"turnpike_turn_dropped_packets_total{node="edge-1",reason="no_permission"} 1"#,
+            r#"turnpike_turn_requests_refused_total{node="edge-1",code="401"} 1"#,
             r#"turnpike_calls{node="edge-1"} 3"#,
             r#"turnpike_connections{node="edge-1"} 5"#,
             "# EOF",
@@ -309,7 +383,7 @@ mod tests {
         for i in 0..1_000 {
             metrics.observe(&refused(&format!("rule {i}")));
         }
-        let text = metrics.text(&Status::default(), 0, &Traffic::default());
+        let text = metrics.text(&Status::default(), 0, &Traffic::default(), None);
         assert_eq!(
             text.lines().filter(|l| l.starts_with("turnpike_requests_refused_total")).count(),
             RULES + 1

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::base::TimerId;
+use smallvec::SmallVec;
+
+use crate::base::{RelayedAddr, TimerId};
 use crate::stun::{ErrorCode, Family, TransactionId};
 
-use super::forward::{Relayed, Row};
+use super::FiveTuple;
+use super::forward::{Relayed, Row, Traffic};
 use super::quota::{ReservationToken, Role};
 
 /// RFC 8656 §3.2: ten minutes, unless asked for more.
@@ -40,7 +43,44 @@ pub struct Allocation {
     pub timer: Option<(TimerId, Instant)>,
 }
 
+/// What there is to tell people of an allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Whose it is.
+    pub user: Arc<str>,
+    /// From where.
+    pub client: FiveTuple,
+    /// Its relayed transport addresses.
+    pub relayed: SmallVec<[RelayedAddr; 2]>,
+    /// Until it goes, unless it is refreshed.
+    pub left: Duration,
+    /// Peer addresses that it may talk to.
+    pub permissions: usize,
+    /// Channels that are bound.
+    pub channels: usize,
+    /// What its client sent.
+    pub to_peers: Traffic,
+    /// What its client was sent.
+    pub to_client: Traffic,
+}
+
 impl Allocation {
+    /// What there is to tell people.
+    pub fn listed(&self, now: Instant) -> Listed {
+        let row = &self.row;
+        let last = row.relayed.iter().map(|relayed| relayed.expires).max();
+        Listed {
+            user: self.user.clone(),
+            client: row.client,
+            relayed: row.relayed.iter().map(|relayed| relayed.socket.addr).collect(),
+            left: last.map_or(Duration::ZERO, |last| last.saturating_duration_since(now)),
+            permissions: row.permissions.len(),
+            channels: row.channels.len(),
+            to_peers: row.to_peers.traffic,
+            to_client: row.to_client.traffic,
+        }
+    }
+
     /// When the first of all that it holds expires.
     pub fn first_expiry(&self) -> Option<Instant> {
         let relayed = self.row.relayed.iter().map(|relayed| relayed.expires).min();

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -52,7 +51,7 @@ pub enum Verdict {
     Drop(Reason),
 }
 
-/// Why a packet is dropped; each has a counter in [`Drops`].
+/// Why a packet is dropped; each has a counter in [`Counters`](super::totals::Counters).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Not STUN, not ChannelData, of wrong length, or with a wrong FINGERPRINT.
@@ -69,11 +68,15 @@ pub enum Reason {
     Bandwidth,
     /// No header fits round it.
     TooLong,
+    /// To a relayed address of ours that nobody has. Counted by whoever owns the sockets, as the next.
+    Nobody,
+    /// What it should leave by is full: a socket's buffer, or the queue of a client that does not read.
+    Full,
 }
 
 impl Reason {
     /// All, in the order of their counters.
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 9] = [
         Reason::Malformed,
         Reason::Unasked,
         Reason::NoAllocation,
@@ -81,6 +84,8 @@ impl Reason {
         Reason::NoPermission,
         Reason::Bandwidth,
         Reason::TooLong,
+        Reason::Nobody,
+        Reason::Full,
     ];
 
     /// As it stands in metrics.
@@ -93,26 +98,9 @@ impl Reason {
             Reason::NoPermission => "no_permission",
             Reason::Bandwidth => "bandwidth",
             Reason::TooLong => "too_long",
+            Reason::Nobody => "nobody",
+            Reason::Full => "full",
         }
-    }
-}
-
-/// Packets dropped, by reason: one writer (its worker), any reader; relaxed.
-#[derive(Debug, Default)]
-pub struct Drops([AtomicU64; Reason::ALL.len()]);
-
-impl Drops {
-    /// One more.
-    #[inline]
-    pub fn count(&self, reason: Reason) {
-        if let Some(counter) = self.0.get(reason as usize) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// How many so far.
-    pub fn of(&self, reason: Reason) -> u64 {
-        self.0.get(reason as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
     }
 }
 

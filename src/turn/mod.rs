@@ -8,6 +8,7 @@
 //! | whom may they reach | [`peers`], [`permission`], [`channel`] |
 //! | what becomes of a packet | [`forward`], [`channel_data`], [`policer`] |
 //! | all of it together | [`server`] |
+//! | what came of it, in numbers | [`totals`] |
 
 pub mod allocation;
 pub mod channel;
@@ -21,6 +22,7 @@ pub mod quota;
 pub mod request;
 pub mod server;
 pub mod sockets;
+pub mod totals;
 
 use crate::base::{ClientAddr, FlowId};
 

@@ -91,8 +91,13 @@ impl Neighbourhood {
         true
     }
 
-    /// What `peers` opens at `ip`; nothing: 403.
-    pub fn reach(&self, peers: &Peers, ip: IpAddr) -> Reach {
+    /// What a role of `peers` opens at `ip`, where `deny` lists networks that it does not for anything; nothing: 403.
+    pub fn reach(&self, peers: &Peers, deny: &[IpNetwork], ip: IpAddr) -> Reach {
+        let is_denied = spellings(ip).iter().any(|ip| deny.iter().any(|network| network.contains(*ip)));
+        if is_denied { Reach::default() } else { self.opened(peers, ip) }
+    }
+
+    fn opened(&self, peers: &Peers, ip: IpAddr) -> Reach {
         // One of ours in another spelling is no relayed address either: only the socket's own form is.
         if self.own.relay_addresses.contains(&ip) {
             let ports = (*self.own.relay_ports.start(), *self.own.relay_ports.end());

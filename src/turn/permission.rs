@@ -39,6 +39,16 @@ impl Permissions {
         }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many there would be with `ips`.
     pub fn len_with(&self, ips: &[IpAddr]) -> usize {
         let is_new = |(i, ip): &(usize, &IpAddr)| {

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
+
 use super::peers::Peers;
 use super::sockets::RelaySocket;
 
@@ -19,6 +21,8 @@ pub struct Role {
     pub lifetime: Duration,
     /// Whom they may reach.
     pub peers: Peers,
+    /// Whom they may not, though `peers` holds them.
+    pub deny: Vec<IpNetwork>,
 }
 
 /// The capacity of a node.

@@ -21,14 +21,15 @@ use crate::stun::demux::{self, Protocol};
 use crate::stun::{Class, Family, Icmp, Message, Method, TransactionId, Type, Writer, binding};
 
 use super::FiveTuple;
-use super::allocation::Allocation;
+use super::allocation::{Allocation, Listed};
 use super::channel_data;
 use super::credentials::Credentials;
-use super::forward::{Drops, Framing, Reason, Traffic, Verdict};
+use super::forward::{Framing, Reason, Row, Traffic, Verdict};
 use super::peers::{Neighbourhood, Own, Peers};
 use super::quota::{Books, Capacity, ReservationToken, Role};
 use super::request;
 use super::sockets::{RelaySocketId, RelaySockets};
+use super::totals::Counters;
 
 /// What the server is told at its start.
 #[derive(Clone, Debug)]
@@ -114,7 +115,7 @@ pub struct Server<S> {
     alternates: Option<Vec<SocketAddr>>,
     /// Of the next indication: RFC 8489 §6 wants it unique, and an indication has no answer that one could forge.
     indication: u128,
-    drops: Arc<Drops>,
+    counters: Arc<Counters>,
 }
 
 impl<S: RelaySockets> Server<S> {
@@ -136,7 +137,7 @@ impl<S: RelaySockets> Server<S> {
             outputs: VecDeque::new(),
             alternates: None,
             indication,
-            drops: Arc::default(),
+            counters: Arc::default(),
         }
     }
 
@@ -253,22 +254,29 @@ impl<S: RelaySockets> Server<S> {
         self.allocations.iter().map(|(_, allocation)| allocation)
     }
 
-    /// What was dropped.
-    pub fn drops(&self) -> &Arc<Drops> {
-        &self.drops
+    /// All allocations of this worker, or those of `user`, for people to see.
+    pub fn listing(&self, user: Option<&str>, now: Instant) -> Vec<Listed> {
+        let theirs =
+            self.allocations().filter(|allocation| user.is_none_or(|user| *allocation.user == *user));
+        theirs.map(|allocation| allocation.listed(now)).collect()
+    }
+
+    /// What is live, was relayed, refused and dropped here. The server writes all but what its sockets know.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
     fn counted(&self, verdict: Result<Verdict, Reason>) -> Verdict {
         verdict.unwrap_or_else(|reason| {
-            self.drops.count(reason);
+            self.counters.count_dropped(reason);
             Verdict::Drop(reason)
         })
     }
 
     fn channel_data(&mut self, client: FiveTuple, packet: &[u8], now: Instant) -> Result<Verdict, Reason> {
         let (number, payload) = channel_data::read_channel_data(packet).ok_or(Reason::Malformed)?;
-        let allocation = self.of_client(client)?;
-        let exit = allocation.row.from_channel(number, payload.len(), now)?;
+        let exit = self.of_client(client)?.row.from_channel(number, payload.len(), now)?;
+        self.counters.to_peers.pass(payload.len());
         Ok(exit.verdict(payload, false))
     }
 
@@ -281,8 +289,9 @@ impl<S: RelaySockets> Server<S> {
         match (message.class(), message.method()) {
             (Class::Indication, Method::SEND) => {
                 let send = channel_data::read_send_indication(&message).ok_or(Reason::Malformed)?;
-                let allocation = self.of_client(client)?;
-                let exit = allocation.row.from_client(send.peer, send.data.len(), now.instant)?;
+                let row = &mut self.of_client(client)?.row;
+                let exit = row.from_client(send.peer, send.data.len(), now.instant)?;
+                self.counters.to_peers.pass(send.data.len());
                 Ok(exit.verdict(send.data, send.dont_fragment))
             }
             (Class::Request, Method::BINDING) => {
@@ -313,13 +322,16 @@ impl<S: RelaySockets> Server<S> {
         let transaction = self.next_indication();
         let slot = *self.by_socket.get(&socket).ok_or(Reason::NoAllocation)?;
         let row = &mut self.allocations.get_mut(slot).ok_or(Reason::NoAllocation)?.row;
-        let message = match row.from_peer(peer.0, payload.len(), now)? {
+        let (framing, bytes) = (row.from_peer(peer.0, payload.len(), now)?, payload.len());
+        let message = match framing {
             Framing::Channel(number) => {
                 channel_data::write_channel_data(buffer, payload, number, row.client.is_stream())
             }
             Framing::Indication => channel_data::write_data_indication(buffer, payload, peer.0, transaction),
         };
-        Ok(Verdict::ToClient { client: row.client, message: message.ok_or(Reason::TooLong)? })
+        let message = message.ok_or(Reason::TooLong)?;
+        self.counters.to_clients.pass(bytes);
+        Ok(Verdict::ToClient { client: row.client, message })
     }
 
     fn of_client(&mut self, client: FiveTuple) -> Result<&mut Allocation, Reason> {
@@ -348,10 +360,12 @@ impl<S: RelaySockets> Server<S> {
     }
 
     fn expire(&mut self, slot: usize, now: Instant) {
+        self.change(slot, |row| {
+            row.permissions.purge(now);
+            row.channels.purge(now);
+        });
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
         allocation.timer = None;
-        allocation.row.permissions.purge(now);
-        allocation.row.channels.purge(now);
         if allocation.row.relayed.iter().all(|relayed| relayed.expires <= now) {
             return self.free(slot, Freed::Expired);
         }
@@ -367,11 +381,12 @@ impl<S: RelaySockets> Server<S> {
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
         let gone: SmallVec<[RelaySocketId; 2]> =
             allocation.of_family(Some(family)).map(|relayed| relayed.socket.id).collect();
-        let row = &mut allocation.row;
-        row.relayed.retain(|relayed| !gone.contains(&relayed.socket.id));
-        row.permissions.retain(|ip| Family::of(ip) != family);
-        row.channels.retain(|peer| Family::of(peer.ip()) != family);
         self.books.give_back(&allocation.user, gone.len());
+        self.change(slot, |row| {
+            row.relayed.retain(|relayed| !gone.contains(&relayed.socket.id));
+            row.permissions.retain(|ip| Family::of(ip) != family);
+            row.channels.retain(|peer| Family::of(peer.ip()) != family);
+        });
         self.close(&gone);
     }
 
@@ -381,6 +396,9 @@ impl<S: RelaySockets> Server<S> {
             self.timers.cancel(timer);
         }
         let Allocation { row, user, .. } = allocation;
+        self.counters.allocations.take(1);
+        self.counters.permissions.take(row.permissions.len());
+        self.counters.channels.take(row.channels.len());
         self.by_client.remove(&row.client);
         let sockets: SmallVec<[RelaySocketId; 2]> =
             row.relayed.iter().map(|relayed| relayed.socket.id).collect();
@@ -397,16 +415,34 @@ impl<S: RelaySockets> Server<S> {
         }
     }
 
+    /// Changes what the allocation is allowed.
+    fn change(&mut self, slot: usize, with: impl FnOnce(&mut Row)) {
+        if let Some(allocation) = self.allocations.get_mut(slot) {
+            change(&self.counters, &mut allocation.row, with);
+        }
+    }
+
     /// What calls allow at `ip` has changed: permissions and channels follow.
     fn reach_changed(&mut self, ip: IpAddr) {
-        let reach = self.around.reach(&Peers::Calls, ip);
+        // Whose role denies `ip` has no permission for it.
+        let reach = self.around.reach(&Peers::Calls, &[], ip);
         for (_, allocation) in &mut self.allocations {
             if allocation.role.peers == Peers::Calls {
-                allocation.row.permissions.set_reach(ip, &reach);
-                allocation.row.channels.retain(|peer| peer.ip() != ip || reach.holds(peer.port()));
+                change(&self.counters, &mut allocation.row, |row| {
+                    row.permissions.set_reach(ip, &reach);
+                    row.channels.retain(|peer| peer.ip() != ip || reach.holds(peer.port()));
+                });
             }
         }
     }
+}
+
+/// Changes a row, and what the counters say of all rows with it.
+fn change(counters: &Counters, row: &mut Row, with: impl FnOnce(&mut Row)) {
+    let (permissions, channels) = (row.permissions.len(), row.channels.len());
+    with(row);
+    counters.permissions.change(permissions, row.permissions.len());
+    counters.channels.change(channels, row.channels.len());
 }
 
 impl<S> std::fmt::Debug for Server<S> {

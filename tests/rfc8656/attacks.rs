@@ -51,6 +51,19 @@ fn peers_inside_are_403_in_every_spelling() {
 }
 
 #[test]
+fn what_a_role_denies_is_403() {
+    let mut world = World::with(|settings| {
+        let mut role = (*settings.roles[0]).clone();
+        role.deny = vec!["192.0.2.0/24".parse().unwrap()];
+        settings.roles[0] = role.into();
+    });
+    let (phone, _) = world.allocated(CLIENT, INTERNET);
+    assert_eq!(world.permit(&phone, "192.0.2.1:9"), 403);
+    assert_eq!(world.bind(&phone, 0x4000, "192.0.2.1:9"), 403);
+    assert_eq!(world.permit(&phone, "192.0.3.1:9"), 0);
+}
+
+#[test]
 fn our_own_listeners_are_403_or_unreached() {
     let mut world = World::new();
     let (phone, _) = world.allocated(CLIENT, INTERNET);

@@ -1,7 +1,7 @@
 //! RFC 8656 §11 (Send and Data), §11.5 (ICMP), §12.4 to §12.7 (ChannelData).
 
 use turnpike::base::{FlowId, PeerAddr, RelayedAddr};
-use turnpike::stun::{Class, Icmp, Message, Method, TransactionId, Type, Writer};
+use turnpike::stun::{Class, ErrorCode, Icmp, Message, Method, TransactionId, Type, Writer};
 use turnpike::turn::forward::{Reason, Verdict};
 use turnpike::turn::server::Output;
 use turnpike::turn::sockets::RelaySocketId;
@@ -208,7 +208,15 @@ fn what_is_relayed_and_what_is_dropped_is_counted() {
     let (out, back) = (row.to_peers.traffic, row.to_client.traffic);
     assert_eq!((out.packets, out.bytes, out.dropped), (1, 5, 1));
     assert_eq!((back.packets, back.bytes, back.dropped), (1, 3, 0));
-    assert_eq!(world.server.drops().of(Reason::NoPermission), 1);
+    let totals = world.server.counters().read();
+    assert_eq!((totals.to_peers.packets, totals.to_peers.bytes), (1, 5));
+    assert_eq!((totals.to_clients.packets, totals.to_clients.bytes), (1, 3));
+    assert_eq!(totals.refused().find(|(_, requests)| *requests > 0), Some((ErrorCode::UNAUTHENTICATED, 1)));
+    let listed = world.server.listing(Some(INTERNET), world.now.instant);
+    assert_eq!((listed.len(), listed[0].permissions, listed[0].left.as_secs()), (1, 1, 600));
+    assert_eq!((listed[0].client, listed[0].relayed.as_slice()), (phone.from, &[RelayedAddr(relayed)][..]));
+    assert!(world.server.listing(Some("nobody"), world.now.instant).is_empty());
+    assert_eq!(world.server.counters().dropped(Reason::NoPermission), 1);
 }
 
 #[test]
@@ -223,5 +231,5 @@ fn a_role_with_a_bandwidth_is_held_to_it() {
         (0..100).filter(|_| matches!(world.send(&phone, PEER, &[0; 1000]), Verdict::ToPeer { .. })).count();
     assert_eq!(sent, 24, "one burst");
     assert!(world.peer_sends(relayed, PEER, &[0; 1000]).is_ok(), "the way back has its own");
-    assert_eq!(world.server.drops().of(Reason::Bandwidth), 76);
+    assert_eq!(world.server.counters().dropped(Reason::Bandwidth), 76);
 }

@@ -130,6 +130,18 @@ fn step(world: &mut World, model: &mut Model, phones: &[Phone], step: Step) {
         }
     }
     while world.server.poll_output().is_some() {}
+    counters_tell_what_is_live(world);
+}
+
+fn counters_tell_what_is_live(world: &World) {
+    let (mut permissions, mut channels) = (0, 0);
+    for allocation in world.server.allocations() {
+        permissions += allocation.row.permissions.len() as u64;
+        channels += allocation.row.channels.len() as u64;
+    }
+    let told = world.server.counters().read();
+    assert_eq!(told.allocations, world.server.allocations().len() as u64);
+    assert_eq!((told.permissions, told.channels), (permissions, channels));
 }
 
 fn judge(model: &Model, phone: usize, verdict: &Verdict) {

@@ -17,7 +17,7 @@ fn networks(list: &[&str]) -> Peers {
 
 fn opens(peers: &Peers, address: &str) -> bool {
     let address: SocketAddr = address.parse().unwrap();
-    Neighbourhood::new(own()).reach(peers, address.ip()).holds(address.port())
+    Neighbourhood::new(own()).reach(peers, &[], address.ip()).holds(address.port())
 }
 
 #[test]
@@ -118,18 +118,34 @@ fn our_own_listeners_are_never_peers() {
 }
 
 #[test]
+fn what_a_role_denies_is_closed_in_every_spelling_though_peers_or_a_call_name_it() {
+    let mut around = Neighbourhood::new(own());
+    let (everyone, deny) = (networks(&["0.0.0.0/0", "::/0"]), ["192.0.2.0/24".parse().unwrap()]);
+    let opens = |around: &Neighbourhood, peers: &Peers, ip: &str| {
+        !around.reach(peers, &deny, ip.parse().unwrap()).is_nothing()
+    };
+    for denied in ["192.0.2.1", "64:ff9b::192.0.2.1", "2002:c000:201::1"] {
+        assert!(!opens(&around, &everyone, denied), "{denied}");
+    }
+    assert!(opens(&around, &everyone, "192.0.3.1") && opens(&around, &everyone, "2001:db8::99"));
+    around.open_call_peer("192.0.2.1:30000".parse().unwrap());
+    around.open_call_peer("192.0.3.1:30000".parse().unwrap());
+    assert!(!opens(&around, &Peers::Calls, "192.0.2.1") && opens(&around, &Peers::Calls, "192.0.3.1"));
+}
+
+#[test]
 fn a_call_opens_its_address_and_port_as_long_as_one_call_names_it() {
     let mut around = Neighbourhood::new(own());
     let peer: SocketAddr = "192.0.2.7:30000".parse().unwrap();
-    assert!(around.reach(&Peers::Calls, peer.ip()).is_nothing());
+    assert!(around.reach(&Peers::Calls, &[], peer.ip()).is_nothing());
     assert!(around.open_call_peer(peer));
     assert!(!around.open_call_peer(peer));
-    let reach = around.reach(&Peers::Calls, peer.ip());
+    let reach = around.reach(&Peers::Calls, &[], peer.ip());
     assert!(reach.holds(30000) && !reach.holds(30001) && !reach.ours);
     assert!(!around.close_call_peer(peer));
     assert!(around.close_call_peer(peer));
     assert!(!around.close_call_peer(peer));
-    assert!(around.reach(&Peers::Calls, peer.ip()).is_nothing() && around.calls.is_empty());
+    assert!(around.reach(&Peers::Calls, &[], peer.ip()).is_nothing() && around.calls.is_empty());
 }
 
 #[test]
@@ -138,7 +154,7 @@ fn a_call_that_names_the_inside_opens_nothing() {
     for inside in ["10.0.0.1:9", "169.254.169.254:80", "[::ffff:10.0.0.1]:9", "203.0.113.11:3478"] {
         let inside: SocketAddr = inside.parse().unwrap();
         around.open_call_peer(inside);
-        assert!(around.reach(&Peers::Calls, inside.ip()).is_nothing(), "{inside}");
+        assert!(around.reach(&Peers::Calls, &[], inside.ip()).is_nothing(), "{inside}");
     }
 }
 
@@ -151,7 +167,7 @@ proptest! {
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
         let listeners = taken.iter().map(|port| SocketAddr::new(ip, *port)).collect();
         let around = Neighbourhood::new(Own { listeners, relay_addresses: vec![], relay_ports: 40000..=49999 });
-        let reach = around.reach(&networks(&["0.0.0.0/0"]), ip);
+        let reach = around.reach(&networks(&["0.0.0.0/0"]), &[], ip);
         prop_assert_eq!(reach.holds(port), !taken.contains(&port));
     }
 }

@@ -92,6 +92,7 @@ impl<S: RelaySockets> Server<S> {
         let relayed = sockets.iter().map(|socket| socket.addr).collect();
         self.outputs.push_back(Output::Allocated { user: user.clone(), client, relayed });
         let slot = self.allocations.insert(Allocation { row, user, role, birth, timer: None });
+        self.counters.allocations.add(1);
         self.by_client.insert(client, slot);
         self.by_socket.extend(sockets.iter().map(|socket| (socket.id, slot)));
         self.arm(slot);

@@ -29,6 +29,7 @@ impl<S: RelaySockets> Server<S> {
         match self.credentials.authenticate(message, client.source(), now) {
             Ok(granted) => self.answer_user(client, message, &granted, now, &mut bytes),
             Err(Denied::Refuse(code)) => {
+                self.counters.count_refused(code);
                 self.credentials.refuse(message, code, client.client, now, &mut bytes)
             }
             Err(Denied::Silence) => return,
@@ -51,6 +52,7 @@ impl<S: RelaySockets> Server<S> {
                 writer
             }
             Err(code) => {
+                self.counters.count_refused(code);
                 let mut writer = Writer::error(bytes, message, code, code.reason());
                 self.write_error(&mut writer, client, message, code);
                 writer

@@ -63,10 +63,11 @@ impl<S: RelaySockets> Server<S> {
         if allocation.row.permissions.len_with(&ips) > self.settings.capacity.permissions {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY);
         }
-        let allocation = self.allocations.get_mut(slot).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
-        for (ip, reach) in ips.into_iter().zip(reaches) {
-            allocation.row.permissions.install(ip, reach, now);
-        }
+        self.change(slot, |row| {
+            for (ip, reach) in ips.into_iter().zip(reaches) {
+                row.permissions.install(ip, reach, now);
+            }
+        });
         self.arm(slot);
         Ok(())
     }
@@ -93,9 +94,10 @@ impl<S: RelaySockets> Server<S> {
         if no_channel || row.permissions.len_with(&[peer.ip()]) > capacity.permissions {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY);
         }
-        let allocation = self.allocations.get_mut(slot).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
-        allocation.row.channels.bind(number, peer, now);
-        allocation.row.permissions.install(peer.ip(), reach, now);
+        self.change(slot, |row| {
+            row.channels.bind(number, peer, now);
+            row.permissions.install(peer.ip(), reach, now);
+        });
         self.arm(slot);
         Ok(())
     }
@@ -106,7 +108,7 @@ impl<S: RelaySockets> Server<S> {
         if allocation.of_family(Some(Family::of(ip))).next().is_none() {
             return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH);
         }
-        let reach = self.around.reach(&allocation.role.peers, ip);
+        let reach = self.around.reach(&allocation.role.peers, &allocation.role.deny, ip);
         if reach.is_nothing() { Err(ErrorCode::FORBIDDEN) } else { Ok(reach) }
     }
 }
