@@ -14,6 +14,7 @@ fn edit(candidate: bool) -> MediaEdit {
         rtp: rtp.parse().expect("an address"),
         rtcp: rtcp.parse().expect("an address"),
         candidate,
+        instead_of: vec![],
     }
 }
 

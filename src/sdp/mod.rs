@@ -4,12 +4,15 @@
 //! the body and replaces those spans. Every other line, known or not, in whatever encoding, passes byte for byte.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod candidate;
 mod parse;
 mod rewrite;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
+
+pub use candidate::Candidate;
 
 /// Longest body that is read, in bytes.
 pub const MAX_BODY: usize = 65_536;
@@ -124,6 +127,8 @@ pub enum MediaEdit {
         rtcp: SocketAddr,
         /// Append `a=candidate … typ relay`.
         candidate: bool,
+        /// Candidates at these addresses go: ours stand for them.
+        instead_of: Vec<SocketAddr>,
     },
 }
 
@@ -136,6 +141,12 @@ impl<'s> Session<'s> {
     /// The `m=` sections in order.
     pub fn media(&self) -> &[Media<'s>] {
         &self.media
+    }
+
+    /// The candidates of the `index`th section, in order.
+    pub fn candidates(&self, index: usize) -> impl Iterator<Item = Candidate<'s>> + use<'_, 's> {
+        let section = self.sections.get(index).into_iter();
+        section.flat_map(|section| candidate::candidates(self.body, section))
     }
 
     /// Host of `o=`.
@@ -156,7 +167,7 @@ impl<'s> Session<'s> {
 }
 
 /// A part of the body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Span {
     start: usize,
     end: usize,

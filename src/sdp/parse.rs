@@ -332,13 +332,13 @@ fn number_of(digits: &[u8]) -> Option<u32> {
 
 /// The fields of a value with their offsets. RFC 8866 separates them by one space; phones also write more, and one at
 /// the end.
-struct Fields<'s> {
+pub(super) struct Fields<'s> {
     value: &'s [u8],
     at: usize,
 }
 
 impl<'s> Fields<'s> {
-    fn of(value: &'s [u8]) -> Fields<'s> {
+    pub(super) fn of(value: &'s [u8]) -> Fields<'s> {
         Fields { value, at: 0 }
     }
 }

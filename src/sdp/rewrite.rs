@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use smallvec::SmallVec;
 
+use super::candidate::{Candidate, candidates};
 use super::{Host, Media, MediaEdit, Section, Session, Span};
 
 /// One place of the body that is written anew.
@@ -16,6 +17,7 @@ struct Splice {
 }
 
 enum Text {
+    Nothing,
     Port(u16),
     Connection(IpAddr),
     Rtcp { port: u16, host: Option<IpAddr> },
@@ -29,13 +31,15 @@ pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<
     let inherited = session_connection(session, edits, &mut splices);
     let mut foundation = None;
     for ((media, section), edit) in session.media.iter().zip(&session.sections).zip(edits) {
-        let (rtp, rtcp, candidate) = match edit {
+        let (rtp, rtcp, candidate, instead_of) = match edit {
             // RFC 3264 §6: of a refused stream all but the port is ignored.
             MediaEdit::Reject if media.port != 0 => {
                 splices.push(Splice { at: section.port, new_line: false, text: Text::Port(0) });
                 continue;
             }
-            MediaEdit::Relay { rtp, rtcp, candidate } if media.port != 0 => (*rtp, *rtcp, *candidate),
+            MediaEdit::Relay { rtp, rtcp, candidate, instead_of } if media.port != 0 => {
+                (*rtp, *rtcp, *candidate, instead_of)
+            }
             _ => continue,
         };
         splices.push(Splice { at: section.port, new_line: false, text: Text::Port(rtp.port()) });
@@ -43,7 +47,8 @@ pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<
         own_rtcp(media, section, rtp, rtcp, &mut splices);
         if candidate {
             let foundation = *foundation.get_or_insert_with(|| Foundation::unused_in(session));
-            own_candidates(session, media, section, rtp, rtcp, foundation, &mut splices);
+            let shown = Shown { rtp, rtcp, instead_of };
+            own_candidates(session, media, section, &shown, foundation, &mut splices);
         }
     }
     // A new line comes before the line at whose start it is put; stable, so several keep the order in which they were made.
@@ -134,26 +139,37 @@ fn own_rtcp(media: &Media<'_>, section: &Section, rtp: SocketAddr, rtcp: SocketA
     }
 }
 
-/// One relay candidate per component (RFC 8839 §5.1), unless it stands there already.
+/// What stands for a section's media, and for which of its candidates.
+struct Shown<'e> {
+    rtp: SocketAddr,
+    rtcp: SocketAddr,
+    instead_of: &'e [SocketAddr],
+}
+
+/// One relay candidate per component (RFC 8839 §5.1), unless it stands there already; those that it stands for go.
 fn own_candidates(
     session: &Session<'_>,
     media: &Media<'_>,
     section: &Section,
-    rtp: SocketAddr,
-    rtcp: SocketAddr,
+    shown: &Shown<'_>,
     foundation: Foundation,
     splices: &mut Splices,
 ) {
+    let Shown { rtp, rtcp, instead_of } = *shown;
     let slot = section.candidate_slot.unwrap_or(section.end);
     let (mut has_rtp, mut has_rtcp, mut two_components) = (false, false, false);
-    for candidate in candidates(session, section) {
-        match candidate.component() {
-            Some(b"1") => has_rtp |= candidate.is_ours(1, rtp),
-            Some(b"2") => {
-                two_components = true;
-                has_rtcp |= candidate.is_ours(2, rtcp);
-            }
-            _ => {}
+    for candidate in candidates(session.body, section) {
+        let component = candidate.component();
+        let is_ours = match component {
+            Some(1) => candidate.is_ours(priority(1), rtp),
+            Some(2) => candidate.is_ours(priority(2), rtcp),
+            _ => false,
+        };
+        has_rtp |= is_ours && component == Some(1);
+        has_rtcp |= is_ours && component == Some(2);
+        two_components |= component == Some(2);
+        if !is_ours && candidate.udp().is_some_and(|address| instead_of.contains(&address)) {
+            splices.push(Splice { at: candidate.line, new_line: false, text: Text::Nothing });
         }
     }
     if !has_rtp {
@@ -167,52 +183,6 @@ fn own_candidates(
     }
 }
 
-/// What follows `a=candidate:`. Fields are read when they are asked for: most candidates are told from ours by the
-/// first few.
-struct Candidate<'s>(&'s [u8]);
-
-impl<'s> Candidate<'s> {
-    fn fields(&self) -> impl Iterator<Item = &'s [u8]> + use<'s> {
-        self.0.split(|c| *c == b' ')
-    }
-
-    fn foundation(&self) -> &'s [u8] {
-        self.fields().next().unwrap_or_default()
-    }
-
-    fn component(&self) -> Option<&'s [u8]> {
-        self.fields().nth(1)
-    }
-
-    /// As we write it, whatever the foundation.
-    fn is_ours(&self, component: u8, address: SocketAddr) -> bool {
-        fn number<T: std::str::FromStr>(field: Option<&[u8]>) -> Option<T> {
-            std::str::from_utf8(field?).ok()?.parse().ok()
-        }
-        let mut fields = self.fields().skip(3);
-        number(fields.next()) == Some(priority(component))
-            && number(fields.next()) == Some(address.ip())
-            && number(fields.next()) == Some(address.port())
-            && fields.nth(1) == Some(b"relay")
-    }
-}
-
-fn candidates<'s>(session: &Session<'s>, section: &Section) -> impl Iterator<Item = Candidate<'s>> {
-    let mut lines =
-        section.candidates.and_then(|span| session.body.get(span.start..span.end)).unwrap_or_default();
-    std::iter::from_fn(move || {
-        while !lines.is_empty() {
-            let end = memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
-            let (line, rest) = lines.split_at_checked(end)?;
-            lines = rest;
-            if let Some(candidate) = line.strip_prefix(b"a=candidate:") {
-                return Some(Candidate(candidate.trim_ascii_end()));
-            }
-        }
-        None
-    })
-}
-
 /// The number in our foundation `relay<number>`: the least that is above every other of that form in the body, since
 /// equal foundations would claim an equal base (RFC 8445 §5.1.1.3).
 #[derive(Clone, Copy)]
@@ -222,7 +192,7 @@ impl Foundation {
     const NAME: &'static [u8] = b"relay";
 
     fn unused_in(session: &Session<'_>) -> Foundation {
-        let taken = session.sections.iter().flat_map(|section| candidates(session, section));
+        let taken = session.sections.iter().flat_map(|section| candidates(session.body, section));
         let number = |candidate: Candidate<'_>| {
             let digits = std::str::from_utf8(candidate.foundation().strip_prefix(Self::NAME)?).ok()?;
             digits.parse::<u32>().ok()
@@ -244,7 +214,7 @@ fn emit(body: &[u8], splices: &[Splice], out: &mut Vec<u8>) {
         out.extend_from_slice(body.get(at..span.start).unwrap_or_default());
         at = span.end;
         let before = body.get(..span.start).unwrap_or_default();
-        match (new_line, before.ends_with(b"\n")) {
+        match (new_line, out.ends_with(b"\n")) {
             (false, _) => text.emit(out),
             (true, true) => {
                 text.emit(out);
@@ -275,6 +245,7 @@ fn line_end(before: &[u8]) -> &'static [u8] {
 impl Text {
     fn emit(&self, out: &mut Vec<u8>) {
         match *self {
+            Text::Nothing => {}
             Text::Port(port) => push_number(out, port.into()),
             Text::Connection(ip) => {
                 out.extend_from_slice(b"c=IN IP");

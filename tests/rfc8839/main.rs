@@ -10,7 +10,12 @@ const RTP: &str = "203.0.113.10:40000";
 
 fn edit(rtp: &str) -> [MediaEdit; 1] {
     let rtp: SocketAddr = rtp.parse().unwrap();
-    [MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1), candidate: true }]
+    [MediaEdit::Relay {
+        rtp,
+        rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1),
+        candidate: true,
+        instead_of: vec![],
+    }]
 }
 
 fn rewritten(body: &str, edits: &[MediaEdit]) -> String {

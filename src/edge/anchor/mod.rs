@@ -320,7 +320,7 @@ impl CallMedia {
             // RFC 8858 §3: a section that says that RTCP has RTP's port means it.
             let one_port = media.rtcp_mux && media.rtcp == media.rtp && !media.is_without_default();
             let rtcp = if one_port { rtp } else { shown.rtcp.0 };
-            MediaEdit::Relay { rtp, rtcp, candidate: append && media.ice }
+            MediaEdit::Relay { rtp, rtcp, candidate: append && media.ice, instead_of: Vec::new() }
         };
         session.media().iter().enumerate().map(edit).collect()
     }

@@ -16,7 +16,7 @@ pub(crate) const SAMPLES: [(&str, &str); 7] = [
 
 fn relay(rtp: &str, rtcp_port: u16, candidate: bool) -> MediaEdit {
     let rtp: SocketAddr = rtp.parse().unwrap();
-    MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtcp_port), candidate }
+    MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtcp_port), candidate, instead_of: vec![] }
 }
 
 /// One pair per section: 40000, 40002, …
@@ -194,6 +194,7 @@ fn rtcp_keeps_its_form_and_is_added_only_where_the_port_does_not_follow() {
         rtp: "203.0.113.10:40000".parse().unwrap(),
         rtcp: "[2001:db8::7]:40001".parse().unwrap(),
         candidate: false,
+        instead_of: vec![],
     };
     assert!(rewritten(&with(""), &[elsewhere]).ends_with("a=rtcp:40001 IN IP6 2001:db8::7\r\n"));
     let fax = format!("{HEAD}t=0 0\r\nm=image 4000 udptl t38\r\nc=IN IP4 10.0.0.1\r\n");
