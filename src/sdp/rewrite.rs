@@ -220,7 +220,6 @@ fn emit(body: &[u8], splices: &[Splice], out: &mut Vec<u8>) {
                 text.emit(out);
                 out.extend_from_slice(line_end(before));
             }
-            // The body ends without a line end; so it does afterwards.
             (true, false) => {
                 out.extend_from_slice(line_end(before));
                 text.emit(out);
@@ -228,6 +227,10 @@ fn emit(body: &[u8], splices: &[Splice], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(body.get(at..).unwrap_or_default());
+    // A body that ends without a line end does so afterwards.
+    if !body.ends_with(b"\n") && out.ends_with(b"\n") {
+        out.truncate(out.len() - line_end(out).len());
+    }
 }
 
 /// The line end of the line before, or of the first one where that has none.

@@ -115,3 +115,55 @@ fn candidates_still_to_come_are_no_hold() {
                 a=candidate:relay0 2 udp 16777214 203.0.113.10 40001 typ relay raddr 0.0.0.0 rport 9\na=x\n";
     assert_eq!(rewritten(trickle, &edit(RTP)), want);
 }
+
+#[test]
+fn a_relay_candidate_that_ours_stands_for_goes() {
+    let got = |component: u8, port: u16| {
+        format!(
+            "a=candidate:t {component} udp 41819903 203.0.113.9 {port} typ relay raddr 192.0.2.44 rport 52876\n"
+        )
+    };
+    let both = got(1, 5000) + &got(2, 5001);
+    let edits = |ports: &[u16]| {
+        let [MediaEdit::Relay { rtp, rtcp, candidate, .. }] = edit(RTP) else { unreachable!() };
+        let at = |port: &u16| SocketAddr::new("203.0.113.9".parse().unwrap(), *port);
+        [MediaEdit::Relay { rtp, rtcp, candidate, instead_of: ports.iter().map(at).collect() }]
+    };
+    let plain = rewritten(CHROME, &edit(RTP));
+    for slot in ["a=candidate:1467250027 1", "a=ice-ufrag"] {
+        let offer = CHROME.replacen(slot, &format!("{both}{slot}"), 1);
+        assert_eq!(rewritten(&offer, &edits(&[5000, 5001])), plain, "wherever it stands");
+        let one = rewritten(&offer, &edits(&[5000]));
+        assert_eq!(one.replacen(&got(2, 5001), "", 1), plain, "the other one is somebody else's");
+        assert_ne!(one, plain);
+    }
+    let last = CHROME.to_owned()
+        + "m=audio 4000 RTP/AVP 0\nc=IN IP4 192.0.2.44\na=ice-ufrag:u\na=ice-pwd:p\n"
+        + both.trim_end();
+    let [first] = edits(&[]);
+    let [second] = edits(&[5000, 5001]);
+    let out = rewritten(&last, &[first.clone(), second.clone()]);
+    assert!(!out.contains("203.0.113.9") && !out.contains("\n\n"), "{out}");
+    assert_eq!(rewritten(&out, &[first, second]), out);
+}
+
+#[test]
+fn candidates_are_read_as_far_as_media_goes() {
+    let session = Session::parse(CHROME.as_bytes()).unwrap();
+    let read: Vec<_> =
+        session.candidates(0).map(|c| (c.component().unwrap(), c.udp().map(|at| at.to_string()))).collect();
+    let at = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        read,
+        [
+            (1, at("192.168.1.40:46243")),
+            (2, at("192.168.1.40:56280")),
+            (1, None),
+            (1, at("192.0.2.44:52876")),
+            (2, at("192.0.2.44:52877")),
+        ]
+    );
+    let mdns = CHROME.replacen("192.168.1.40 46243", "8f4e6d1c.local 46243", 1);
+    assert_eq!(Session::parse(mdns.as_bytes()).unwrap().candidates(0).next().and_then(|c| c.udp()), None);
+    assert_eq!(session.candidates(1).count(), 0, "there is no such section");
+}

@@ -3,6 +3,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// What the client got itself from our TURN server.
+const ALLOCATION: &str = "203.0.113.9:5000";
+
 fn address() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("IN IP4 0.0.0.0".to_owned()),
@@ -20,6 +23,8 @@ fn line() -> impl Strategy<Value = String> {
             .prop_map(|(port, host)| format!("a=rtcp:{port} {}", host.unwrap_or_default()).trim_end().to_owned()),
         1 => (0..3u8, 1..3u8, "(relay[0-9]{0,3}|[a-z0-9]{1,8})")
             .prop_map(|(n, component, foundation)| format!("a=candidate:{foundation} {component} UDP 1 10.0.0.{n} 4000 typ host")),
+        1 => (1..3u8).prop_map(|component| format!("a=candidate:t {component} udp 9 {ALLOCATION} typ relay raddr 0.0.0.0 rport 9")
+            .replace(":5000", " 5000")),
         1 => prop_oneof![Just("a=ice-ufrag:u"), Just("a=ice-pwd:p"), Just("a=rtcp-mux"), Just("a=inactive")].prop_map(str::to_owned),
     ]
 }
@@ -53,7 +58,9 @@ fn body() -> impl Strategy<Value = String> {
 fn edit() -> impl Strategy<Value = MediaEdit> {
     let relayed = (1..4u8, any::<bool>(), 0..3u16, any::<bool>()).prop_map(|(host, v6, gap, candidate)| {
         let ip = if v6 { format!("[2001:db8:ffff::{host}]") } else { format!("203.0.113.{host}") };
-        relay(&format!("{ip}:61000"), 61_000 + gap, candidate)
+        let rtp: SocketAddr = format!("{ip}:61000").parse().unwrap();
+        let instead_of = vec![ALLOCATION.parse().unwrap()];
+        MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), 61_000 + gap), candidate, instead_of }
     });
     prop_oneof![1 => Just(MediaEdit::Keep), 1 => Just(MediaEdit::Reject), 4 => relayed]
 }
@@ -87,9 +94,12 @@ proptest! {
         prop_assert_eq!(String::from_utf8_lossy(&once), String::from_utf8_lossy(&twice));
         prop_assert_eq!(foreign(body.as_bytes()), foreign(&once));
         let after = Session::parse(&once).unwrap();
-        for ((before, after), edit) in session.media().iter().zip(after.media()).zip(&edits) {
+        for (index, ((before, after), edit)) in session.media().iter().zip(after.media()).zip(&edits).enumerate() {
             match edit {
-                MediaEdit::Relay { rtp, .. } if before.port != 0 => {
+                MediaEdit::Relay { rtp, candidate, instead_of, .. } if before.port != 0 => {
+                    let session = Session::parse(&once).unwrap();
+                    let left = session.candidates(index).filter_map(|c| c.udp()).any(|at| instead_of.contains(&at));
+                    prop_assert!(!(left && *candidate));
                     prop_assert_eq!(after.port, rtp.port());
                     if !before.is_held_by_address() {
                         prop_assert_eq!(after.rtp, Some(*rtp));
