@@ -6,12 +6,14 @@ use super::Edge;
 use super::anchor::{CallMedia, SideSettings, Sides};
 use super::call::{Call, CallId, Leg};
 use super::context::{Context, Errand, Hop};
+use super::event::Event;
 use super::identify::Speaker;
 use super::offer_answer::Part;
 use super::refusal::Refusal;
 use super::settings::{Anchor, Media, Settings, Trust};
 use crate::base::ZoneId;
 use crate::relay::Side;
+use crate::sdp::Session;
 use crate::sip::message::{Message, sdp_part};
 
 /// A request that may leave for this hop, with its body as it must be there.
@@ -56,9 +58,7 @@ impl Edge {
     fn open_media(&mut self, id: CallId) {
         self.calls.forget_pairs(id);
         let Some(call) = self.calls.get_mut(id) else { return };
-        if let Some(mut before) = call.media.take() {
-            before.close(&mut *self.relay);
-        }
+        call.close_media(&mut *self.relay);
         let Some(b) = &call.b else { return };
         call.media = sides(&self.settings, &self.allowed, &call.a, b).map(CallMedia::new);
     }
@@ -74,11 +74,15 @@ impl Edge {
         message: &Message,
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let Some(call) = self.calls.get_mut(id) else { return Ok(None) };
-        let (Some(media), Some(range)) = (&mut call.media, sdp_part(message)) else { return Ok(None) };
+        let Some(range) = sdp_part(message) else { return Ok(None) };
         let body = message.body();
         let (Some(before), Some(sdp), Some(behind)) =
             (body.get(..range.start), body.get(range.clone()), body.get(range.end..))
         else {
+            return Ok(None);
+        };
+        let Some(media) = &mut call.media else {
+            self.name_peers(id, from, part, tag, sdp);
             return Ok(None);
         };
         let mut out = std::mem::take(&mut self.body);
@@ -95,7 +99,24 @@ impl Edge {
         if part == Part::Offer {
             self.calls.index_pairs(id);
         }
+        self.name_peers(id, from, part, tag, sdp);
         Ok(Some(out))
+    }
+
+    /// TURN clients may reach what this offer or answer names. One that cannot be read names nothing.
+    fn name_peers(&mut self, id: CallId, from: Side, part: Part, tag: &[u8], sdp: &[u8]) {
+        let (Some(call), Ok(session)) = (self.calls.get_mut(id), Session::parse(sdp)) else { return };
+        let was_full = call.peers.is_full();
+        let (peers, relay) = (&mut call.peers, &mut *self.relay);
+        match part {
+            Part::Nothing | Part::Glare => return,
+            Part::Offer => peers.offer(from, &session, relay),
+            Part::Answer(is_final) => peers.answer(from, tag, is_final, &session, relay),
+        }
+        if peers.is_full() && !was_full {
+            let call_id = call.call_id.clone();
+            self.tell(Event::CallPeersFull { call_id });
+        }
     }
 }
 

@@ -73,6 +73,7 @@ impl Edge {
             inviting: Some(request.server),
             exchange: Default::default(),
             media: None,
+            peers: Default::default(),
             started: request.at,
             answered: None,
             lifetime: None,

@@ -8,6 +8,8 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::anchor::CallMedia;
+use super::call_peers::CallPeers;
+use super::event::StreamCdr;
 use super::flow::FlowEnd;
 use super::identify::{Speaker, Who};
 use super::keyed::{KeyedMap, keyed_map, source_key};
@@ -16,7 +18,7 @@ use super::registration::Registrations;
 use super::settings::Trust;
 use crate::base::{ClientAddr, ListenerId, Now, Rng, TimerId, Transport, TrunkId, UnixTime, ZoneId};
 use crate::policy::GaugeHold;
-use crate::relay::{PairId, Side};
+use crate::relay::{PairId, Relay, Side};
 use crate::sip::dialog::{self, Dialog};
 use crate::sip::message::Message;
 use crate::sip::transaction::{Destination, ServerId};
@@ -152,6 +154,8 @@ pub struct Call {
     pub exchange: OfferAnswer,
     /// Its media, if it is anchored.
     pub media: Option<CallMedia>,
+    /// What its offers and answers name, anchored or not.
+    pub peers: CallPeers,
     /// INVITE received.
     pub started: Now,
     /// 2xx received.
@@ -229,6 +233,31 @@ impl Call {
     pub fn end_dialog(&mut self, bye: &Message) -> Option<Box<[u8]>> {
         let (index, _) = self.sender(bye)?;
         Some(self.forks.remove(index).dialog.tag(dialog::Side::Callee).into())
+    }
+
+    /// The pending offer was refused: what held before holds again.
+    pub fn roll_back(&mut self, relay: &mut dyn Relay) {
+        self.peers.roll_back(relay);
+        if let Some(media) = &mut self.media {
+            media.roll_back(relay);
+        }
+    }
+
+    /// One of several dialogs that answered is over.
+    pub fn forget_answer(&mut self, tag: &[u8], relay: &mut dyn Relay) {
+        self.peers.forget_answer(tag, relay);
+        if let Some(media) = &mut self.media {
+            media.forget_answer(tag, relay);
+        }
+    }
+
+    /// Gives back all that the relay holds for it; what its streams carried.
+    pub fn close_media(&mut self, relay: &mut dyn Relay) -> Vec<StreamCdr> {
+        self.peers.close(relay);
+        let Some(mut media) = self.media.take() else { return Vec::new() };
+        let streams = media.streams();
+        media.close(relay);
+        streams
     }
 
     /// Some dialog of it is confirmed, or may yet be.

@@ -102,14 +102,7 @@ impl Edge {
         let answered_for =
             call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0));
         self.policy.release(std::mem::take(&mut call.gauges), answered_for, now);
-        let streams = match &mut call.media {
-            Some(media) => {
-                let streams = media.streams();
-                media.close(&mut *self.relay);
-                streams
-            }
-            None => Vec::new(),
-        };
+        let streams = call.close_media(&mut *self.relay);
         // A challenged INVITE is no call yet: the one that follows it is.
         if !matches!(end, End::Failed(401 | 407)) {
             self.tell(Event::CallEnded(Box::new(cdr(*call, end, streams, now))));
@@ -123,8 +116,8 @@ impl Edge {
         if !call.is_alive() {
             return self.end_call(id, End::Bye(from), now);
         }
-        if let (Some(tag), Some(media)) = (tag, &mut call.media) {
-            media.forget_answer(&tag, &mut *self.relay);
+        if let Some(tag) = tag {
+            call.forget_answer(&tag, &mut *self.relay);
         }
     }
 

@@ -18,6 +18,12 @@ pub enum Event {
         /// From INVITE to 200.
         setup: Duration,
     },
+    /// A call named more media addresses than [`CALL_PEERS_MAX`](super::CALL_PEERS_MAX); TURN clients cannot reach the others.
+    /// Told once a call.
+    CallPeersFull {
+        /// Its Call-ID, escaped for logs by the reader.
+        call_id: Arc<str>,
+    },
     /// A call ended, however it ended: one CDR.
     CallEnded(Box<Cdr>),
     /// A phone registered through us.

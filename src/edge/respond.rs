@@ -259,9 +259,8 @@ impl Edge {
                     return self.end_dialog(*call, *from, &context.request.message, now);
                 }
                 let Some(held) = self.calls.get_mut(*call) else { return };
-                let withdrawn = held.exchange.failed(*exchange, *from);
-                if let (true, Some(media)) = (withdrawn, &mut held.media) {
-                    media.roll_back(&mut *self.relay);
+                if held.exchange.failed(*exchange, *from) {
+                    held.roll_back(&mut *self.relay);
                 }
             }
             Errand::Register(_) => self.login_refused(context, status, response, now),

@@ -19,6 +19,8 @@ pub struct LegRules {
     pub rtp: Option<SocketAddr>,
     /// Likewise for RTCP.
     pub rtcp: Option<SocketAddr>,
+    /// Relayed addresses that SDP names besides, as candidates, by component: these sources may latch it too.
+    pub relayed: Vec<(Component, SocketAddr)>,
     /// Media may go to `rtp` and `rtcp` before the leg has latched. False: this side has not proved that it is there
     /// (ATTACKS.md: SDP that points at a victim); nothing leaves towards it until it has.
     pub send_before_latch: bool,
@@ -112,8 +114,9 @@ impl Leg {
 
     /// The same IP and port; a scope that the kernel adds to a link-local address does not count.
     fn is_named(&self, component: Component, source: SocketAddr) -> bool {
-        let named = self.latch(component).named;
-        named.is_some_and(|named| named.ip() == source.ip() && named.port() == source.port())
+        let is_source = |named: SocketAddr| named.ip() == source.ip() && named.port() == source.port();
+        let relayed = self.rules.relayed.iter().filter(|(of, _)| *of == component);
+        self.latch(component).named.into_iter().chain(relayed.map(|(_, named)| *named)).any(is_source)
     }
 
     fn named_now(&self, component: Component) -> Option<SocketAddr> {

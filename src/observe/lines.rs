@@ -39,6 +39,10 @@ impl Lines {
             Event::Answered { call_id, setup } => {
                 info!(call_id = %Escaped(call_id), setup_ms = setup.as_millis() as u64, "call answered");
             }
+            Event::CallPeersFull { call_id } => {
+                let most = crate::edge::CALL_PEERS_MAX;
+                info!(call_id = %Escaped(call_id), most, "call names more media addresses than TURN clients may reach");
+            }
             Event::CallEnded(cdr) => self.ended(cdr),
             Event::Registered { user, remote, expires } => {
                 info!(user = %self.number(user), %remote, expires_s = expires.as_secs(), "registered");

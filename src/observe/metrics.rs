@@ -142,7 +142,8 @@ impl Metrics {
             Event::Malformed { reason, .. } => {
                 self.malformed.get_or_create(&[("reason", *reason)]).inc();
             }
-            Event::Unregistered { .. } | Event::Note(_) | Event::Message(_) => {}
+            Event::Unregistered { .. } | Event::CallPeersFull { .. } | Event::Note(_) | Event::Message(_) => {
+            }
         }
     }
 

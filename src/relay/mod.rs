@@ -39,6 +39,15 @@ impl Side {
     }
 }
 
+/// Whose a relayed address of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A call's: it stands in SDP that we wrote.
+    Pair(PairId),
+    /// A TURN client's, who got it from our own TURN server.
+    Allocation,
+}
+
 /// What the relay is told at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -160,8 +169,8 @@ pub trait Relay: Send {
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules);
     /// Closes the sockets and gives the ports back after a short rest. Twice does nothing.
     fn close(&mut self, pair: PairId);
-    /// True if this address (as advertised) is one of ours and open: an SDP that names it is not stacked.
-    fn is_ours(&self, addr: SocketAddr) -> bool;
+    /// Whose this address (as advertised) is, if it is one of ours and open (docs/adr/0009).
+    fn owner_of(&self, addr: SocketAddr) -> Option<Owner>;
     /// A call that was admitted named this media address: TURN clients whose role is `peers: calls` may reach it. Counted:
     /// as many [`Self::close_call_peer`] take it back.
     fn open_call_peer(&mut self, peer: PeerAddr);

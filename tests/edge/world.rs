@@ -1,6 +1,6 @@
 //! The edge in a world without sockets and clocks: what it sends lands in mailboxes, time passes when a test says so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use turnpike::edge::settings::*;
 use turnpike::edge::{Edge, Output, Status};
 use turnpike::policy;
 use turnpike::relay::{
-    LegRules, OpenError, OpenPair, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage, Side,
-    SideAddrs,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
+    Side, SideAddrs,
 };
 use turnpike::sip::transaction::{Destination, Source};
 
@@ -80,6 +80,10 @@ pub struct Ports {
     pub rules: HashMap<(PairId, bool), LegRules>,
     next: u16,
     pub capacity: usize,
+    /// Relayed addresses that TURN clients got from us.
+    pub allocations: Vec<SocketAddr>,
+    /// Media addresses that live calls have named, and how many did.
+    pub call_peers: BTreeMap<SocketAddr, usize>,
 }
 
 struct FakeRelay(Arc<Mutex<Ports>>);
@@ -114,12 +118,24 @@ impl Relay for FakeRelay {
     fn close(&mut self, pair: PairId) {
         assert!(self.0.lock().expect("lock").open.remove(&pair).is_some(), "a pair is closed once");
     }
-    fn is_ours(&self, addr: SocketAddr) -> bool {
+    fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
         let ports = self.0.lock().expect("lock");
-        ports.open.values().any(|pair| pair.a.rtp.0 == addr || pair.b.rtp.0 == addr)
+        let has = |pair: &&OpenPair| pair.a.rtp.0 == addr || pair.b.rtp.0 == addr;
+        let pair = ports.open.values().find(has).map(|pair| Owner::Pair(pair.id));
+        pair.or(ports.allocations.contains(&addr).then_some(Owner::Allocation))
     }
-    fn open_call_peer(&mut self, _peer: PeerAddr) {}
-    fn close_call_peer(&mut self, _peer: PeerAddr) {}
+    fn open_call_peer(&mut self, peer: PeerAddr) {
+        *self.0.lock().expect("lock").call_peers.entry(peer.0).or_default() += 1;
+    }
+    fn close_call_peer(&mut self, peer: PeerAddr) {
+        let mut ports = self.0.lock().expect("lock");
+        let open =
+            ports.call_peers.get_mut(&peer.0).expect("a call's peer is closed as often as it was opened");
+        *open -= 1;
+        if *open == 0 {
+            ports.call_peers.remove(&peer.0);
+        }
+    }
     fn revoke_user(&mut self, _user: &str) {}
     fn usage(&self) -> RelayUsage {
         let ports = self.0.lock().expect("lock");
@@ -340,6 +356,11 @@ impl World {
         self.collect();
     }
 
+    /// Media addresses that live calls have named.
+    pub fn call_peers(&self) -> Vec<String> {
+        self.ports.lock().expect("lock").call_peers.keys().map(SocketAddr::to_string).collect()
+    }
+
     pub fn status(&self) -> Status {
         self.edge.status()
     }
@@ -366,6 +387,7 @@ impl World {
         assert_eq!((status.server_transactions, status.client_transactions), (0, 0), "transactions left");
         assert_eq!((status.calls, status.answered_calls), (0, 0), "calls left");
         assert_eq!(status.relay.pairs, 0, "ports left");
+        assert_eq!(self.call_peers(), [""; 0], "addresses that calls named");
         assert_eq!(self.edge.poll_timeout().filter(|_| status.registrations == 0), None, "timers left");
     }
 }

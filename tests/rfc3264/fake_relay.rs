@@ -1,11 +1,12 @@
 //! A relay without sockets that remembers what it was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use turnpike::base::{PeerAddr, RelayedAddr};
 use turnpike::relay::{
-    LegRules, OpenError, OpenPair, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side, SideAddrs,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side,
+    SideAddrs,
 };
 
 /// Opens pairs from port 40000 up, the same port numbers on both sides.
@@ -15,6 +16,8 @@ pub struct FakeRelay {
     pub rules: BTreeMap<(PairId, char), LegRules>,
     pub opened: u64,
     pub closed: u64,
+    /// Relayed addresses that TURN clients got from us.
+    pub allocations: BTreeSet<SocketAddr>,
     /// Pairs that may be open at once.
     pub capacity: Option<usize>,
 }
@@ -53,9 +56,11 @@ impl Relay for FakeRelay {
         self.closed += 1;
     }
 
-    fn is_ours(&self, addr: SocketAddr) -> bool {
-        let sides = self.open.values().flat_map(|pair| [pair.a, pair.b]);
-        sides.into_iter().any(|side| side.rtp.0 == addr || side.rtcp.0 == addr)
+    fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
+        let has =
+            |pair: &&OpenPair| [pair.a, pair.b].iter().any(|side| side.rtp.0 == addr || side.rtcp.0 == addr);
+        let pair = self.open.values().find(has).map(|pair| Owner::Pair(pair.id));
+        pair.or(self.allocations.contains(&addr).then_some(Owner::Allocation))
     }
 
     fn open_call_peer(&mut self, _peer: PeerAddr) {}

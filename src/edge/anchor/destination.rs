@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::relay::Relay;
+use crate::relay::{Owner, Relay};
 
 use super::SideSettings;
 
@@ -14,9 +14,11 @@ pub(super) struct Destination {
     pub address: Option<SocketAddr>,
     /// Even before anything came from there.
     pub send_before_latch: bool,
+    /// It is a relayed address of ours: nobody speaks from elsewhere in its name (docs/adr/0009).
+    pub ours: bool,
 }
 
-const NOWHERE: Destination = Destination { address: None, send_before_latch: false };
+const NOWHERE: Destination = Destination { address: None, send_before_latch: false, ours: false };
 
 /// `own` are the relayed addresses of the same call.
 pub(super) fn of(
@@ -34,17 +36,25 @@ pub(super) fn of(
     {
         return NOWHERE;
     }
-    if side.untrusted && (!is_public(ip) || relay.is_ours(address)) {
+    let owner = relay.owner_of(address);
+    let may_be_reached = match owner {
+        // Somebody else's call.
+        Some(Owner::Pair(_)) => !side.untrusted,
+        Some(Owner::Allocation) => true,
+        None => !side.untrusted || is_public(ip),
+    };
+    if !may_be_reached {
         return NOWHERE;
     }
-    // An untrusted side has proved one address: the one that its SIP comes from.
+    // An untrusted side has proved one address: the one that its SIP comes from. That an allocation is its own it proves
+    // by speaking from there.
     let proved = !side.untrusted || side.sip_source.is_some_and(|source| source.to_canonical() == ip);
-    Destination { address: Some(address), send_before_latch: proved }
+    Destination { address: Some(address), send_before_latch: proved, ours: owner.is_some() }
 }
 
 /// Reachable over the internet, as far as the address tells (RFC 6890 and the registries it started). `ip` is canonical:
 /// no IPv4-mapped IPv6. Addresses for documentation count as public; nobody is there.
-fn is_public(ip: IpAddr) -> bool {
+pub(crate) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),

@@ -1,12 +1,14 @@
 //! Media of one call: offers and answers go in, rewritten ones come out, pairs of relayed addresses are opened, told
 //! who may speak, and closed. Knows RFC 3264's states, no SIP: the edge says which body is an offer or an answer.
 
-mod destination;
+pub(super) mod destination;
 mod stream;
 
-use crate::relay::{OpenPair, PairId, Relay, RelayAddress, RelayEvent, Side};
+use std::net::SocketAddr;
+
+use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayEvent, Side};
 use crate::sdp::{Media, MediaEdit, SdpError, Session};
-use stream::{Said, Stream, Use};
+use stream::{Said, Stream, Use, canonical};
 
 /// Most pairs that one call may hold.
 pub const MAX_PAIRS: usize = 16;
@@ -142,7 +144,7 @@ impl CallMedia {
             None => self.former = Some(Former { streams: before, offer }),
         }
         self.tell_relay_of_offer(from, relay);
-        session.rewrite(&self.edits(from, &session), out);
+        session.rewrite(&self.edits(from, &session, &*relay), out);
         Ok(())
     }
 
@@ -173,11 +175,11 @@ impl CallMedia {
             offer.stand_by.push(StandBy { tag, said });
         }
         // Before pairs that the answer refuses are closed.
-        session.rewrite(&self.edits(from, &session), out);
+        session.rewrite(&self.edits(from, &session, &*relay), out);
         if moves_rules {
             for (index, stream) in self.streams.iter_mut().enumerate() {
                 let media = session.media().get(index).filter(|media| media.port != 0);
-                stream.set_said(from, media.map(|media| Said::of(media, &session)));
+                stream.set_said(from, media.map(|media| Said::of(media, &session, index, &*relay)));
             }
             if is_final {
                 self.settle(&session, relay);
@@ -274,7 +276,8 @@ impl CallMedia {
                     }
                 }
             }
-            stream.set_said(from, (stream_use != Use::Off).then(|| Said::of(media, session)));
+            let said = (stream_use != Use::Off).then(|| Said::of(media, session, index, &*relay));
+            stream.set_said(from, said);
             streams.push(stream);
         }
         Ok(streams)
@@ -292,17 +295,18 @@ impl CallMedia {
         }
     }
 
-    /// DESIGN.md §4: a relayed address of ours in an offer is not stacked. Only where the other side can reach it as it
+    /// DESIGN.md §4: another call's relayed address in an offer is not stacked. Only where the other side can reach it as it
     /// stands (it is shown the same address), and where neither side could use that to point media at somebody else's
-    /// call; otherwise the two pairs are chained, which always works.
+    /// call; otherwise the two pairs are chained, which always works. A TURN client's is always chained (docs/adr/0009).
     fn reaches_our_relay(&self, from: Side, media: &Media<'_>, relay: &dyn Relay) -> bool {
         let trusted = !self.sides.a.untrusted && !self.sides.b.untrusted;
         let shown = self.sides.of(from.other()).relay.advertise;
-        trusted && media.rtp.is_some_and(|rtp| rtp.ip() == shown && relay.is_ours(rtp))
+        let is_pair = |rtp| matches!(relay.owner_of(rtp), Some(Owner::Pair(_)));
+        trusted && media.rtp.is_some_and(|rtp| rtp.ip() == shown && is_pair(rtp))
     }
 
     /// What to write into a body of `from`, offer or answer, for the other side.
-    fn edits(&self, from: Side, session: &Session<'_>) -> Vec<MediaEdit> {
+    fn edits(&self, from: Side, session: &Session<'_>, relay: &dyn Relay) -> Vec<MediaEdit> {
         let append = self.sides.of(from.other()).ice_append;
         let edit = |(index, media): (usize, &Media<'_>)| {
             let Some(stream) = self.streams.get(index).filter(|_| media.port != 0) else {
@@ -320,7 +324,9 @@ impl CallMedia {
             // RFC 8858 §3: a section that says that RTCP has RTP's port means it.
             let one_port = media.rtcp_mux && media.rtcp == media.rtp && !media.is_without_default();
             let rtcp = if one_port { rtp } else { shown.rtcp.0 };
-            MediaEdit::Relay { rtp, rtcp, candidate: append && media.ice, instead_of: Vec::new() }
+            let candidate = append && media.ice;
+            let instead_of = if candidate { own_candidates(session, index, relay) } else { Vec::new() };
+            MediaEdit::Relay { rtp, rtcp, candidate, instead_of }
         };
         session.media().iter().enumerate().map(edit).collect()
     }
@@ -394,10 +400,16 @@ impl CallMedia {
     }
 
     /// This call's own relayed addresses: sent to, they would feed the call to itself.
-    fn own_addresses(&self) -> Vec<std::net::SocketAddr> {
+    fn own_addresses(&self) -> Vec<SocketAddr> {
         let pairs = self.streams.iter().filter_map(Stream::pair);
         pairs.flat_map(|pair| [pair.a.rtp.0, pair.a.rtcp.0, pair.b.rtp.0, pair.b.rtcp.0]).collect()
     }
+}
+
+/// Candidates of a section that are relayed addresses of ours: ours stands for them, there are never two.
+fn own_candidates(session: &Session<'_>, index: usize, relay: &dyn Relay) -> Vec<SocketAddr> {
+    let udp = session.candidates(index).filter_map(|candidate| candidate.udp());
+    udp.filter(|address| relay.owner_of(canonical(*address)).is_some()).collect()
 }
 
 fn holds(streams: &[Stream], id: PairId) -> bool {

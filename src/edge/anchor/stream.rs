@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::edge::event::StreamCdr;
-use crate::relay::{LegRules, OpenPair, PairId, Relay, Side, SideAddrs, SideCounters};
-use crate::sdp::{Direction, Media, Session};
+use crate::relay::{Component, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs, SideCounters};
+use crate::sdp::{Candidate, Direction, Media, Session};
 
 use super::{SideSettings, Sides, destination};
+
+/// Relayed addresses of its own TURN client that a side may name for one stream: two components, two families, two servers.
+const RELAYED_MAX: usize = 8;
 
 /// What becomes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(super) struct Said {
     /// Where it wants RTP; `None` on hold and where there is no address (yet).
     rtp: Option<SocketAddr>,
     rtcp: Option<SocketAddr>,
+    /// Relayed addresses of TURN clients of ours, as candidates.
+    relayed: Vec<(Component, SocketAddr)>,
     payload_types: Vec<u8>,
     is_rtp: bool,
     ice: bool,
@@ -38,9 +43,14 @@ pub(super) struct Said {
 }
 
 impl Said {
-    pub(super) fn of(media: &Media<'_>, session: &Session<'_>) -> Said {
+    /// Of the `index`th section.
+    pub(super) fn of(media: &Media<'_>, session: &Session<'_>, index: usize, relay: &dyn Relay) -> Said {
         let reachable = |address: &SocketAddr| !address.ip().is_unspecified() && !media.is_without_default();
-        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let relayed = session.candidates(index).filter_map(|candidate| {
+            let address = canonical(candidate.udp()?);
+            let is_allocation = relay.owner_of(address) == Some(Owner::Allocation);
+            is_allocation.then_some((component_of(&candidate)?, address))
+        });
         // RFC 9143 §9.1: what is bundled travels together, so any section's payload types may turn up.
         let payload_types = if session.has_bundle() && media.is_rtp() {
             session.media().iter().fold(Vec::new(), |all, media| union(all, &media.payload_types))
@@ -50,6 +60,7 @@ impl Said {
         Said {
             rtp: media.rtp.filter(reachable).map(canonical),
             rtcp: media.rtcp.filter(reachable).map(canonical),
+            relayed: relayed.take(RELAYED_MAX).collect(),
             payload_types,
             is_rtp: media.is_rtp(),
             ice: media.ice,
@@ -215,8 +226,9 @@ impl Stream {
             rtcp: destination::of(rtcp, settings, own, relay).address,
             send_before_latch: destination.send_before_latch,
             epoch: self.leg(side).epoch,
-            sip_source: settings.sip_source,
-            allowed: settings.allowed.clone(),
+            relayed: here.map(|said| said.relayed.clone()).unwrap_or_default(),
+            sip_source: settings.sip_source.filter(|_| !destination.ours),
+            allowed: if destination.ours { Arc::default() } else { settings.allowed.clone() },
             // RFC 3264 §6.1: a side sends what the other one listed. Phones that number telephone-event differently
             // than the other side also send it under their own number, so both lists count.
             payload_types: match is_rtp {
@@ -269,6 +281,20 @@ impl Stream {
             cdr.b_refused += refused(b);
         }
         cdr
+    }
+}
+
+/// IPv4-mapped IPv6 is read as the IPv4 that it stands for.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// RFC 8839 §5.1; RTP and RTCP are all that a pair carries.
+fn component_of(candidate: &Candidate<'_>) -> Option<Component> {
+    match candidate.component()? {
+        1 => Some(Component::Rtp),
+        2 => Some(Component::Rtcp),
+        _ => None,
     }
 }
 

@@ -19,12 +19,12 @@ use std::thread::JoinHandle;
 use mio::{Poll, Waker};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use crate::base::{PeerAddr, RelayedAddr};
 use crate::relay::ports::PortPool;
 use crate::relay::{
-    LegRules, OpenError, OpenPair, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
     Settings, Side, SideAddrs, SideCounters,
 };
 use worker::{Command, DOORBELL, Ends, Worker};
@@ -50,7 +50,7 @@ pub struct UdpRelay {
     /// Closed by a worker; at most as many as `closing`.
     closed: Receiver<PairId>,
     /// Advertised addresses of the open pairs.
-    ours: FxHashSet<SocketAddr>,
+    ours: FxHashMap<SocketAddr, PairId>,
     last_id: u64,
 }
 
@@ -107,7 +107,7 @@ impl UdpRelay {
             open: FxHashMap::default(),
             closing: FxHashMap::default(),
             closed,
-            ours: FxHashSet::default(),
+            ours: FxHashMap::default(),
             last_id: 0,
         })
     }
@@ -184,7 +184,7 @@ impl Relay for UdpRelay {
         }
         self.workers[worker].pairs += 1;
         let shown = [shown(a, taken_a.port), shown(b, taken_b.port)];
-        self.ours.extend(shown.iter().flat_map(|side| [side.rtp.0, side.rtcp.0]));
+        self.ours.extend(shown.iter().flat_map(|side| [(side.rtp.0, id), (side.rtcp.0, id)]));
         self.open.insert(id, Open { worker, ports: [taken_a, taken_b], shown });
         let [a, b] = shown;
         Ok(OpenPair { id, a, b, counters })
@@ -209,8 +209,8 @@ impl Relay for UdpRelay {
         self.collect_closed();
     }
 
-    fn is_ours(&self, addr: SocketAddr) -> bool {
-        self.ours.contains(&addr)
+    fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
+        self.ours.get(&addr).copied().map(Owner::Pair)
     }
 
     // The TURN server is not on the workers yet.

@@ -71,7 +71,8 @@ fn both_ways(ip: IpAddr, ports: std::ops::RangeInclusive<u16>) {
     let ((alice, alice_addr), (bob, bob_addr)) = (phone(ip), phone(ip));
     let address = here(ip);
     let pair = relay.open(address, address).unwrap();
-    assert!(relay.is_ours(pair.a.rtp.0) && relay.is_ours(pair.b.rtcp.0));
+    assert_eq!(relay.owner_of(pair.a.rtp.0), Some(Owner::Pair(pair.id)));
+    assert_eq!(relay.owner_of(pair.b.rtcp.0), Some(Owner::Pair(pair.id)));
     assert_eq!(pair.a.rtp.0.port() % 2, 0);
     assert_eq!(pair.a.rtcp.0.port(), pair.a.rtp.0.port() + 1);
     relay.set_leg(pair.id, Side::A, LegRules { send_before_latch: true, ..rules(alice_addr) });
@@ -123,7 +124,8 @@ fn ports_are_free_again_after_close_and_full_is_an_error() {
 
     relay.close(first.id);
     relay.close(first.id);
-    assert!(!relay.is_ours(first.a.rtp.0) && relay.is_ours(second.a.rtp.0));
+    assert_eq!(relay.owner_of(first.a.rtp.0), None);
+    assert_eq!(relay.owner_of(second.a.rtp.0), Some(Owner::Pair(second.id)));
     assert_eq!(relay.usage().ports_taken, 4);
     wait_until("the worker has closed it", || open(&mut relay).is_ok());
     assert_eq!(relay.usage().pairs, 2);
