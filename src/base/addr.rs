@@ -62,6 +62,11 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// RFC 7118: each message travels in a frame of its own.
+    pub fn is_web(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
     /// RFC 3261 §17: over a reliable transport nothing is retransmitted by the transaction.
     pub fn is_reliable(self) -> bool {
         self != Transport::Udp
@@ -78,8 +83,16 @@ impl Transport {
         }
     }
 
-    /// As it stands in `;transport=…` and in a listener's `bind`.
+    /// As it stands in `;transport=…`. RFC 7118 §5.1: WebSockets have one word, with TLS or without.
     pub fn uri_param(self) -> &'static str {
+        match self {
+            Transport::Wss => "ws",
+            other => other.scheme(),
+        }
+    }
+
+    /// As it stands in a listener's `bind`, and in what we say to people.
+    pub fn scheme(self) -> &'static str {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",

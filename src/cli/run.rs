@@ -46,7 +46,7 @@ pub fn run(args: Args) -> ExitCode {
     // Nobody may be reading: that is no reason to stop.
     let _ = writeln!(out, "turnpike {}, node '{name}', listens on", env!("CARGO_PKG_VERSION"));
     for listener in node.listeners() {
-        let url = format!("{}://{}", listener.transport.uri_param(), listener.bind);
+        let url = format!("{}://{}", listener.transport.scheme(), listener.bind);
         let _ = writeln!(out, "  {url:<32} {} (zone {})", listener.name, zone(listener));
     }
     if let Some(admin) = &admin {

@@ -35,7 +35,7 @@ impl Edge {
             return;
         }
         self.ladder.now = Some(now.unix);
-        let remote = format!("{}:{}", source.transport.uri_param(), source.remote);
+        let remote = format!("{}:{}", source.transport.scheme(), source.remote);
         if source.transport.is_reliable() {
             self.ladder.ends.insert(source.flow, (remote.clone(), source.listener));
         }
@@ -47,7 +47,7 @@ impl Edge {
         if self.ladder.is_on {
             let (remote, listener) = match to {
                 Destination::Address { listener, transport, remote, .. } => {
-                    (format!("{}:{remote}", transport.uri_param()), listener)
+                    (format!("{}:{remote}", transport.scheme()), listener)
                 }
                 Destination::Flow(flow) => {
                     self.ladder.ends.get(&flow).cloned().unwrap_or_else(|| ("?".into(), ListenerId(0)))

@@ -61,10 +61,9 @@ fn bind(listener: &mut Listener, shared: bool) -> Result<Socketed, StartError> {
         Transport::Udp => {
             udp(listener.bind, shared).and_then(|socket| Ok((socket.local_addr()?, Socketed::Udp(socket))))
         }
-        Transport::Tcp | Transport::Tls => {
+        Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
             tcp(listener.bind).and_then(|socket| Ok((socket.local_addr()?, Socketed::Stream(socket))))
         }
-        Transport::Ws | Transport::Wss => Err(io::ErrorKind::Unsupported.into()),
     };
     let (addr, socket) = bound.map_err(|error| failed(listener, error))?;
     if let Some(host) = listener.advertise.strip_suffix(":0") {

@@ -14,6 +14,9 @@ use super::settings::{Capacity, Patience};
 use crate::base::{FlowId, Transport};
 use crate::sip::transaction::{Destination, Source};
 
+/// What stands before each message that is queued for a WebSocket: its length.
+const WEB_LENGTH: usize = 8;
+
 /// How the shard speaks to a connection's task.
 #[derive(Debug, Default)]
 pub(super) struct Signals {
@@ -128,6 +131,9 @@ impl Connections {
         if waiting + bytes.len() > self.outbound_bytes {
             return Err(NotQueued::Full);
         }
+        if connection.source.transport.is_web() {
+            connection.outbound.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        }
         connection.outbound.extend_from_slice(bytes);
         if waiting == 0 {
             connection.signals.wake.notify_one();
@@ -157,10 +163,11 @@ impl Connections {
         Next::Write
     }
 
-    /// The peer has taken `n` bytes.
+    /// The peer has taken `n` bytes, of a WebSocket one message.
     pub fn wrote(&mut self, flow: FlowId, n: usize, now: Instant) {
         if let Some(connection) = self.by_flow.get_mut(&flow) {
-            connection.writing = connection.writing.saturating_sub(n);
+            let mark = if connection.source.transport.is_web() { WEB_LENGTH } else { 0 };
+            connection.writing = connection.writing.saturating_sub(n + mark);
             connection.writing_since = (connection.writing > 0).then_some(now);
         }
     }
@@ -225,6 +232,16 @@ impl Connections {
             self.by_target.remove(&target);
         }
     }
+}
+
+/// The messages that were queued for a WebSocket, which has a frame for each.
+pub(super) fn web_messages(mut queued: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = queued.split_first_chunk::<WEB_LENGTH>()?;
+        let (message, rest) = rest.split_at_checked(u64::from_be_bytes(*length) as usize)?;
+        queued = rest;
+        Some(message)
+    })
 }
 
 /// Places for connections: so many in all, so many for one source (handshakes that are not done yet included).

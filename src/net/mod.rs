@@ -15,6 +15,7 @@ mod signalling;
 mod stream;
 mod tls;
 pub mod udp;
+mod web;
 
 pub use certificates::CertificateError;
 pub use data_dir::node_key;

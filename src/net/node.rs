@@ -63,7 +63,7 @@ impl NodeSettings {
 #[allow(missing_docs)]
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("listener '{name}': cannot listen on {}://{addr}: {error}: {advice}", transport.uri_param())]
+    #[error("listener '{name}': cannot listen on {}://{addr}: {error}: {advice}", transport.scheme())]
     Bind { name: Arc<str>, transport: Transport, addr: SocketAddr, error: io::Error, advice: String },
     #[error("listener '{0}' has no certificate: add `certificate: NAME` to it")]
     NoCertificate(Arc<str>),
@@ -276,7 +276,7 @@ fn tls_servers(
     certificates: &[Arc<OwnCertificate>],
 ) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, StartError> {
     let server = |(i, listener): (usize, &Listener)| {
-        if listener.transport != Transport::Tls {
+        if !matches!(listener.transport, Transport::Tls | Transport::Wss) {
             return Ok(None);
         }
         let missing = || StartError::NoCertificate(listener.name.clone());

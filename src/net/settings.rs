@@ -20,6 +20,8 @@ pub struct NetSettings {
     pub certificates: Vec<Certificate>,
     /// Same index as [`crate::edge::settings::Settings::listeners`]; `None` for listeners that are not TLS.
     pub listeners: Vec<Option<ListenerTls>>,
+    /// Same index; `None` for listeners that are no WebSockets.
+    pub web: Vec<Option<ListenerWeb>>,
     /// Same index as [`crate::edge::settings::Settings::tls_peers`].
     pub tls_peers: Vec<PeerTrust>,
     /// The TURN server, if there is to be one.
@@ -63,6 +65,15 @@ pub struct ListenerTls {
     pub certificate: usize,
     /// Clients must show a certificate that this CA (PEM file) has signed (mTLS).
     pub client_ca: Option<PathBuf>,
+}
+
+/// WebSocket part of one listener (RFC 7118).
+#[derive(Clone, Debug)]
+pub struct ListenerWeb {
+    /// Where it is to be found, such as `/sip`.
+    pub path: String,
+    /// Pages that may use it, as in the header field Origin; empty: any, and clients that are no browsers.
+    pub origins: Vec<String>,
 }
 
 /// Whom to believe, and what to show, when we call a TLS peer.

@@ -180,6 +180,30 @@ impl Shard {
         self.connections.is_open(flow)
     }
 
+    /// `n` bytes more have arrived on a WebSocket, perhaps of a message that is not complete.
+    pub fn handle_web_bytes(&mut self, flow: FlowId, n: usize) {
+        let now = Instant::now();
+        if let Some(source) = self.connections.heard(flow, now) {
+            self.observers.metrics().received(source.transport, n);
+            self.connections.unfinished(flow, true, false, now);
+        }
+    }
+
+    /// A WebSocket message has arrived; an empty one is a ping or a pong. False: read no further.
+    pub fn handle_web_message(&mut self, flow: FlowId, bytes: Bytes) -> bool {
+        let now = now();
+        let Some(source) = self.connections.heard(flow, now.instant) else { return false };
+        self.connections.unfinished(flow, false, true, now.instant);
+        match bytes.as_ref() {
+            // RFC 5626 §4.4.1, which scripts use over WebSockets too: RFC 7118 §6 leaves keep-alives to either.
+            b"\r\n\r\n" => self.send(Destination::Flow(flow), b"\r\n", now),
+            b"" | b"\r\n" => {}
+            _ => self.edge.handle_message(&source, bytes, now),
+        }
+        self.carry_out(now);
+        self.connections.is_open(flow)
+    }
+
     /// Cuts `buffer` into messages, until it needs more bytes or the edge has the stream closed: nothing behind a
     /// message that could not be read is looked at. Whether a message was complete.
     fn handle_frames(
@@ -423,6 +447,11 @@ impl Shard {
     }
 
     // ---- what tasks ask for ----
+
+    /// Bytes of the longest message that is read.
+    pub fn longest_message(&self) -> usize {
+        self.settings.limits.message.message
+    }
 
     /// How long peers are waited for.
     pub fn patience(&self) -> &Patience {

@@ -21,7 +21,7 @@ use super::datagrams::Datagrams;
 use super::flow::Flows;
 use super::node::Command;
 use super::relay::UdpRelay;
-use super::settings::{NetSettings, Patience};
+use super::settings::{ListenerWeb, NetSettings, Patience};
 use super::shard::Shard;
 use super::{stream, tls};
 use crate::base::{ListenerId, Rng};
@@ -79,7 +79,7 @@ impl Signalling {
         let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
         let shard =
             Shard::new(edge, self.edge.clone(), &self.net, flows, self.tls_clients, relayed, self.observers);
-        listen(&shard, self.sockets, self.tls_servers)?;
+        listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));
         spawn_local(sweep(shard.clone(), self.net.patience));
@@ -98,9 +98,10 @@ fn listen(
     shard: &Rc<RefCell<Shard>>,
     sockets: Vec<Socketed>,
     tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+    web: &[Option<ListenerWeb>],
 ) -> io::Result<()> {
-    for ((i, socket), tls) in (0..).zip(sockets).zip(tls) {
-        let listener = ListenerId(i);
+    for (i, (socket, tls)) in sockets.into_iter().zip(tls).enumerate() {
+        let listener = ListenerId(i as u16);
         match socket {
             Socketed::Udp(socket) => {
                 let datagrams = Datagrams::start(shard, listener, UdpSocket::from_std(socket)?);
@@ -108,7 +109,8 @@ fn listen(
             }
             Socketed::Stream(socket) => {
                 let socket = TcpListener::from_std(socket)?;
-                spawn_local(stream::accept(shard.clone(), listener, socket, tls.map(TlsAcceptor::from)));
+                let (tls, web) = (tls.map(TlsAcceptor::from), web.get(i).cloned().flatten().map(Rc::new));
+                spawn_local(stream::accept(shard.clone(), listener, socket, tls, web));
             }
         }
     }

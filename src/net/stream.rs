@@ -13,8 +13,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::connections::{Next, Place, Signals};
+use super::settings::ListenerWeb;
 use super::shard::Shard;
-use super::tls;
+use super::{tls, web};
 use crate::base::{FlowId, ListenerId};
 use crate::sip::framing::Framer;
 
@@ -40,6 +41,7 @@ pub(super) async fn accept(
     listener: ListenerId,
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
+    web: Option<Rc<ListenerWeb>>,
 ) {
     loop {
         match socket.accept().await {
@@ -52,6 +54,7 @@ pub(super) async fn accept(
                         stream,
                         remote,
                         tls.clone(),
+                        web.clone(),
                         place,
                     ));
                 }
@@ -71,25 +74,35 @@ async fn accepted(
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<TlsAcceptor>,
+    web: Option<Rc<ListenerWeb>>,
     _place: Place,
 ) {
     let _ = stream.set_nodelay(true);
     match tls {
-        None => {
-            let (flow, signals) = shard.borrow_mut().handle_accepted(listener, remote);
-            follow(&shard, flow, &signals, converse(&shard, flow, &signals, stream)).await;
-        }
+        None => serve(&shard, listener, remote, stream, web).await,
         Some(acceptor) => {
             let patience = shard.borrow().patience().handshake;
             match within(patience, "TLS handshake", acceptor.accept(stream)).await {
-                Ok(stream) => {
-                    let (flow, signals) = shard.borrow_mut().handle_accepted(listener, remote);
-                    follow(&shard, flow, &signals, converse(&shard, flow, &signals, stream)).await;
-                }
+                Ok(stream) => serve(&shard, listener, remote, stream, web).await,
                 Err(error) => shard.borrow_mut().handle_bad_handshake(listener, remote, &error),
             }
         }
     }
+}
+
+/// Runs a connection over which SIP is spoken, or WebSocket first.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    shard: &Rc<RefCell<Shard>>,
+    listener: ListenerId,
+    remote: SocketAddr,
+    stream: S,
+    web: Option<Rc<ListenerWeb>>,
+) {
+    if let Some(settings) = web {
+        return web::serve(shard, listener, remote, stream, &settings).await;
+    }
+    let (flow, signals) = shard.borrow_mut().handle_accepted(listener, remote);
+    follow(shard, flow, &signals, converse(shard, flow, &signals, stream)).await;
 }
 
 /// What it takes to open a connection.
@@ -134,7 +147,7 @@ async fn connect(remote: SocketAddr, local: Option<IpAddr>) -> io::Result<TcpStr
     socket.connect(remote).await
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     patience: Duration,
     what: &str,
     work: impl Future<Output = io::Result<T>>,
@@ -144,7 +157,7 @@ async fn within<T>(
 }
 
 /// Runs a connection until it ends or is cut off, and reports it gone.
-async fn follow(
+pub(super) async fn follow(
     shard: &Rc<RefCell<Shard>>,
     flow: FlowId,
     signals: &Signals,

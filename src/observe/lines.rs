@@ -90,7 +90,7 @@ impl Lines {
     pub fn target_failed(&mut self, target: &Source, error: &io::Error, at: UnixTime) {
         if let Some(unwritten) = self.targets.admit(at) {
             let Source { remote, transport, .. } = target;
-            warn!(%remote, transport = transport.uri_param(), %error, unwritten, "connection to a target failed");
+            warn!(%remote, transport = transport.scheme(), %error, unwritten, "connection to a target failed");
         }
     }
 

@@ -208,8 +208,7 @@ fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &
 
 impl Bytes {
     fn new(family: &Family<Word, Counter>) -> Bytes {
-        let counter =
-            |transport: Transport| family.get_or_create_owned(&[("transport", transport.uri_param())]);
+        let counter = |transport: Transport| family.get_or_create_owned(&[("transport", transport.scheme())]);
         Bytes { udp: counter(Transport::Udp), tcp: counter(Transport::Tcp), tls: counter(Transport::Tls) }
     }
 

@@ -63,12 +63,12 @@ impl<'u> Uri<'u> {
         }
     }
 
-    /// The `transport` parameter.
+    /// The `transport` parameter; also where it says `wss`, as some write it.
     pub fn transport(&self) -> Option<Transport> {
         let value = param(self.params, b"transport")?;
         [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss]
             .into_iter()
-            .find(|transport| value.eq_ignore_ascii_case(transport.uri_param().as_bytes()))
+            .find(|transport| value.eq_ignore_ascii_case(transport.scheme().as_bytes()))
     }
 
     /// The user part with %-escapes undone, as policy and numbers read it.

@@ -75,6 +75,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             data_dir: data_dir.to_owned(),
             certificates: vec![Certificate { name: "demo".into(), source: demo }],
             listeners: vec![None, None, Some(ListenerTls { certificate: 0, client_ca: None })],
+            web: vec![None, None, None],
             tls_peers: Vec::new(),
             turn: None,
             capacity: Capacity::default(),

@@ -12,3 +12,4 @@ mod streams;
 mod stun_keep_alives;
 mod targets;
 mod tls;
+mod web;

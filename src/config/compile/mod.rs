@@ -54,7 +54,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
     let name: Arc<str> = cx.node_name().into();
     let relay = media::relay(cx);
     let zones = zones::zones(cx);
-    let (listeners, listener_tls) = zones::listeners(cx);
+    let zones::Listeners { edge: listeners, tls: listener_tls, web } = zones::listeners(cx);
     let certificates = certificates::certificates(cx);
     let mut tls = targets::TlsPeers::default();
     let pbx = targets::pbx(cx, &listeners, &mut tls);
@@ -79,6 +79,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
             data_dir: data_dir.clone(),
             certificates,
             listeners: listener_tls,
+            web,
             tls_peers: peer_trust,
             turn: None,
             capacity: Capacity::default(),

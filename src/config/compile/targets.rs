@@ -275,7 +275,7 @@ fn listener_for(
     }
     // A zone that does not exist has been told.
     if usize::from(zone.0) < cx.raw.zones.as_ref().map_or(0, |z| z.entries.len()) {
-        let scheme = transport.uri_param();
+        let scheme = transport.scheme();
         let kind = if transport.is_reliable() { "" } else { "UDP " };
         let what = format!("zone `{zone_name}` has no {kind}listener that could face this host");
         let other = if of_zone().next().is_some() { ", or `;transport=tcp` here" } else { "" };

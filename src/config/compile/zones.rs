@@ -11,7 +11,7 @@ use super::super::words::{Bind, bracketed};
 use super::{Context, media};
 use crate::base::{Transport, ZoneId};
 use crate::edge::settings::{Admit, Anchor, Listener, Media, Zone};
-use crate::net::settings::ListenerTls;
+use crate::net::settings::{ListenerTls, ListenerWeb};
 
 /// Words that routes understand, so that no zone or trunk may have them as its name.
 pub(super) const RESERVED: [&str; 2] = ["pbx", "trunks"];
@@ -85,15 +85,23 @@ pub(super) fn reserved(cx: &mut Context<'_>, name: &At<String>) {
     }
 }
 
-/// `listeners:`, in the order of the file, and the TLS part of each.
-pub(super) fn listeners(cx: &mut Context<'_>) -> (Vec<Listener>, Vec<Option<ListenerTls>>) {
+/// `listeners:`, in the order of the file, by who needs to know.
+#[derive(Default)]
+pub(super) struct Listeners {
+    pub edge: Vec<Listener>,
+    pub tls: Vec<Option<ListenerTls>>,
+    pub web: Vec<Option<ListenerWeb>>,
+}
+
+/// `listeners:`
+pub(super) fn listeners(cx: &mut Context<'_>) -> Listeners {
     let raw = cx.raw;
     if raw.listeners.as_ref().is_none_or(|l| l.entries.is_empty()) {
         let help = "add `listeners: { phones: { zone: internet, bind: \"udp://0.0.0.0:5060\" } }`";
         cx.absent(raw.at, "nothing listens: the config needs `listeners`", help);
     }
     let entries = cx.entries(raw.listeners.as_ref(), "listeners");
-    let mut built = (Vec::new(), Vec::new());
+    let mut built = Listeners::default();
     for (index, (name, listener)) in entries.iter().enumerate() {
         if let Some((other, _)) = entries.iter().take(index).find(|(_, l)| collide(&l.bind, &listener.bind)) {
             let what = format!("listener `{}` is bound to this address already", other.value);
@@ -102,15 +110,15 @@ pub(super) fn listeners(cx: &mut Context<'_>) -> (Vec<Listener>, Vec<Option<List
         let zone = cx.zone(&listener.zone);
         let tls = listener_tls(cx, listener);
         let advertise = advertised(cx, name, listener);
-        check_web(cx, listener);
-        built.0.push(Listener {
+        built.web.push(listener_web(cx, listener));
+        built.tls.push(tls);
+        built.edge.push(Listener {
             name: name.value.as_str().into(),
             zone: zone.unwrap_or(ZoneId(u16::MAX)),
             transport: listener.bind.value.transport,
             bind: listener.bind.value.address,
             advertise,
         });
-        built.1.push(tls);
     }
     built
 }
@@ -137,7 +145,7 @@ fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<Listen
     });
     if !is_tls {
         for at in listener.certificate.iter().map(|c| c.at).chain(listener.client_ca.iter().map(|c| c.at)) {
-            let what = format!("a {} listener shows no certificate", bind.value.transport.uri_param());
+            let what = format!("a {} listener shows no certificate", bind.value.transport.scheme());
             cx.problems.error(at, what, "write `tls://` in its `bind`, or remove this");
         }
         return None;
@@ -157,13 +165,31 @@ fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<Listen
     Some(ListenerTls { certificate, client_ca })
 }
 
-fn check_web(cx: &mut Context<'_>, listener: &raw::Listener) {
-    if matches!(listener.bind.value.transport, Transport::Ws | Transport::Wss) {
-        cx.not_yet(listener.bind.at, "SIP over WebSocket", "comment this listener out");
-    } else if let Some(origins) = &listener.origins {
-        let what = "only a WebSocket listener has `origins`";
-        cx.problems.error(origins.at, what, "write `wss://` in its `bind`, or remove `origins`");
+fn listener_web(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<ListenerWeb> {
+    let bind = &listener.bind;
+    if !bind.value.transport.is_web() {
+        if let Some(origins) = &listener.origins {
+            let what = "only a WebSocket listener has `origins`";
+            cx.problems.error(origins.at, what, "write `wss://` in its `bind`, or remove `origins`");
+        }
+        return None;
     }
+    let Some(origins) = &listener.origins else {
+        let what = "any page that a phone's user visits may use this listener";
+        let help =
+            "add `origins: [\"https://phone.example.com\"]`; clients that are no browsers send no Origin";
+        cx.problems.warning(bind.at, what, help);
+        return Some(ListenerWeb { path: bind.value.path.clone(), origins: Vec::new() });
+    };
+    // RFC 6454 §6.2: scheme, host, port; no path, not even a slash.
+    for origin in &origins.value {
+        let host = ["https://", "http://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
+        if host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@', '*'])) {
+            let what = format!("`{origin}` is no origin");
+            cx.problems.error(origins.at, what, "write scheme and host, such as `https://phone.example.com`");
+        }
+    }
+    Some(ListenerWeb { path: bind.value.path.clone(), origins: origins.value.clone() })
 }
 
 /// How the outside names the listener: what it says itself, else its address, else that of its zone's relay.
