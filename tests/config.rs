@@ -20,6 +20,8 @@ impl Folder {
         folder.certificate("tls/carriers-ca.pem", "tls/other-key.pem", 2100);
         folder.certificate("tls/expired.pem", "tls/expired-key.pem", 2001);
         folder.write("broken-users.yaml", "\"201\": { role: phones }\n");
+        folder.write("no-role-users.yaml", "\"201\": { password: \"env:USER_201_PASSWORD\" }\n");
+        folder.write("short", "secret\n");
         folder.write("policies/toll-fraud.yaml", "policy: toll fraud\n");
         folder.copy(&in_tests("users.yaml"), "users.yaml");
         folder
@@ -111,7 +113,8 @@ fn a_doubtful_file_loads_with_a_warning() {
         let compiled = folder.load(&file).unwrap_or_else(|report| panic!("{report}"));
         snapshot(&file, &folder.shown(&compiled.report));
         assert!(!compiled.report.is_empty(), "{}", file.display());
-        compiled.runnable().unwrap();
+        let turn_comes_later = compiled.net.turn.is_some();
+        assert_eq!(compiled.runnable().is_err(), turn_comes_later);
     }
 }
 
@@ -140,6 +143,59 @@ fn the_example_loads_and_run_names_what_it_cannot_do_yet() {
     let shown = format!("{compiled:#?}");
     assert!(!shown.contains("the value of"), "a secret is printed");
     snapshot(&in_tests("edge-targets"), &targets(&compiled));
+    snapshot(&in_tests("edge-turn"), &turn(&compiled));
+}
+
+/// Who may come to the TURN server, where, and what they may do.
+fn turn(compiled: &Compiled) -> String {
+    let turn = compiled.net.turn.as_ref().unwrap();
+    let mut shown = String::new();
+    for l in &turn.listeners {
+        let (transport, certificate) = (l.transport.name(), l.certificate);
+        shown += &format!(
+            "{}: {transport} on {} as {}, certificate {certificate:?}\n",
+            l.name, l.bind, l.advertise
+        );
+    }
+    for (id, role) in turn.roles.iter().enumerate() {
+        shown += &format!("role {id}: {role:?}\n");
+    }
+    for address in &turn.addresses {
+        let (bind, advertise) = (address.address.bind, address.address.advertise);
+        shown += &format!("relays from {bind} as {advertise} for {:?}\n", address.networks);
+    }
+    let accounts = &turn.accounts;
+    for user in &accounts.users {
+        shown += &format!("user {}: {:?}\n", user.name, user.role);
+    }
+    let (lifetime, secrets) = (turn.credentials_lifetime, accounts.secrets.len());
+    shown
+        + &format!(
+            "realm {}, {secrets} secrets, {:?} for {lifetime:?}\n",
+            accounts.realm, accounts.short_lived_role
+        )
+}
+
+#[test]
+fn turn_without_roles_is_safe_and_two_families_are_relayed() {
+    let folder = Folder::new();
+    let text = std::fs::read_to_string(in_tests("doubtful/turn-short-secret.yaml")).unwrap();
+    let both = r#"internet: [{ bind: 0.0.0.0, advertise: 203.0.113.10 }, { bind: "::", advertise: "2001:db8::10" }]"#;
+    let text = text.replace("internet: { bind: 203.0.113.10 }", both);
+    let text = text.replace("\"file:short\"", "[\"env:TURN_SECRET\", \"file:short\"]");
+    folder.write(
+        "edge.yaml",
+        &text
+            .replace("udp: \"udp://203.0.113.10:3478\"", "udp: \"udp://[::]\", tcp: \"tcp://10.20.0.5:443\""),
+    );
+    let compiled =
+        load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(
+        compiled.edge.zones[0].relay.unwrap().advertise.to_string(),
+        "203.0.113.10",
+        "SDP shows the first"
+    );
+    snapshot(&in_tests("turn-two-families"), &turn(&compiled));
 }
 
 /// Who is called where, from which listener, and whom we believe there.
@@ -267,8 +323,8 @@ fn check_tells_the_shell_how_it_went() {
 #[test]
 fn the_reference_names_every_key() {
     let reference = std::fs::read_to_string("docs/config.md").unwrap();
-    let schema =
-        ["src/config/raw.rs", "src/config/raw/media.rs"].map(|f| std::fs::read_to_string(f).unwrap());
+    let schema = ["src/config/raw.rs", "src/config/raw/media.rs", "src/config/raw/turn.rs"]
+        .map(|f| std::fs::read_to_string(f).unwrap());
     let keys = schema
         .iter()
         .flat_map(|text| text.lines())

@@ -3,7 +3,9 @@
 #![allow(missing_docs)]
 
 mod media;
+mod turn;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use super::yaml::{Node, Value};
 use crate::edge::settings::{Admit, Trust, Verify};
 use crate::observe::settings as logging;
 pub use media::*;
+pub use turn::*;
 
 record! {
     /// The whole file.
@@ -61,7 +64,7 @@ words!(Admit, "way to admit", {
 record! {
     /// `users:`
     Users is "users" {
-        realm: String,
+        realm: At<String>,
         file: At<PathBuf>,
     }
 }
@@ -70,26 +73,48 @@ record! {
     /// A user of the users file.
     User is "a user" {
         password: Option<At<Reference>>,
-        ha1: Option<At<Hash<32>>>,
-        ha1_sha256: Option<At<Hash<64>>>,
+        ha1: Option<At<Hash<16>>>,
+        ha1_sha256: Option<At<Hash<32>>>,
         role: Option<At<String>>,
     }
 }
 
-/// A hash in hex digits. As good as the password, so it is not kept until something needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hash<const DIGITS: usize>;
+/// A hash of so many bytes, written in hex digits. As good as the password: never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hash<const BYTES: usize>(pub [u8; BYTES]);
 
-impl<const DIGITS: usize> FromNode for At<Hash<DIGITS>> {
+impl<const BYTES: usize> fmt::Debug for Hash<BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hash(…)")
+    }
+}
+
+impl<const BYTES: usize> Hash<BYTES> {
+    fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; BYTES];
+        if text.len() != 2 * BYTES || !text.is_ascii() {
+            return None;
+        }
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let digits = text.get(2 * i..2 * i + 2).filter(|d| d.bytes().all(|d| d.is_ascii_hexdigit()))?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Hash(bytes))
+    }
+}
+
+/// Not a [`FromWord`]: it must not be shown with its line.
+impl<const BYTES: usize> FromNode for At<Hash<BYTES>> {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<Self> {
         let text = super::read::scalar(node, problems)?;
         problems.hide(node.at);
-        if text.len() == DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Some(At { at: node.at, value: Hash });
-        }
-        let help = "write MD5(user:realm:password) in `ha1`, SHA-256 of the same in `ha1_sha256`, in hex";
-        problems.error(node.at, format!("this is not {DIGITS} hex digits"), help);
-        None
+        let Some(value) = Hash::from_hex(text) else {
+            let help = "`turnpike credentials ha1` prints what to write: MD5(user:realm:password) in hex, \
+                        and for `ha1_sha256` the same with SHA-256";
+            problems.error(node.at, format!("this is not {} hex digits", 2 * BYTES), help);
+            return None;
+        };
+        Some(At { at: node.at, value })
     }
 }
 

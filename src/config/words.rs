@@ -11,6 +11,7 @@ use super::read::{At, FromNode, FromWord, Wrong};
 use super::yaml::Node;
 use crate::base::Transport;
 use crate::config::diagnose::Problems;
+use crate::net::settings::TurnTransport;
 
 /// Timers stay far from the end of the clock's range.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
@@ -48,6 +49,13 @@ impl FromWord for u16 {
 impl FromWord for u32 {
     fn from_word(text: &str) -> Result<u32, Wrong> {
         number(text, "whole number")
+    }
+}
+
+impl FromWord for bool {
+    fn from_word(text: &str) -> Result<bool, Wrong> {
+        text.parse()
+            .map_err(|_| Wrong::new(format!("`{text}` is neither true nor false"), "write `true` or `false`"))
     }
 }
 
@@ -184,18 +192,20 @@ impl FromWord for Bind {
             Some(slash) => rest.split_at(slash),
             None => (rest, "/"),
         };
-        let bare = address.trim_matches(['[', ']']);
-        let address = match (address.parse::<SocketAddr>(), bare.parse::<IpAddr>()) {
-            (Ok(address), _) => address,
-            (_, Ok(ip)) => SocketAddr::new(ip, transport.default_port()),
-            _ => return Err(Wrong::new(format!("`{address}` is no IP address with a port"), help)),
-        };
+        let address = with_port(address, transport.default_port())
+            .ok_or_else(|| Wrong::new(format!("`{address}` is no IP address with a port"), help))?;
         let is_web = matches!(transport, Transport::Ws | Transport::Wss);
         if path != "/" && !is_web {
             return Err(Wrong::new(format!("a {scheme} listener has no path"), format!("remove `{path}`")));
         }
         Ok(Bind { transport, address, path: path.to_owned() })
     }
+}
+
+/// `192.0.2.1:5060`, `[2001:db8::1]:5060`, or either without its port.
+fn with_port(text: &str, default: u16) -> Option<SocketAddr> {
+    let bare = || text.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    text.parse().ok().or_else(|| Some(SocketAddr::new(bare()?, default)))
 }
 
 const TRANSPORTS: [(&str, Transport); 5] = [
@@ -205,6 +215,38 @@ const TRANSPORTS: [(&str, Transport); 5] = [
     ("ws", Transport::Ws),
     ("wss", Transport::Wss),
 ];
+
+/// `udp://0.0.0.0:3478`, `dtls://[::]:5349`: what TURN clients come to. The port may be missing: RFC 8656's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnBind {
+    /// Scheme.
+    pub transport: TurnTransport,
+    /// Address and port.
+    pub address: SocketAddr,
+}
+
+impl FromWord for TurnBind {
+    fn from_word(text: &str) -> Result<TurnBind, Wrong> {
+        let help = "write transport, IP address and port, such as `udp://0.0.0.0:3478`";
+        let (scheme, address) = text
+            .split_once("://")
+            .ok_or_else(|| Wrong::new(format!("`{text}` does not name a transport"), help))?;
+        if matches!(scheme, "ws" | "wss") {
+            let help = "write `udp://`, `tcp://`, `tls://` or `dtls://`; browsers speak `tls://` too";
+            return Err(Wrong::new("TURN has no WebSocket", help));
+        }
+        let choices = [
+            ("udp", TurnTransport::Udp),
+            ("tcp", TurnTransport::Tcp),
+            ("tls", TurnTransport::Tls),
+            ("dtls", TurnTransport::Dtls),
+        ];
+        let transport = super::read::one_of(scheme, "transport of TURN", &choices)?;
+        let address = with_port(address, if transport.is_secure() { 5349 } else { 3478 })
+            .ok_or_else(|| Wrong::new(format!("`{address}` is no IP address with a port"), help))?;
+        Ok(TurnBind { transport, address })
+    }
+}
 
 /// `sip.example.com:5061`, `203.0.113.10`, `[2001:db8::1]:5060`: how the outside names us.
 #[derive(Clone, Debug, PartialEq, Eq)]

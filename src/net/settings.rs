@@ -130,6 +130,28 @@ pub enum TurnTransport {
     Dtls,
 }
 
+impl TurnTransport {
+    /// Over UDP, so that it takes a UDP port.
+    pub fn is_datagram(self) -> bool {
+        matches!(self, TurnTransport::Udp | TurnTransport::Dtls)
+    }
+
+    /// Shows a certificate.
+    pub fn is_secure(self) -> bool {
+        matches!(self, TurnTransport::Tls | TurnTransport::Dtls)
+    }
+
+    /// As it is written in the configuration, in the log and in listings.
+    pub fn name(self) -> &'static str {
+        match self {
+            TurnTransport::Udp => "udp",
+            TurnTransport::Tcp => "tcp",
+            TurnTransport::Tls => "tls",
+            TurnTransport::Dtls => "dtls",
+        }
+    }
+}
+
 /// Where allocations are bound, and for whom.
 #[derive(Clone, Debug)]
 pub struct TurnAddress {

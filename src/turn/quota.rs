@@ -23,6 +23,8 @@ pub struct Role {
     pub peers: Peers,
     /// Whom they may not, though `peers` holds them.
     pub deny: Vec<IpNetwork>,
+    /// TCP allocations too (RFC 6062).
+    pub tcp: bool,
 }
 
 /// The capacity of a node.
@@ -34,6 +36,12 @@ pub struct Capacity {
     pub permissions: usize,
     /// Channels of one allocation: one more is a 508.
     pub channels: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Capacity { allocations: 20_000, permissions: 64, channels: 64 }
+    }
 }
 
 /// RFC 8656 §7: eight bytes that nobody can guess.

@@ -140,7 +140,7 @@ impl World {
             || Peers::Networks(["0.0.0.0/0", "::/0"].map(|n| n.parse().expect("an address")).to_vec());
         let role = |allocations, lifetime, peers| {
             let lifetime = Duration::from_secs(lifetime);
-            Arc::new(Role { allocations, bandwidth: None, lifetime, peers, deny: Vec::new() })
+            Arc::new(Role { allocations, bandwidth: None, lifetime, peers, deny: Vec::new(), tcp: false })
         };
         let mut settings = Settings {
             roles: vec![

@@ -29,18 +29,14 @@ pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
     for media in &everyone {
         not_yet(cx, media);
     }
-    if let Some(turn) = relay.and_then(|r| r.turn.as_ref()) {
-        turn_server(cx, turn);
-    }
-    for (name, address) in relay.and_then(|r| r.addresses.as_ref()).iter().flat_map(|a| &a.entries) {
+    for (name, addresses) in relay.and_then(|r| r.addresses.as_ref()).iter().flat_map(|a| &a.entries) {
         cx.zone(name);
-        check_address(cx, address);
+        check_addresses(cx, name, &addresses.0);
     }
-    let ports = relay.and_then(|r| r.ports.as_ref());
-    if let Some(ports) = ports {
+    if let Some(ports) = relay.and_then(|r| r.ports.as_ref()) {
         ports_against_listeners(cx, ports);
     }
-    let ports = ports.map_or(PORTS, |p| p.value);
+    let ports = self::ports(raw);
     let workers = match relay.and_then(|r| r.workers) {
         Some(raw::Workers::Count(count)) => usize::from(count),
         Some(raw::Workers::Auto) | None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -69,12 +65,27 @@ pub(super) fn merged(base: Media, media: Option<&raw::Media>) -> Media {
     }
 }
 
-/// The relayed address of the zone called `zone`.
+/// `relay: { ports: … }`.
+pub(super) fn ports(config: &raw::Config) -> PortRange {
+    config.relay.as_ref().and_then(|r| r.ports.as_ref()).map_or(PORTS, |ports| ports.value)
+}
+
+/// The relayed address that SDP shows to the zone called `zone`.
 pub(super) fn address(config: &raw::Config, zone: &str) -> Option<RelayAddress> {
-    let addresses = config.relay.as_ref()?.addresses.as_ref()?;
-    let (_, address) = addresses.entries.iter().find(|(name, _)| name.value == zone)?;
-    let bind = address.bind.value;
-    Some(RelayAddress { bind, advertise: address.advertise.as_ref().map_or(bind, |a| a.value) })
+    addresses(config, zone).next()
+}
+
+/// The relayed addresses of the zone called `zone`: one, or one of each family.
+pub(super) fn addresses<'c>(
+    config: &'c raw::Config,
+    zone: &str,
+) -> impl Iterator<Item = RelayAddress> + use<'c> {
+    let all = config.relay.as_ref().and_then(|relay| relay.addresses.as_ref());
+    let of_zone = all.and_then(|all| all.entries.iter().find(|(name, _)| name.value == zone));
+    of_zone.into_iter().flat_map(|(_, addresses)| &addresses.0).map(|address| {
+        let bind = address.bind.value;
+        RelayAddress { bind, advertise: address.advertise.as_ref().map_or(bind, |a| a.value) }
+    })
 }
 
 fn not_yet(cx: &mut Context<'_>, media: &raw::Media) {
@@ -87,6 +98,19 @@ fn not_yet(cx: &mut Context<'_>, media: &raw::Media) {
         && srtp.value != raw::Srtp::Pass
     {
         cx.not_yet(srtp.at, "this treatment of SRTP", "write `srtp: pass`");
+    }
+}
+
+fn check_addresses(cx: &mut Context<'_>, zone: &At<String>, addresses: &[raw::RelayAddress]) {
+    for (index, address) in addresses.iter().enumerate() {
+        check_address(cx, address);
+        let bind = &address.bind;
+        let like_it = |other: &raw::RelayAddress| other.bind.value.is_ipv4() == bind.value.is_ipv4();
+        if addresses.iter().take(index).any(like_it) {
+            let version = if bind.value.is_ipv4() { 4 } else { 6 };
+            let what = format!("zone `{}` has an IPv{version} address already", zone.value);
+            cx.problems.error(bind.at, what, "write one IPv4 and one IPv6 address at most");
+        }
     }
 }
 
@@ -125,42 +149,5 @@ fn ports_against_listeners(cx: &mut Context<'_>, ports: &At<PortRange>) {
         let port = listener.bind.value.address.port();
         let what = format!("port {port} of listener `{}` is also one of the relay's", name.value);
         cx.problems.error(ports.at, what, "move the range or the listener: `ports: 40000-49999`");
-    }
-}
-
-/// Checked now, built later.
-fn turn_server(cx: &mut Context<'_>, turn: &raw::Turn) {
-    let config = cx.raw;
-    cx.not_yet(turn.at, "the TURN server", "comment `turn:` out");
-    for (name, listener) in &turn.listeners.entries {
-        let bind = &listener.bind;
-        match bind.value.transport {
-            Transport::Udp | Transport::Tcp => {}
-            Transport::Tls => match &listener.certificate {
-                Some(certificate) => {
-                    cx.index(config.certificates.as_ref(), "certificate", certificate);
-                }
-                None => {
-                    let help = format!("write `{}: {{ bind: …, certificate: … }}`", name.value);
-                    cx.problems.error(bind.at, "a TLS listener needs `certificate`", help);
-                }
-            },
-            Transport::Ws | Transport::Wss => {
-                cx.problems.error(bind.at, "TURN has no WebSocket", "write `udp://`, `tcp://` or `tls://`");
-            }
-        }
-    }
-    if let Some(role) = &turn.default_role {
-        cx.index(turn.roles.as_ref(), "TURN role", role);
-    }
-    let Some(credentials) = &turn.credentials else { return };
-    if let Some(reference) = &credentials.shared_secret {
-        cx.secret(reference);
-    }
-    for (name, user) in credentials.users.iter().flat_map(|u| &u.entries) {
-        if let Some(reference) = &user.password {
-            cx.secret(reference);
-        }
-        super::users::check(cx.problems, name, user, Some(turn));
     }
 }

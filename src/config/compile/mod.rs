@@ -8,6 +8,7 @@ mod files;
 mod media;
 mod routes;
 mod targets;
+mod turn;
 mod users;
 mod zones;
 
@@ -60,7 +61,8 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
     let pbx = targets::pbx(cx, &listeners, &mut tls);
     let trunks = targets::trunks(cx, &listeners, &mut tls);
     let routes = routes::routes(cx);
-    users::users(cx);
+    let users = users::users(cx);
+    let turn = turn::turn(cx, users);
     if let Some(state) = raw.state.as_ref().filter(|s| s.value == raw::State::Redis) {
         cx.not_yet(state.at, "state in Redis", "write `state: embedded`");
     }
@@ -81,7 +83,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
             listeners: listener_tls,
             web,
             tls_peers: peer_trust,
-            turn: None,
+            turn,
             capacity: Capacity::default(),
             patience: Patience::default(),
         },

@@ -1,61 +1,148 @@
-//! The users file. Nothing asks for a user yet (`admit: authenticated` and TURN will), but a mistake is told today.
+//! Users: of the users file, and of TURN's own list. TURN asks for their passwords; `admit: authenticated` will.
 
 use super::super::diagnose::Problems;
-use super::super::read::{At, FromNode, Named, did_you_mean};
+use super::super::read::{At, FromNode, Named, Wrong, did_you_mean};
+use super::super::secret::Secret;
+use super::super::words::Reference;
 use super::super::{parse, raw};
-use super::{Context, files};
+use super::{Context, files, id};
+use crate::turn::credentials::{Keys, RoleId, User};
+
+/// A user, and what is known of the password.
+pub(super) struct Account {
+    pub name: String,
+    pub password: Password,
+    pub role: RoleId,
+}
+
+/// What is known of a password.
+pub(super) enum Password {
+    Plain(Secret),
+    /// Good for one realm only.
+    Hashed(Keys),
+}
+
+impl Account {
+    /// As TURN needs it, in its realm.
+    pub fn in_realm(self, realm: &str) -> User {
+        let keys = match self.password {
+            Password::Plain(secret) => Keys::of_password(&self.name, realm, secret.reveal()),
+            Password::Hashed(keys) => keys,
+        };
+        User { name: self.name, keys, role: self.role }
+    }
+}
 
 /// Reads the file that `users:` names.
-pub(super) fn users(cx: &mut Context<'_>) {
-    let Some(users) = &cx.raw.users else { return };
-    let help = "`admit: registered` leaves the asking for passwords to the PBX";
-    cx.problems.warning(users.file.at, "nothing asks for these users yet", help);
+pub(super) fn users(cx: &mut Context<'_>) -> Vec<Account> {
+    let Some(users) = &cx.raw.users else { return Vec::new() };
+    let turn = cx.raw.relay.as_ref().and_then(|r| r.turn.as_ref());
+    if turn.is_none() {
+        let help = "`admit: registered` leaves the asking for passwords to the PBX; TURN (`relay: { turn: … }`) asks itself";
+        cx.problems.warning(users.file.at, "nothing asks for these users yet", help);
+    }
     let path = cx.folder.join(&users.file.value);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) => {
             let wrong = files::missing(&path, &error);
-            return cx.problems.error(users.file.at, wrong.what, wrong.help);
+            cx.problems.error(users.file.at, wrong.what, wrong.help);
+            return Vec::new();
         }
     };
     let root = match parse(&path, &text) {
         Ok(root) => root,
-        Err(report) => return cx.others.append(report),
+        Err(report) => {
+            cx.others.append(report);
+            return Vec::new();
+        }
     };
     let mut problems = Problems::default();
-    let turn = cx.raw.relay.as_ref().and_then(|r| r.turn.as_ref());
     let named = Named::<raw::User>::from_node(&root, &mut problems).unwrap_or_default();
-    for (name, user) in &named.entries {
-        check(&mut problems, name, user, turn);
-        if let Some(password) = &user.password {
-            let folder = path.parent().unwrap_or(cx.folder);
-            if let Err(wrong) = files::secret(&password.value, folder, cx.environment) {
-                problems.error(password.at, wrong.what, wrong.help);
-            }
-        }
-    }
+    let folder = path.parent().unwrap_or(cx.folder);
+    let secret = |reference: &Reference| files::secret(reference, folder, cx.environment);
+    let accounts = accounts(&named, turn, &mut problems, secret);
     cx.others.add(&path, &text, problems);
+    accounts
 }
 
-/// A user has a password or its hash, and a role that exists.
-pub(super) fn check(problems: &mut Problems, name: &At<String>, user: &raw::User, turn: Option<&raw::Turn>) {
+/// Those of `named` who have a password and a role that exists; tells why the others have not.
+pub(super) fn accounts(
+    named: &Named<raw::User>,
+    turn: Option<&raw::Turn>,
+    problems: &mut Problems,
+    secret: impl Fn(&Reference) -> Result<Secret, Wrong>,
+) -> Vec<Account> {
+    let mut accounts = Vec::new();
+    for (name, user) in &named.entries {
+        let password = password(name, user, problems, &secret);
+        let role = turn.map_or(Some(RoleId(0)), |turn| role(name, user, turn, problems));
+        if let (Some(password), Some(role)) = (password, role) {
+            accounts.push(Account { name: name.value.clone(), password, role });
+        }
+    }
+    accounts
+}
+
+fn password(
+    name: &At<String>,
+    user: &raw::User,
+    problems: &mut Problems,
+    secret: impl Fn(&Reference) -> Result<Secret, Wrong>,
+) -> Option<Password> {
     match (&user.password, &user.ha1) {
-        (None, None) if !problems.has_errors() => {
-            let help = "add `password: \"env:NAME\"`, or `ha1:` with MD5(user:realm:password) in hex";
-            problems.error(name.at, format!("user `{}` has neither `password` nor `ha1`", name.value), help);
+        (Some(password), None) => {
+            let told =
+                secret(&password.value).map_err(|wrong| problems.error(password.at, wrong.what, wrong.help));
+            told.ok().map(Password::Plain)
+        }
+        (None, Some(ha1)) => {
+            let keys = Keys::of_ha1(ha1.value.0);
+            Some(Password::Hashed(match &user.ha1_sha256 {
+                Some(sha256) => keys.and_sha256(sha256.value.0),
+                None => keys,
+            }))
         }
         (Some(_), Some(ha1)) => {
             let what = format!("user `{}` has both `password` and `ha1`", name.value);
             problems.error(ha1.at, what, "remove one of them");
+            None
         }
-        _ => {}
+        (None, None) => {
+            // One that could not be read has been told.
+            if !problems.has_errors() {
+                let help = "add `password: \"env:NAME\"`, or `ha1:` as `turnpike credentials ha1` prints it";
+                let what = format!("user `{}` has neither `password` nor `ha1`", name.value);
+                problems.error(name.at, what, help);
+            }
+            None
+        }
     }
-    let roles = turn.and_then(|t| t.roles.as_ref());
-    if let (Some(role), Some(roles)) = (&user.role, roles)
-        && roles.names().all(|name| name != role.value)
-    {
-        let known: Vec<_> = roles.names().collect();
-        let what = format!("there is no TURN role `{}`", role.value);
-        problems.error(role.at, what, did_you_mean(&role.value, known.into_iter()));
+}
+
+fn role(name: &At<String>, user: &raw::User, turn: &raw::Turn, problems: &mut Problems) -> Option<RoleId> {
+    let none = Named::default();
+    let roles = turn.roles.as_ref().unwrap_or(&none);
+    match (&user.role, &turn.default_role) {
+        (Some(role), _) => {
+            let index = roles.index(&role.value);
+            if index.is_none() && !roles.broken.contains(&role.value) {
+                let known: Vec<_> = roles.names().collect();
+                let what = format!("there is no TURN role `{}`", role.value);
+                problems.error(role.at, what, did_you_mean(&role.value, known.into_iter()));
+            }
+            index.map(|index| RoleId(id(index)))
+        }
+        // One that is not there has been told.
+        (None, Some(default)) => roles.index(&default.value).map(|index| RoleId(id(index))),
+        (None, None) => {
+            let Some(first) = roles.names().next() else { return Some(RoleId(0)) };
+            if !problems.has_errors() {
+                let what = format!("user `{}` has no role", name.value);
+                let help = format!("add `role: {first}` here, or `default_role: {first}` to `turn`");
+                problems.error(name.at, what, help);
+            }
+            None
+        }
     }
 }

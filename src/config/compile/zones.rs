@@ -103,7 +103,10 @@ pub(super) fn listeners(cx: &mut Context<'_>) -> Listeners {
     let entries = cx.entries(raw.listeners.as_ref(), "listeners");
     let mut built = Listeners::default();
     for (index, (name, listener)) in entries.iter().enumerate() {
-        if let Some((other, _)) = entries.iter().take(index).find(|(_, l)| collide(&l.bind, &listener.bind)) {
+        let place = Place::of(&listener.bind.value);
+        if let Some((other, _)) =
+            entries.iter().take(index).find(|(_, l)| collide(Place::of(&l.bind.value), place))
+        {
             let what = format!("listener `{}` is bound to this address already", other.value);
             cx.problems.error(listener.bind.at, what, "give one of them another port");
         }
@@ -123,16 +126,35 @@ pub(super) fn listeners(cx: &mut Context<'_>) -> Listeners {
     built
 }
 
+/// What a listener takes of this machine.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub address: SocketAddr,
+    pub is_udp: bool,
+}
+
+impl Place {
+    /// Of a SIP listener.
+    pub fn of(bind: &Bind) -> Place {
+        Place { address: bind.address, is_udp: bind.transport == Transport::Udp }
+    }
+
+    /// One of the two is a wildcard that holds the other.
+    pub fn shades(self, other: Place) -> bool {
+        let (a, b) = (self.address, other.address);
+        let wildcard = a.ip().is_unspecified() || b.ip().is_unspecified();
+        self.is_udp == other.is_udp
+            && wildcard
+            && a.is_ipv4() == b.is_ipv4()
+            && a.port() == b.port()
+            && a.port() != 0
+    }
+}
+
 /// The kernel would refuse the second of them. For UDP one address beside the wildcard is fine: the closer one wins.
-fn collide(a: &At<Bind>, b: &At<Bind>) -> bool {
-    let (a, b) = (&a.value, &b.value);
-    let is_udp = a.transport == Transport::Udp;
-    let wildcard = |x: SocketAddr, y: SocketAddr| x.ip().is_unspecified() && x.is_ipv4() == y.is_ipv4();
-    is_udp == (b.transport == Transport::Udp)
-        && a.address.port() == b.address.port()
-        && a.address.port() != 0
-        && (a.address.ip() == b.address.ip()
-            || !is_udp && (wildcard(a.address, b.address) || wildcard(b.address, a.address)))
+pub(super) fn collide(a: Place, b: Place) -> bool {
+    let (x, y) = (a.address, b.address);
+    a.is_udp == b.is_udp && x == y && x.port() != 0 || !a.is_udp && a.shades(b)
 }
 
 fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<ListenerTls> {

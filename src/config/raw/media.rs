@@ -1,14 +1,12 @@
-//! `relay:`, with `turn:`, and every `media:`.
+//! `relay:` and every `media:`.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ipnetwork::IpNetwork;
-
-use super::User;
+use super::Turn;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromNode, FromWord, Named, Wrong, record, words};
-use crate::config::words::{Bandwidth, Bind, PortRange, Reference};
+use crate::config::words::PortRange;
 use crate::config::yaml::{Node, Value};
 use crate::edge::settings::Anchor;
 
@@ -71,7 +69,7 @@ words!(Anchor, "way to anchor media", {
 record! {
     /// `relay:`
     Relay is "the relay" {
-        addresses: Option<Named<RelayAddress>>,
+        addresses: Option<Named<RelayAddresses>>,
         ports: Option<At<PortRange>>,
         workers: Option<Workers>,
         media: Option<Media>,
@@ -79,8 +77,21 @@ record! {
     }
 }
 
+/// What `relay: { addresses: … }` says of a zone: one address, or a list of them.
+#[derive(Clone, Debug)]
+pub struct RelayAddresses(pub Vec<RelayAddress>);
+
+impl FromNode for RelayAddresses {
+    fn from_node(node: &Node, problems: &mut Problems) -> Option<RelayAddresses> {
+        if let Value::Mapping(_) = node.value {
+            return RelayAddress::from_node(node, problems).map(|only| RelayAddresses(vec![only]));
+        }
+        Vec::from_node(node, problems).map(RelayAddresses)
+    }
+}
+
 record! {
-    /// `relay: { addresses: … }`
+    /// A relay address.
     RelayAddress is "a relay address" {
         bind: At<IpAddr>,
         advertise: Option<At<IpAddr>>,
@@ -102,88 +113,6 @@ impl FromWord for Workers {
             ("auto", _) => Ok(Workers::Auto),
             (_, Ok(count @ 1..=256)) => Ok(Workers::Count(count)),
             _ => Err(Wrong::new(format!("`{text}` is no number of workers"), "write `auto`, or 1 to 256")),
-        }
-    }
-}
-
-record! {
-    /// `turn:` of the relay.
-    Turn is "turn" {
-        realm: String,
-        listeners: Named<TurnListener>,
-        credentials: Option<Credentials>,
-        roles: Option<Named<Role>>,
-        default_role: Option<At<String>>,
-    }
-}
-
-/// A listener of `turn:`: a bind, or `{ bind, certificate }`.
-#[derive(Clone, Debug)]
-pub struct TurnListener {
-    /// Where it listens.
-    pub bind: At<Bind>,
-    /// Its certificate, for TLS.
-    pub certificate: Option<At<String>>,
-}
-
-record! {
-    TurnListenerSettings is "a TURN listener" {
-        bind: At<Bind>,
-        certificate: Option<At<String>>,
-    }
-}
-
-impl FromNode for TurnListener {
-    fn from_node(node: &Node, problems: &mut Problems) -> Option<TurnListener> {
-        if let Value::Mapping(_) = node.value {
-            let TurnListenerSettings { bind, certificate, .. } = FromNode::from_node(node, problems)?;
-            return Some(TurnListener { bind, certificate });
-        }
-        Some(TurnListener { bind: At::from_node(node, problems)?, certificate: None })
-    }
-}
-
-record! {
-    /// `credentials:` of `turn:`.
-    Credentials is "credentials" {
-        shared_secret: Option<At<Reference>>,
-        lifetime: Option<Duration>,
-        users: Option<Named<User>>,
-    }
-}
-
-record! {
-    /// A role of `turn:`.
-    Role is "a role" {
-        allocations: Option<u32>,
-        bandwidth: Option<Bandwidth>,
-        lifetime: Option<Duration>,
-        peers: Option<Peers>,
-    }
-}
-
-/// `peers:` of a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Peers {
-    /// Our own relayed addresses, and the media addresses of admitted calls.
-    Calls,
-    /// These networks.
-    Networks(Vec<IpNetwork>),
-}
-
-impl FromNode for Peers {
-    fn from_node(node: &Node, problems: &mut Problems) -> Option<Peers> {
-        match &node.value {
-            Value::Scalar { text, .. } if text == "calls" => Some(Peers::Calls),
-            Value::Sequence(_) => Vec::from_node(node, problems).map(Peers::Networks),
-            _ => {
-                problems.error(
-                    node.at,
-                    "these are no peers",
-                    "write `calls`, or networks such as `[192.0.2.0/24]`",
-                );
-                None
-            }
         }
     }
 }

@@ -63,6 +63,11 @@ impl Keys {
         Keys { md5: Key::from_bytes(&ha1), sha256: None }
     }
 
+    /// The same user's SHA-256(name ":" realm ":" password) is known too.
+    pub fn and_sha256(self, sha256: [u8; 32]) -> Keys {
+        Keys { sha256: Some(Key::from_bytes(&sha256)), ..self }
+    }
+
     fn of(&self, algorithm: PasswordAlgorithm) -> Option<Key> {
         match algorithm {
             PasswordAlgorithm::Md5 => Some(self.md5.clone()),
