@@ -219,6 +219,23 @@ mod tests {
     }
 
     #[test]
+    fn a_relayed_address_among_the_candidates_may_latch_its_component() {
+        let relayed =
+            |port| vec![(Rtp, at("203.0.113.10:45000")), (Rtcp, at(&format!("203.0.113.10:{port}")))];
+        let rules = |port| LegRules { relayed: relayed(port), ..named("192.0.2.1:4000") };
+        let mut leg = leg(rules(45006));
+        assert!(leg.may_latch(Rtp, at("203.0.113.10:45000")) && leg.may_latch(Rtp, at("192.0.2.1:4000")));
+        for stranger in ["203.0.113.10:45006", "203.0.113.10:45001", "192.0.2.1:4001"] {
+            assert!(!leg.may_latch(Rtp, at(stranger)), "{stranger}");
+        }
+        leg.latch_to(Rtp, at("192.0.2.1:4000"));
+        assert!(leg.may_latch(Rtcp, at("203.0.113.10:45006")), "RTCP may take another way");
+        leg.latch_to(Rtcp, at("203.0.113.10:45006"));
+        leg.set_rules(rules(45008));
+        assert_eq!(leg.source(Rtcp), None, "it is no longer named");
+    }
+
+    #[test]
     fn nothing_is_sent_to_an_unproved_address_unless_allowed() {
         let mut unproved = leg(named("192.0.2.1:4000"));
         assert_eq!(unproved.destination(Rtp), None);

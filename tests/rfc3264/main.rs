@@ -7,6 +7,7 @@ mod early_media;
 mod fake_relay;
 mod hostile;
 mod never_leaks;
+mod own_relayed;
 mod re_invite;
 
 use std::net::IpAddr;
