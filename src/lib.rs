@@ -7,7 +7,7 @@
 //! | floor | modules |
 //! |---|---|
 //! | words everyone uses | [`base`] |
-//! | wire formats and machines | [`sip`], [`sdp`], [`stun`], [`turn`], [`media`], [`relay`], [`policy`] |
+//! | wire formats and machines | [`sip`], [`sdp`], [`stun`], [`turn`], [`ice`], [`media`], [`relay`], [`policy`] |
 //! | the transaction user | [`edge`] |
 //! | what it is told, what it tells | [`config`], [`observe`] |
 //! | the world | [`net`], [`admin`], [`cli`] |
@@ -18,6 +18,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod edge;
+pub mod ice;
 pub mod media;
 pub mod net;
 pub mod observe;

@@ -10,32 +10,39 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("sip", &["base"]),
     ("sdp", &["base"]),
-    ("media", &["base"]),
     ("stun", &["base"]),
+    ("ice", &["base", "stun"]),
+    ("media", &["base", "stun", "ice"]),
     ("turn", &["base", "stun"]),
-    ("relay", &["base", "media", "stun", "turn"]),
+    ("relay", &["base", "media", "stun", "turn", "ice"]),
     ("policy", &["base"]),
-    ("edge", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy"]),
-    ("config", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge"]),
-    ("observe", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge"]),
-    ("net", &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge", "config", "observe"]),
+    ("edge", &["base", "sip", "sdp", "media", "stun", "turn", "ice", "relay", "policy"]),
+    ("config", &["base", "sip", "sdp", "media", "stun", "turn", "ice", "relay", "policy", "edge"]),
+    ("observe", &["base", "sip", "sdp", "media", "stun", "turn", "ice", "relay", "policy", "edge"]),
+    (
+        "net",
+        &[
+            "base", "sip", "sdp", "media", "stun", "turn", "ice", "relay", "policy", "edge", "config",
+            "observe",
+        ],
+    ),
     (
         "admin",
         &[
-            "base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge", "config", "observe",
-            "net",
+            "base", "sip", "sdp", "media", "stun", "turn", "ice", "relay", "policy", "edge", "config",
+            "observe", "net",
         ],
     ),
     (
         "cli",
         &[
-            "base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge", "config", "observe",
-            "net", "admin",
+            "base", "sip", "sdp", "media", "stun", "turn", "ice", "relay", "policy", "edge", "config",
+            "observe", "net", "admin",
         ],
     ),
 ];
 
-const PURE: &[&str] = &["base", "sip", "sdp", "media", "stun", "turn", "relay", "policy", "edge"];
+const PURE: &[&str] = &["base", "sip", "sdp", "media", "stun", "turn", "ice", "relay", "policy", "edge"];
 
 /// Words that bring the world in. A pure folder may hold an `Instant`, never ask for one.
 const WORLD: &[&str] = &[

@@ -55,7 +55,10 @@ impl fmt::Debug for Type {
     }
 }
 
-#[allow(missing_docs, reason = "the names of the registries: RFC 8489 §18.3, RFC 8656 §18, RFC 6062 §6.2")]
+#[allow(
+    missing_docs,
+    reason = "the names of the registries: RFC 8489 §18.3, RFC 8656 §18, RFC 6062 §6.2, RFC 8445 §16.1"
+)]
 impl Type {
     pub const MAPPED_ADDRESS: Type = Type(0x0001);
     pub const USERNAME: Type = Type(0x0006);
@@ -78,6 +81,8 @@ impl Type {
     pub const USERHASH: Type = Type(0x001e);
     pub const XOR_MAPPED_ADDRESS: Type = Type(0x0020);
     pub const RESERVATION_TOKEN: Type = Type(0x0022);
+    pub const PRIORITY: Type = Type(0x0024);
+    pub const USE_CANDIDATE: Type = Type(0x0025);
     pub const CONNECTION_ID: Type = Type(0x002a);
     pub const ADDITIONAL_ADDRESS_FAMILY: Type = Type(0x8000);
     pub const ADDRESS_ERROR_CODE: Type = Type(0x8001);
@@ -86,6 +91,8 @@ impl Type {
     pub const SOFTWARE: Type = Type(0x8022);
     pub const ALTERNATE_SERVER: Type = Type(0x8023);
     pub const FINGERPRINT: Type = Type(0x8028);
+    pub const ICE_CONTROLLED: Type = Type(0x8029);
+    pub const ICE_CONTROLLING: Type = Type(0x802a);
 }
 
 impl Type {
@@ -130,6 +137,7 @@ impl ErrorCode {
     pub const CONNECTION_ALREADY_EXISTS: ErrorCode = ErrorCode(446);
     pub const CONNECTION_FAILED: ErrorCode = ErrorCode(447);
     pub const ALLOCATION_QUOTA_REACHED: ErrorCode = ErrorCode(486);
+    pub const ROLE_CONFLICT: ErrorCode = ErrorCode(487);
     pub const SERVER_ERROR: ErrorCode = ErrorCode(500);
     pub const INSUFFICIENT_CAPACITY: ErrorCode = ErrorCode(508);
 }
@@ -152,6 +160,7 @@ impl ErrorCode {
             446 => "Connection Already Exists",
             447 => "Connection Timeout or Failure",
             486 => "Allocation Quota Reached",
+            487 => "Role Conflict",
             500 => "Server Error",
             508 => "Insufficient Capacity",
             _ => "",
