@@ -19,8 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (pairs, a_port, b_port) = (argument(1000)?, argument(15001)?, argument(15002)?);
     let settings = Settings { ports: 20000..=64999, workers: 1, idle_timeout: Duration::from_secs(600) };
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let mut relay = UdpRelay::start(settings, [localhost], Box::new(|_| {}))?;
     let address = RelayAddress { bind: localhost, advertise: localhost };
+    let mut relay = UdpRelay::start(settings, [address], None, Box::new(|_| {}))?;
     for i in 0..pairs {
         let pair = relay.open(address, address)?;
         for (side, net, port) in [(Side::A, 1, a_port), (Side::B, 2, b_port)] {

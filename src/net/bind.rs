@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::node::StartError;
+use super::settings::TurnListener;
 use super::udp::keep_undelivered;
 use crate::base::Transport;
 use crate::edge::settings::Listener;
@@ -55,14 +56,77 @@ fn beside(a: &Listener, b: &Listener) -> bool {
         && x.ip().is_unspecified() != y.ip().is_unspecified()
 }
 
+/// A worker's socket of one TURN listener.
+pub(super) enum TurnSocket {
+    /// UDP and DTLS.
+    Datagrams(UdpSocket),
+    /// TCP and TLS.
+    Connections(TcpListener),
+}
+
+/// Binds the TURN listeners once for each of the `workers`, between which the kernel then divides the clients; by worker, then
+/// listener.
+///
+/// The sockets of a group share their port (SO_REUSEPORT), also with one that comes later: what listens there already is
+/// found by asking for the port alone first.
+pub(super) fn bind_turn(
+    listeners: &mut [TurnListener],
+    workers: usize,
+) -> Result<Vec<Vec<TurnSocket>>, StartError> {
+    let mut by_worker: Vec<Vec<TurnSocket>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in listeners {
+        let alone = bind_turn_one(listener, false)?;
+        listener.bind = alone.local_addr().map_err(|error| turn_failed(listener, error))?;
+        if let Some(host) = listener.advertise.strip_suffix(":0") {
+            listener.advertise = format!("{host}:{}", listener.bind.port()).into();
+        }
+        if let [only] = &mut by_worker[..] {
+            only.push(alone);
+            continue;
+        }
+        drop(alone);
+        for sockets in &mut by_worker {
+            sockets.push(bind_turn_one(listener, true)?);
+        }
+    }
+    Ok(by_worker)
+}
+
+fn bind_turn_one(listener: &TurnListener, group: bool) -> Result<TurnSocket, StartError> {
+    let bound = if listener.transport.is_datagram() {
+        udp(listener.bind, false, group).map(TurnSocket::Datagrams)
+    } else {
+        tcp(listener.bind, group).map(TurnSocket::Connections)
+    };
+    bound.map_err(|error| turn_failed(listener, error))
+}
+
+fn turn_failed(listener: &TurnListener, error: io::Error) -> StartError {
+    StartError::BindTurn {
+        name: listener.name.clone(),
+        transport: listener.transport.name(),
+        addr: listener.bind,
+        advice: advice(&error, listener.bind),
+        error,
+    }
+}
+
+impl TurnSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            TurnSocket::Datagrams(socket) => socket.local_addr(),
+            TurnSocket::Connections(socket) => socket.local_addr(),
+        }
+    }
+}
+
 /// Binds one listener, and writes the port that it was given, if it asked for any, into `bind` and `advertise`.
 fn bind(listener: &mut Listener, shared: bool) -> Result<Socketed, StartError> {
     let bound = match listener.transport {
-        Transport::Udp => {
-            udp(listener.bind, shared).and_then(|socket| Ok((socket.local_addr()?, Socketed::Udp(socket))))
-        }
+        Transport::Udp => udp(listener.bind, shared, false)
+            .and_then(|socket| Ok((socket.local_addr()?, Socketed::Udp(socket)))),
         Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
-            tcp(listener.bind).and_then(|socket| Ok((socket.local_addr()?, Socketed::Stream(socket))))
+            tcp(listener.bind, false).and_then(|socket| Ok((socket.local_addr()?, Socketed::Stream(socket))))
         }
     };
     let (addr, socket) = bound.map_err(|error| failed(listener, error))?;
@@ -83,9 +147,11 @@ fn failed(listener: &Listener, error: io::Error) -> StartError {
     }
 }
 
-fn udp(addr: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
+/// `beside`: see [`bind_all`]; `group`: see [`bind_turn`].
+fn udp(addr: SocketAddr, beside: bool, group: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(shared)?;
+    socket.set_reuse_address(beside)?;
+    socket.set_reuse_port(group)?;
     prepare(&socket, addr)?;
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     let _ = socket.set_send_buffer_size(UDP_BUFFER);
@@ -94,9 +160,10 @@ fn udp(addr: SocketAddr, shared: bool) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn tcp(addr: SocketAddr) -> io::Result<TcpListener> {
+fn tcp(addr: SocketAddr, group: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(group)?;
     prepare(&socket, addr)?;
     socket.bind(&addr.into())?;
     socket.listen(BACKLOG)?;

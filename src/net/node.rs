@@ -1,7 +1,7 @@
 //! A running Turnpike, for the command line, the demo and the tests: start it, ask it, stop it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::bind::bind_all;
+use super::bind::{bind_all, bind_turn};
 use super::certificates::{CertificateError, OwnCertificate};
-use super::relay::UdpRelay;
-use super::settings::{NetSettings, TurnTransport};
+use super::relay::{TurnServer, UdpRelay};
+use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
+use super::udp::own_addresses;
 use super::{data_dir, open_files, tls};
 use crate::base::Transport;
 use crate::config::Compiled;
@@ -24,6 +25,7 @@ use crate::edge::settings::{Listener, Settings, TlsPeer};
 use crate::observe::Observers;
 use crate::observe::metrics::Metrics;
 use crate::observe::settings::Numbers;
+use crate::relay::RelayAddress;
 use crate::{policy, relay, turn};
 
 /// Commands that wait for the signalling thread.
@@ -44,6 +46,8 @@ pub struct NodeSettings {
     pub relay: relay::Settings,
     /// For the sockets.
     pub net: NetSettings,
+    /// Where the admin listener is, if there is one: nobody's peer.
+    pub admin: Option<SocketAddr>,
     /// How numbers stand in the log.
     pub numbers: Numbers,
 }
@@ -52,10 +56,11 @@ impl NodeSettings {
     /// From a config and its policies. The node's key is read from `data_dir`, or made there.
     pub fn new(config: Compiled, policies: Loaded) -> Result<NodeSettings, StartError> {
         let policy = policies.settings(&config);
-        let Compiled { data_dir, edge, relay, net, logging, .. } = config;
+        let Compiled { data_dir, edge, relay, net, admin, logging, .. } = config;
+        let admin = admin.map(|admin| admin.listen);
         let key =
             data_dir::node_key(&data_dir).map_err(|error| StartError::DataDir { path: data_dir, error })?;
-        Ok(NodeSettings { edge: edge.with_key(key), policy, relay, net, numbers: logging.numbers })
+        Ok(NodeSettings { edge: edge.with_key(key), policy, relay, net, admin, numbers: logging.numbers })
     }
 }
 
@@ -65,6 +70,8 @@ impl NodeSettings {
 pub enum StartError {
     #[error("listener '{name}': cannot listen on {}://{addr}: {error}: {advice}", transport.scheme())]
     Bind { name: Arc<str>, transport: Transport, addr: SocketAddr, error: io::Error, advice: String },
+    #[error("relay.turn listener '{name}': cannot listen on {transport}://{addr}: {error}: {advice}")]
+    BindTurn { name: Arc<str>, transport: &'static str, addr: SocketAddr, error: io::Error, advice: String },
     #[error("listener '{0}' has no certificate: add `certificate: NAME` to it")]
     NoCertificate(Arc<str>),
     #[error(transparent)]
@@ -118,13 +125,14 @@ pub(super) enum Command {
 pub struct Node {
     handle: Handle,
     listeners: Vec<Listener>,
+    turn_listeners: Vec<TurnListener>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Node {
     /// Binds, reads or makes certificates, starts the threads.
     pub fn start(settings: NodeSettings) -> Result<Node, StartError> {
-        let NodeSettings { mut edge, policy, relay, net, numbers } = settings;
+        let NodeSettings { mut edge, policy, relay, mut net, admin, numbers } = settings;
         let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };
         data_dir::make(&net.data_dir).map_err(in_data_dir)?;
         open_files::raise(&edge, &relay);
@@ -139,12 +147,18 @@ impl Node {
         let tls_servers = tls_servers(&edge, &net, &certificates)?;
         let tls_clients = tls_clients(&edge, &net, &certificates)?;
         let sockets = bind_all(&mut edge.listeners)?;
+        let turn = match net.turn.take() {
+            Some(turn) => Some(turn_server(turn, &edge, admin, relay.workers)?),
+            None => None,
+        };
+        let turn_listeners = turn.iter().flat_map(|turn| turn.settings.listeners.clone()).collect();
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (relay_events, relay_inbox) = mpsc::channel(RELAY_EVENTS);
         let relay = UdpRelay::start(
             relay,
-            edge.zones.iter().filter_map(|zone| zone.relay).map(|relay| relay.bind),
+            edge.zones.iter().filter_map(|zone| zone.relay),
+            turn,
             Box::new(move |event| {
                 let _ = relay_events.try_send(event);
             }),
@@ -164,7 +178,7 @@ impl Node {
             relay_events: relay_inbox,
         };
         let thread = signalling::start(signalling)?;
-        Ok(Node { handle: Handle { commands, metrics }, listeners, thread: Some(thread) })
+        Ok(Node { handle: Handle { commands, metrics }, listeners, turn_listeners, thread: Some(thread) })
     }
 
     /// The listeners, with the addresses that they were really given.
@@ -175,6 +189,11 @@ impl Node {
     /// Where the listener of this name is bound.
     pub fn listener(&self, name: &str) -> Option<SocketAddr> {
         self.listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.bind)
+    }
+
+    /// Where the TURN listener of this name is bound.
+    pub fn turn_listener(&self, name: &str) -> Option<SocketAddr> {
+        self.turn_listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.bind)
     }
 
     /// A way to the node that can be passed around.
@@ -240,8 +259,8 @@ impl Handle {
         Ok(self.metrics.text(&status.edge, status.connections, &status.media, status.turn.as_ref()))
     }
 
-    /// All TURN allocations.
-    pub async fn turn_allocations(&self) -> Result<Vec<TurnAllocation>, Stopped> {
+    /// All TURN allocations, or those of one user.
+    pub async fn turn_allocations(&self, _user: Option<&str>) -> Result<Vec<TurnAllocation>, Stopped> {
         // No worker has any yet.
         Ok(Vec::new())
     }
@@ -268,6 +287,43 @@ impl Handle {
     pub async fn stopped(&self) {
         self.commands.closed().await;
     }
+}
+
+/// Binds the TURN server's listeners, and says which addresses are nobody's peers.
+fn turn_server(
+    mut settings: TurnSettings,
+    edge: &Settings,
+    admin: Option<SocketAddr>,
+    workers: usize,
+) -> Result<TurnServer, StartError> {
+    let sockets = bind_turn(&mut settings.listeners, workers.max(1))?;
+    let relayed = edge.zones.iter().filter_map(|zone| zone.relay);
+    let relayed: Vec<_> = relayed.chain(settings.addresses.iter().map(|turn| turn.address)).collect();
+    let sip = edge.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
+    let turn = settings.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
+    let listeners = as_peers(sip.chain(turn).chain(admin.map(|admin| (admin, None))), &relayed)?;
+    Ok(TurnServer { settings, sockets, key: edge.key.clone(), listeners })
+}
+
+/// The addresses under which one of `listeners` (as bound, and as advertised) could be named as a peer. A wildcard stands for
+/// every address of the machine. Behind 1:1 NAT, what is bound to an address can be reached by the one advertised for it.
+fn as_peers<'a>(
+    listeners: impl Iterator<Item = (SocketAddr, Option<&'a Arc<str>>)>,
+    relayed: &[RelayAddress],
+) -> io::Result<Vec<SocketAddr>> {
+    let own = own_addresses()?;
+    let mut all = Vec::new();
+    for (bind, advertised) in listeners {
+        let stands_for =
+            |ip: IpAddr| ip == bind.ip() || bind.ip().is_unspecified() && ip.is_ipv4() == bind.is_ipv4();
+        let behind_nat = relayed.iter().filter(|at| stands_for(at.bind)).map(|at| at.advertise);
+        let ips = own.iter().copied().filter(|ip| stands_for(*ip)).chain(behind_nat).chain([bind.ip()]);
+        all.extend(ips.map(|ip| SocketAddr::new(ip, bind.port())));
+        all.extend(advertised.and_then(|advertised| advertised.parse::<SocketAddr>().ok()));
+    }
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
 }
 
 fn tls_servers(

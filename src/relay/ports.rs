@@ -1,5 +1,5 @@
-//! Ports for relayed transport addresses: even/odd pairs for RTP and RTCP (RFC 3550 §11), in an order that cannot be
-//! guessed, each handed out once at a time and rested before it is handed out again.
+//! Ports for relayed transport addresses: even/odd pairs for RTP and RTCP (RFC 3550 §11) and single ones for TURN, in an
+//! order that cannot be guessed, each handed out once at a time and rested before it is handed out again.
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -7,20 +7,33 @@ use std::ops::RangeInclusive;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
+/// As many single ports whose twin is in use are left to rest, and to be drawn from, before they are handed out.
+const RESTING: usize = 64;
+
 /// The ports of one bind address. Everything takes constant time.
 ///
 /// A pair is drawn at random from the half of the free ones that has rested longest: the next one cannot be told from
-/// those seen before, and late packets of a call that has ended do not meet the next call.
+/// those seen before, and late packets of a call that has ended do not meet the next call. A single port splits a pair,
+/// which is whole again when both its ports have come back.
 #[derive(Debug)]
 pub struct PortPool {
-    /// The least recently used first.
+    /// Whole pairs by their even port, the least recently used first.
     free: VecDeque<u16>,
+    /// Ports whose twin is not free, the least recently used first. An entry may be out of date: `states` decides.
+    halves: VecDeque<u16>,
     /// Someone else has bound them; tried again when nothing else is free.
     quarantined: Vec<u16>,
-    /// By pair, from `first` on.
-    taken: Vec<bool>,
+    /// By port, from `first` on.
+    states: Vec<State>,
     first: u16,
-    taken_pairs: usize,
+    out: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Taken,
+    Quarantined,
 }
 
 impl PortPool {
@@ -30,65 +43,128 @@ impl PortPool {
         let mut pairs: Vec<u16> = (first..*ports.end()).step_by(2).collect();
         pairs.shuffle(rng);
         PortPool {
-            taken: vec![false; pairs.len()],
+            states: vec![State::Free; 2 * pairs.len()],
             free: pairs.into(),
+            halves: VecDeque::new(),
             quarantined: Vec::new(),
             first,
-            taken_pairs: 0,
+            out: 0,
         }
     }
 
-    /// The even port of a pair that nobody has; `None`: all are taken.
-    pub fn take(&mut self, rng: &mut dyn rand::Rng) -> Option<u16> {
+    /// The even port of a pair that nobody has; `None`: no pair is whole.
+    pub fn take_pair(&mut self, rng: &mut dyn rand::Rng) -> Option<u16> {
         if self.free.is_empty() {
-            self.free.extend(self.quarantined.drain(..));
+            self.end_quarantine();
         }
-        let rested = self.free.len().div_ceil(2);
-        if rested > 1 {
-            self.free.swap(0, rng.random_range(..rested));
+        let even = draw(&mut self.free, rng)?;
+        self.change(even, State::Free, State::Taken);
+        self.change(even + 1, State::Free, State::Taken);
+        Some(even)
+    }
+
+    /// A port that nobody has; `None`: all are taken.
+    pub fn take_one(&mut self, rng: &mut dyn rand::Rng) -> Option<u16> {
+        if self.halves.len() > RESTING || self.free.is_empty() {
+            while let Some(port) = draw(&mut self.halves, rng) {
+                if !self.is_free(port ^ 1) && self.change(port, State::Free, State::Taken) {
+                    return Some(port);
+                }
+            }
         }
-        let port = self.free.pop_front()?;
-        if let Some(taken) = self.taken_mut(port) {
-            *taken = true;
+        if self.free.is_empty() && self.quarantined.is_empty() {
+            return None;
         }
-        self.taken_pairs += 1;
+        if self.free.is_empty() {
+            self.end_quarantine();
+            return self.take_one(rng);
+        }
+        let port = draw(&mut self.free, rng)? + u16::from(rng.random::<bool>());
+        self.change(port, State::Free, State::Taken);
+        self.halves.push_back(port ^ 1);
         Some(port)
     }
 
+    /// An even port of a pair that nobody has; `None`: no pair is whole.
+    pub fn take_even(&mut self, rng: &mut dyn rand::Rng) -> Option<u16> {
+        let even = self.take_pair(rng)?;
+        self.give_back_one(even + 1);
+        Some(even)
+    }
+
     /// Gives back a pair by its even port. One that is not taken stays as it is.
-    pub fn give_back(&mut self, port: u16) {
-        if self.release(port) {
-            self.free.push_back(port);
+    pub fn give_back_pair(&mut self, even: u16) {
+        self.give_back_one(even);
+        self.give_back_one(even + 1);
+    }
+
+    /// Gives back one port, taken alone or as one of a pair. One that is not taken stays as it is.
+    pub fn give_back_one(&mut self, port: u16) {
+        if self.change(port, State::Taken, State::Free) {
+            self.put_back(port);
         }
     }
 
-    /// Instead of [`Self::give_back`], for a pair that could not be bound because someone else has.
+    /// Instead of giving it back, for a port that could not be bound because someone else has. (Of a pair, both ports.)
     pub fn quarantine(&mut self, port: u16) {
-        if self.release(port) {
+        if self.change(port, State::Taken, State::Quarantined) {
             self.quarantined.push(port);
         }
     }
 
-    /// Ports (not pairs) that are handed out.
+    /// How many ports are handed out.
     pub fn taken(&self) -> usize {
-        2 * self.taken_pairs
+        self.out
     }
 
-    /// Ports (not pairs) that there are.
+    /// How many ports there are.
     pub fn total(&self) -> usize {
-        2 * self.taken.len()
+        self.states.len()
     }
 
-    fn release(&mut self, port: u16) -> bool {
-        let was_taken = self.taken_mut(port).is_some_and(std::mem::take);
-        self.taken_pairs -= usize::from(was_taken);
-        was_taken
+    fn end_quarantine(&mut self) {
+        for port in std::mem::take(&mut self.quarantined) {
+            self.change(port, State::Quarantined, State::Free);
+            self.put_back(port);
+        }
     }
 
-    fn taken_mut(&mut self, port: u16) -> Option<&mut bool> {
-        let offset = port.checked_sub(self.first).filter(|offset| offset % 2 == 0)?;
-        self.taken.get_mut(usize::from(offset / 2))
+    /// A port that has become free.
+    fn put_back(&mut self, port: u16) {
+        if self.is_free(port ^ 1) {
+            self.free.push_back(port & !1);
+        } else {
+            self.halves.push_back(port);
+        }
     }
+
+    fn is_free(&self, port: u16) -> bool {
+        self.index(port).is_some_and(|index| self.states[index] == State::Free)
+    }
+
+    /// True if it was `before`, and is `after` now.
+    fn change(&mut self, port: u16, before: State, after: State) -> bool {
+        let Some(index) = self.index(port).filter(|index| self.states[*index] == before) else {
+            return false;
+        };
+        self.states[index] = after;
+        self.out -= usize::from(before == State::Taken);
+        self.out += usize::from(after == State::Taken);
+        true
+    }
+
+    fn index(&self, port: u16) -> Option<usize> {
+        port.checked_sub(self.first).map(usize::from).filter(|index| *index < self.states.len())
+    }
+}
+
+/// One of the half that has rested longest.
+fn draw(rested: &mut VecDeque<u16>, rng: &mut dyn rand::Rng) -> Option<u16> {
+    let half = rested.len().div_ceil(2);
+    if half > 1 {
+        rested.swap(0, rng.random_range(..half));
+    }
+    rested.pop_front()
 }
 
 #[cfg(test)]
@@ -104,7 +180,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut all = |ports: RangeInclusive<u16>| {
             let mut pool = PortPool::new(ports, &mut rng);
-            let mut taken: Vec<u16> = std::iter::from_fn(|| pool.take(&mut rng)).collect();
+            let mut taken: Vec<u16> = std::iter::from_fn(|| pool.take_pair(&mut rng)).collect();
             taken.sort_unstable();
             taken
         };
@@ -119,7 +195,7 @@ mod tests {
         let order = |seed| {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut pool = PortPool::new(40000..=49999, &mut rng);
-            (0..20).map(|_| pool.take(&mut rng).unwrap()).collect::<Vec<_>>()
+            (0..20).map(|_| pool.take_pair(&mut rng).unwrap()).collect::<Vec<_>>()
         };
         assert_ne!(order(1), order(2));
         assert!(!order(1).is_sorted());
@@ -129,10 +205,10 @@ mod tests {
     fn a_freed_pair_rests_while_half_of_the_others_are_used() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut pool = PortPool::new(40000..=40199, &mut rng);
-        let port = pool.take(&mut rng).unwrap();
-        pool.give_back(port);
+        let port = pool.take_pair(&mut rng).unwrap();
+        pool.give_back_pair(port);
         for _ in 0..50 {
-            assert_ne!(pool.take(&mut rng), Some(port));
+            assert_ne!(pool.take_pair(&mut rng), Some(port));
         }
     }
 
@@ -140,49 +216,94 @@ mod tests {
     fn a_quarantined_pair_comes_back_last() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut pool = PortPool::new(40000..=40007, &mut rng);
-        let foreign = pool.take(&mut rng).unwrap();
+        let foreign = pool.take_pair(&mut rng).unwrap();
         pool.quarantine(foreign);
+        pool.quarantine(foreign + 1);
         assert_eq!(pool.taken(), 0);
         for _ in 0..3 {
-            assert_ne!(pool.take(&mut rng), Some(foreign));
+            assert_ne!(pool.take_pair(&mut rng), Some(foreign));
         }
-        assert_eq!(pool.take(&mut rng), Some(foreign));
-        assert_eq!(pool.take(&mut rng), None);
+        assert_eq!(pool.take_pair(&mut rng), Some(foreign));
+        assert_eq!(pool.take_pair(&mut rng), None);
         assert_eq!((pool.taken(), pool.total()), (8, 8));
+    }
+
+    #[test]
+    fn a_pair_is_split_for_single_ports_and_whole_again_when_both_are_back() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut pool = PortPool::new(40000..=40003, &mut rng);
+        let pair = pool.take_pair(&mut rng).unwrap();
+        let one = pool.take_one(&mut rng).unwrap();
+        assert_eq!(pool.take_pair(&mut rng), None, "the other pair is split");
+        assert_eq!(pool.take_even(&mut rng), None);
+        assert_eq!(pool.take_one(&mut rng), Some(one ^ 1));
+        assert_eq!(pool.take_one(&mut rng), None);
+        pool.give_back_one(pair + 1);
+        assert_eq!(pool.take_one(&mut rng), Some(pair + 1));
+        pool.give_back_one(one);
+        pool.give_back_one(one);
+        assert_eq!(pool.take_pair(&mut rng), None);
+        pool.give_back_one(one ^ 1);
+        assert_eq!(pool.take_even(&mut rng), Some(one & !1));
+        assert_eq!((pool.taken(), pool.total()), (3, 4));
+    }
+
+    #[test]
+    fn single_ports_do_not_go_up_one_by_one_and_use_up_halves() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut pool = PortPool::new(40000..=40999, &mut rng);
+        let ports: Vec<u16> = std::iter::from_fn(|| pool.take_one(&mut rng)).collect();
+        assert_eq!(ports.len(), 1000);
+        let neighbours = ports.windows(2).filter(|two| two[0].abs_diff(two[1]) == 1).count();
+        assert!(neighbours < 50, "{neighbours}");
+        assert!(ports[..400].iter().any(|port| ports[..400].contains(&(port ^ 1))));
     }
 
     proptest! {
         #[test]
         fn no_port_is_handed_out_twice(
             seed in any::<u64>(),
-            steps in proptest::collection::vec((0u8..4, any::<prop::sample::Index>()), 1..300),
+            steps in proptest::collection::vec((0u8..7, any::<prop::sample::Index>()), 1..300),
         ) {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut pool = PortPool::new(50001..=50020, &mut rng);
             let mut held: Vec<u16> = Vec::new();
             for (what, which) in steps {
-                match what {
-                    0 | 1 => match pool.take(&mut rng) {
-                        Some(port) => {
-                            prop_assert!(port % 2 == 0 && (50002..=50018).contains(&port));
-                            prop_assert!(!held.contains(&port));
-                            held.push(port);
+                let ports = match what {
+                    0 => pool.take_pair(&mut rng).map(|even| vec![even, even + 1]),
+                    1 => pool.take_even(&mut rng).map(|even| vec![even]),
+                    2 | 3 => match pool.take_one(&mut rng) {
+                        None => {
+                            prop_assert_eq!(held.len(), 18);
+                            None
                         }
-                        None => prop_assert_eq!(held.len(), 9),
+                        one => one.map(|one| vec![one]),
                     },
-                    _ if held.is_empty() => pool.give_back(50002),
-                    2 => {
-                        let port = held.swap_remove(which.index(held.len()));
-                        pool.give_back(port);
-                        pool.give_back(port);
+                    _ if held.is_empty() => {
+                        pool.quarantine(50002);
+                        pool.give_back_pair(50002);
+                        None
                     }
-                    _ => pool.quarantine(held.swap_remove(which.index(held.len()))),
+                    4 | 5 => {
+                        let port = held.swap_remove(which.index(held.len()));
+                        pool.give_back_one(port);
+                        pool.give_back_one(port);
+                        None
+                    }
+                    _ => {
+                        pool.quarantine(held.swap_remove(which.index(held.len())));
+                        None
+                    }
+                };
+                for port in ports.into_iter().flatten() {
+                    prop_assert!((50002..=50019).contains(&port) && !held.contains(&port));
+                    held.push(port);
                 }
-                prop_assert_eq!(pool.taken(), 2 * held.len());
+                prop_assert_eq!(pool.taken(), held.len());
                 prop_assert_eq!(pool.total(), 18);
             }
-            let rest: HashSet<u16> = std::iter::from_fn(|| pool.take(&mut rng)).collect();
-            prop_assert_eq!(rest.len() + held.len(), 9, "none is lost");
+            let rest: HashSet<u16> = std::iter::from_fn(|| pool.take_one(&mut rng)).collect();
+            prop_assert_eq!(rest.len() + held.len(), 18, "none is lost");
         }
     }
 }

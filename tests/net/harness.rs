@@ -81,6 +81,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             capacity: Capacity::default(),
             patience: Patience::default(),
         },
+        admin: None,
         numbers: Numbers::Full,
     }
 }

@@ -12,4 +12,7 @@ mod streams;
 mod stun_keep_alives;
 mod targets;
 mod tls;
+mod turn;
+#[path = "../support/turn_client.rs"]
+mod turn_client;
 mod web;

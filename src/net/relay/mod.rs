@@ -1,56 +1,77 @@
-//! The relay with sockets: pairs are opened here, on the edge's thread, and served by worker threads.
+//! The relay with sockets: pairs are opened here, on the edge's thread, and served by worker threads. Those also serve TURN.
 //!
 //! ```text
 //!   edge ── open, set_leg, close ──▶ mailbox + doorbell ──▶ worker (poll, recvmmsg, verdict, sendmmsg)
 //!        ◀──────── Idle (EventSink) ──────────────────────┘
 //! ```
+//!
+//! | module | |
+//! |---|---|
+//! | `mailbox`, `worker`, `token`, `pace` | a worker's loop, what it is told and what its poll says |
+//! | `path` | a packet's way through a worker |
+//! | `pairs` | media pairs: what arrives on one side leaves from the other |
+//! | `turn` | the TURN server, its clients and its relayed sockets |
+//! | `pools`, `directory` | shared by all: which ports are free, who has which |
 
+mod directory;
+mod mailbox;
 mod pace;
-mod sockets;
+mod pairs;
+mod path;
+mod pools;
+mod token;
+mod turn;
 mod worker;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
-use mio::{Poll, Waker};
+use mio::Poll;
 use rand::rngs::{StdRng, SysRng};
-use rand::{SeedableRng, TryRng};
+use rand::{RngExt, SeedableRng, TryRng};
 use rustc_hash::FxHashMap;
 
-use crate::base::{PeerAddr, RelayedAddr};
-use crate::relay::ports::PortPool;
+use super::bind::TurnSocket;
+use super::settings::TurnSettings;
+use super::shard::now;
+use crate::base::{NodeKey, PeerAddr, RelayedAddr};
 use crate::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
     Settings, Side, SideAddrs, SideCounters,
 };
-use worker::{Command, DOORBELL, Ends, Worker};
+use crate::turn::credentials::{Accounts, Credentials};
+use crate::turn::peers::Own;
+use crate::turn::quota::Books;
+use crate::turn::server;
+use directory::Directory;
+use mailbox::{Command, WorkerHandle};
+use pairs::{NewPair, Pairs};
+use path::PacketPath;
+use pools::{Pools, Taken};
+use turn::{Grounds, RelayedSockets, Reserve, Turn};
+use worker::Worker;
 
 /// Told what happens, on a worker's thread: it must not block.
 pub type EventSink = Box<dyn FnMut(RelayEvent) + Send>;
 
-/// Commands that wait for one worker. It takes all of them at least once a round, so whoever finds it full waits for
-/// milliseconds.
-const MAILBOX: usize = 1024;
-/// Ports tried for one side when others have bound them.
-const BIND_ATTEMPTS: usize = 32;
+/// The directory names as many.
+const MOST_WORKERS: usize = 255;
 
 /// [`Relay`] with UDP sockets. Dropping it closes every pair and joins the workers.
 pub struct UdpRelay {
-    rng: StdRng,
     workers: Vec<WorkerHandle>,
-    /// By bind address.
-    pools: FxHashMap<IpAddr, PortPool>,
+    totals: Vec<Arc<SideCounters>>,
+    pools: Arc<Pools>,
+    directory: Arc<Directory>,
     open: FxHashMap<PairId, Open>,
     /// Pairs that workers have been told to close.
     closing: FxHashMap<PairId, [Taken; 2]>,
     /// Closed by a worker; at most as many as `closing`.
     closed: Receiver<PairId>,
     /// Advertised addresses of the open pairs.
-    ours: FxHashMap<SocketAddr, PairId>,
+    of_pairs: FxHashMap<SocketAddr, PairId>,
     last_id: u64,
 }
 
@@ -61,130 +82,180 @@ struct Open {
     shown: [SideAddrs; 2],
 }
 
-/// An even port and its twin, taken from a pool.
-#[derive(Clone, Copy)]
-struct Taken {
-    bind: IpAddr,
-    port: u16,
+/// The TURN server that the workers are to serve.
+pub struct TurnServer {
+    /// What the config says.
+    pub settings: TurnSettings,
+    /// The sockets of its listeners: for each worker, as many as there are listeners.
+    pub(super) sockets: Vec<Vec<TurnSocket>>,
+    /// Of the node.
+    pub(super) key: NodeKey,
+    /// Every SIP, TURN and admin listener, as [`Own::listeners`] wants them.
+    pub(super) listeners: Vec<SocketAddr>,
 }
 
-/// This end of a worker.
-struct WorkerHandle {
-    /// `None` once it is told to stop.
-    mailbox: Option<SyncSender<Command>>,
-    rung: Arc<AtomicBool>,
-    waker: Waker,
-    thread: Option<JoinHandle<()>>,
-    totals: Arc<SideCounters>,
-    pairs: usize,
+/// What all workers have in common.
+struct Common {
+    idle_timeout: std::time::Duration,
+    pools: Arc<Pools>,
+    directory: Arc<Directory>,
+    reserve: Reserve,
+    turn: Option<Serving>,
+}
+
+/// What the TURN servers of all workers have in common.
+struct Serving {
+    settings: TurnSettings,
+    server: server::Settings,
+    accounts: Arc<Accounts>,
+    books: Books,
+    key: NodeKey,
 }
 
 impl UdpRelay {
-    /// Starts the workers; pairs can be opened on the bind addresses `binds`. Fails if the system has no random numbers,
-    /// threads or pollers left.
+    /// Starts the workers; pairs can be opened on `addresses`. Fails if the system has no random numbers, threads or
+    /// pollers left.
     pub fn start(
         settings: Settings,
-        binds: impl IntoIterator<Item = IpAddr>,
+        addresses: impl IntoIterator<Item = RelayAddress>,
+        turn: Option<TurnServer>,
         events: EventSink,
     ) -> io::Result<UdpRelay> {
-        let mut seed = <StdRng as SeedableRng>::Seed::default();
-        SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
-        let events = Arc::new(Mutex::new(events));
+        let mut rng = seeded()?;
+        let mut addresses: Vec<RelayAddress> = addresses.into_iter().collect();
+        addresses.extend(turn.iter().flat_map(|turn| &turn.settings.addresses).map(|turn| turn.address));
+        let binds = addresses.iter().map(|address| address.bind);
+        let pools = Arc::new(Pools::new(&settings.ports, binds, seeded()?));
+        let directory = Arc::new(Directory::new(addresses.iter().map(|address| address.advertise)));
+        let mut turn_sockets = Vec::new();
+        let turn = turn.map(|turn| {
+            turn_sockets = turn.sockets;
+            let accounts = Arc::new(Accounts::new(turn.settings.accounts.clone(), rng.random()));
+            let own = Own {
+                listeners: turn.listeners,
+                relay_addresses: addresses.iter().flat_map(|at| [at.bind, at.advertise]).collect(),
+                relay_ports: settings.ports.clone(),
+            };
+            let server = server::Settings {
+                roles: turn.settings.roles.clone(),
+                capacity: turn.settings.capacity,
+                own,
+            };
+            let books = Books::new(turn.settings.capacity.allocations);
+            Serving { settings: turn.settings, server, accounts, books, key: turn.key }
+        });
+        let common = Common {
+            idle_timeout: settings.idle_timeout,
+            pools: pools.clone(),
+            directory: directory.clone(),
+            reserve: Reserve::default(),
+            turn,
+        };
         let (closed_sender, closed) = channel();
-        let mut workers = Vec::new();
-        for number in 0..settings.workers.max(1) {
-            workers.push(WorkerHandle::start(number, &settings, events.clone(), closed_sender.clone())?);
-        }
-        let mut rng = StdRng::from_seed(seed);
-        let mut pools = FxHashMap::default();
-        for bind in binds {
-            pools.entry(bind).or_insert_with(|| PortPool::new(settings.ports.clone(), &mut rng));
+        let (mut workers, mut totals) = (Vec::new(), Vec::new());
+        let events = Arc::new(Mutex::new(events));
+        let mut turn_sockets = turn_sockets.into_iter();
+        for number in 0..settings.workers.clamp(1, MOST_WORKERS) {
+            let poll = Poll::new()?;
+            let (mut handle, inbox) =
+                WorkerHandle::new(poll.registry(), closed_sender.clone(), events.clone())?;
+            let counters = Arc::new(SideCounters::default());
+            let turn = common.turn(number, &poll, turn_sockets.next().unwrap_or_default())?;
+            let path = PacketPath::new(Pairs::new(counters.clone()), turn, now());
+            let worker =
+                Worker::new(poll, inbox, common.idle_timeout, number, common.directory.clone(), path);
+            handle.start(number, || worker.run())?;
+            workers.push(handle);
+            totals.push(counters);
         }
         Ok(UdpRelay {
-            rng,
             workers,
+            totals,
             pools,
+            directory,
             open: FxHashMap::default(),
             closing: FxHashMap::default(),
             closed,
-            ours: FxHashMap::default(),
+            of_pairs: FxHashMap::default(),
             last_id: 0,
         })
     }
 
     /// Counters of each worker since its start, for metrics: packets of all its pairs and sides.
     pub fn worker_counters(&self) -> Vec<Arc<SideCounters>> {
-        self.workers.iter().map(|worker| worker.totals.clone()).collect()
-    }
-
-    /// Takes a port pair of `bind`'s pool and binds it.
-    fn bind(&mut self, bind: IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
-        let pool = self.pools.get_mut(&bind).ok_or(OpenError::CannotBind)?;
-        for _ in 0..BIND_ATTEMPTS {
-            let port = pool.take(&mut self.rng).ok_or(OpenError::PortsExhausted)?;
-            match sockets::bind(bind, port) {
-                Ok(sockets) => return Ok((Taken { bind, port }, sockets)),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    tracing::warn!(%bind, port, "a media port is in use by another process: relay.ports overlaps");
-                    pool.quarantine(port);
-                }
-                Err(error) => {
-                    pool.give_back(port);
-                    tracing::warn!(%bind, port, %error, "a media port cannot be bound: {}", advice(&error));
-                    return Err(OpenError::CannotBind);
-                }
-            }
-        }
-        Err(OpenError::CannotBind)
-    }
-
-    fn give_back(&mut self, taken: Taken) {
-        if let Some(pool) = self.pools.get_mut(&taken.bind) {
-            pool.give_back(taken.port);
-        }
+        self.totals.clone()
     }
 
     /// Ports whose sockets a worker has closed go back to their pools.
     fn collect_closed(&mut self) {
         while let Ok(pair) = self.closed.try_recv() {
             for taken in self.closing.remove(&pair).into_iter().flatten() {
-                self.give_back(taken);
+                self.pools.give_back_pair(taken);
             }
+        }
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            worker.tell(command());
         }
     }
 }
 
-/// What an administrator can do about it.
-fn advice(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n, LimitNOFILE=)",
-        Some(libc::EADDRNOTAVAIL) => {
-            "relay.addresses must name an address of this machine (see `ip address`)"
-        }
-        Some(libc::EACCES) => "relay.ports must be above 1023",
-        _ => "check relay.addresses and relay.ports",
+impl Common {
+    /// The TURN server of a worker, with its listeners in its poll.
+    fn turn(&self, worker: usize, poll: &Poll, sockets: Vec<TurnSocket>) -> io::Result<Option<Turn>> {
+        let Some(serving) = &self.turn else { return Ok(None) };
+        let grounds = Grounds {
+            worker,
+            addresses: serving.settings.addresses.clone(),
+            pools: self.pools.clone(),
+            directory: self.directory.clone(),
+            reserve: self.reserve.clone(),
+            registry: poll.registry().try_clone()?,
+        };
+        let credentials = Credentials::new(serving.accounts.clone(), serving.key.clone(), now().instant);
+        let server = server::Server::new(
+            serving.server.clone(),
+            credentials,
+            serving.books.clone(),
+            RelayedSockets::new(grounds),
+            Box::new(seeded()?),
+        );
+        Turn::new(server, sockets, poll.registry()).map(Some)
     }
+}
+
+fn seeded() -> io::Result<StdRng> {
+    let mut seed = <StdRng as SeedableRng>::Seed::default();
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(StdRng::from_seed(seed))
 }
 
 impl Relay for UdpRelay {
     fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
         self.collect_closed();
-        let (taken_a, sockets_a) = self.bind(a.bind)?;
-        let (taken_b, sockets_b) = self.bind(b.bind).inspect_err(|_| self.give_back(taken_a))?;
+        let (taken_a, sockets_a) = self.pools.bind_pair(a.bind)?;
+        let (taken_b, sockets_b) =
+            self.pools.bind_pair(b.bind).inspect_err(|_| self.pools.give_back_pair(taken_a))?;
         self.last_id += 1;
         let id = PairId(self.last_id);
         let counters = Arc::new(PairCounters::default());
         let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.pairs);
         let worker = least.map_or(0, |(number, _)| number);
-        let command = Command::Open(id, [sockets_a, sockets_b], counters.clone());
-        if !self.workers[worker].tell(command) {
-            self.give_back(taken_a);
-            self.give_back(taken_b);
+        let shown = [shown(a, taken_a.port), shown(b, taken_b.port)];
+        for address in all_of(&shown) {
+            self.directory.promise(address, worker);
+        }
+        let pair = NewPair { id, sockets: [sockets_a, sockets_b], shown, counters: counters.clone() };
+        if !self.workers[worker].tell(Command::Open(pair)) {
+            all_of(&shown).for_each(|address| self.directory.remove(address));
+            self.pools.give_back_pair(taken_a);
+            self.pools.give_back_pair(taken_b);
             return Err(OpenError::CannotBind);
         }
         self.workers[worker].pairs += 1;
-        let shown = [shown(a, taken_a.port), shown(b, taken_b.port)];
-        self.ours.extend(shown.iter().flat_map(|side| [(side.rtp.0, id), (side.rtcp.0, id)]));
+        self.of_pairs.extend(all_of(&shown).map(|address| (address, id)));
         self.open.insert(id, Open { worker, ports: [taken_a, taken_b], shown });
         let [a, b] = shown;
         Ok(OpenPair { id, a, b, counters })
@@ -198,9 +269,9 @@ impl Relay for UdpRelay {
 
     fn close(&mut self, pair: PairId) {
         let Some(open) = self.open.remove(&pair) else { return };
-        for side in open.shown {
-            self.ours.remove(&side.rtp.0);
-            self.ours.remove(&side.rtcp.0);
+        for address in all_of(&open.shown) {
+            self.of_pairs.remove(&address);
+            self.directory.remove(address);
         }
         let worker = &mut self.workers[open.worker];
         worker.pairs -= 1;
@@ -210,22 +281,30 @@ impl Relay for UdpRelay {
     }
 
     fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
-        self.ours.get(&addr).copied().map(Owner::Pair)
+        let allocation = || self.directory.is_open(addr).then_some(Owner::Allocation);
+        self.of_pairs.get(&addr).copied().map(Owner::Pair).or_else(allocation)
     }
 
-    // The TURN server is not on the workers yet.
-    fn open_call_peer(&mut self, _peer: PeerAddr) {}
+    fn open_call_peer(&mut self, peer: PeerAddr) {
+        self.tell_all(|| Command::OpenCallPeer(peer));
+    }
 
-    fn close_call_peer(&mut self, _peer: PeerAddr) {}
+    fn close_call_peer(&mut self, peer: PeerAddr) {
+        self.tell_all(|| Command::CloseCallPeer(peer));
+    }
 
-    fn revoke_user(&mut self, _user: &str) {}
+    fn revoke_user(&mut self, user: &str) {
+        let user: Arc<str> = user.into();
+        self.tell_all(|| Command::Revoke(user.clone()));
+    }
 
     /// The ports of a pair that was closed a moment ago count as free.
     fn usage(&self) -> RelayUsage {
+        let closing = 4 * self.closing.len();
         RelayUsage {
             pairs: self.open.len(),
-            ports_taken: 4 * self.open.len(),
-            ports_total: self.pools.values().map(PortPool::total).sum(),
+            ports_taken: self.pools.taken().saturating_sub(closing),
+            ports_total: self.pools.total(),
         }
     }
 }
@@ -235,54 +314,10 @@ fn shown(address: RelayAddress, port: u16) -> SideAddrs {
     SideAddrs { rtp: at(port), rtcp: at(port + 1) }
 }
 
-impl WorkerHandle {
-    fn start(
-        number: usize,
-        settings: &Settings,
-        events: Arc<Mutex<EventSink>>,
-        closed: std::sync::mpsc::Sender<PairId>,
-    ) -> io::Result<WorkerHandle> {
-        let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), DOORBELL)?;
-        let (sender, mailbox) = sync_channel(MAILBOX);
-        let rung = Arc::new(AtomicBool::new(false));
-        let totals = Arc::new(SideCounters::default());
-        let ends = Ends { mailbox, rung: rung.clone(), closed, events, totals: totals.clone() };
-        let worker = Worker::new(poll, ends, settings.idle_timeout);
-        let thread = std::thread::Builder::new().name(format!("relay-{number}")).spawn(move || {
-            if let Err(error) = worker.run() {
-                tracing::error!(%error, "relay worker {number} has stopped: restart turnpike");
-            }
-        })?;
-        Ok(WorkerHandle { mailbox: Some(sender), rung, waker, thread: Some(thread), totals, pairs: 0 })
-    }
-
-    /// False if the worker is gone.
-    fn tell(&self, command: Command) -> bool {
-        let told = self.mailbox.as_ref().is_some_and(|mailbox| mailbox.send(command).is_ok());
-        self.ring();
-        told
-    }
-
-    /// One system call for all commands that are put into the mailbox before the worker looks.
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "a relay worker cannot be woken: restart turnpike");
-        }
-    }
-}
-
-impl Drop for WorkerHandle {
-    fn drop(&mut self) {
-        self.mailbox = None;
-        self.ring();
-        if let Some(thread) = self.thread.take() {
-            // A worker that panicked has said so already.
-            let _ = thread.join();
-        }
-    }
+/// The addresses of both sides.
+fn all_of(shown: &[SideAddrs; 2]) -> impl Iterator<Item = SocketAddr> + use<> {
+    let [a, b] = *shown;
+    [a.rtp, a.rtcp, b.rtp, b.rtcp].into_iter().map(|address| address.0)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Real sockets on loopback. Nothing sleeps: each wait ends with what is waited for, or fails after five seconds.
 
 use super::*;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ fn relay_on(
     let sink: EventSink = Box::new(move |event| {
         let _ = sender.send(event);
     });
-    (UdpRelay::start(settings, binds.iter().copied(), sink).unwrap(), events)
+    (UdpRelay::start(settings, binds.iter().copied().map(here), None, sink).unwrap(), events)
 }
 
 fn phone(ip: IpAddr) -> (UdpSocket, SocketAddr) {

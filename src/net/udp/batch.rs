@@ -1,4 +1,4 @@
-//! Receiving, and sending on from the same buffers without a copy.
+//! Receiving, and sending on from the same memory without a copy.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,6 +8,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use super::name::Name;
 use super::{counted, header};
 
+/// How often one datagram is tried. ICMP errors about earlier ones surface in the next call, instead of what it asks for
+/// (`keep_undelivered`): each costs one try.
+const TRIES: usize = 4;
+
 /// What the kernel took for sending.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,33 +20,61 @@ pub struct Sent {
     pub bytes: usize,
 }
 
-/// Datagrams received in one system call.
+/// How a slot of a [`Batch`] is cut: nothing is received into the bytes before and behind the datagram, so that a header
+/// can be put round it in place.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    pub headroom: usize,
+    pub datagram: usize,
+    pub tailroom: usize,
+}
+
+impl Slot {
+    fn len(self) -> usize {
+        self.headroom + self.datagram + self.tailroom
+    }
+}
+
+/// Memory for datagrams in slots, in which they are received, perhaps from several sockets one after the other, and from
+/// which any range is sent ([`Self::queue`], [`Self::flush`]).
 pub struct Batch {
-    /// `capacity` buffers of `size` bytes.
     bytes: Vec<u8>,
-    size: usize,
+    slot: Slot,
     names: Vec<Name>,
     iovecs: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     filled: usize,
-    /// Headers to send from the same buffers ([`Batch::send`]).
+    out_names: Vec<Name>,
     out_iovecs: Vec<libc::iovec>,
     out_headers: Vec<libc::mmsghdr>,
+    /// Where the last of the queued ends.
+    out_end: usize,
 }
 
 // SAFETY: the raw pointers lead into heap memory that this value owns alone and never reallocates.
 unsafe impl Send for Batch {}
 
+/// It did not fit in: flush first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the queue is full")]
+pub struct QueueFull;
+
 impl Batch {
-    /// Room for `datagrams` of up to `size` bytes each.
+    /// Room for `datagrams` of up to `size` bytes each, with nothing round them.
     pub fn new(datagrams: usize, size: usize) -> Batch {
-        let mut bytes = vec![0; datagrams * size];
-        let mut names = vec![Name::empty(); datagrams];
-        let mut iovecs: Vec<_> = bytes
-            .chunks_exact_mut(size)
-            .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: size })
-            .collect();
-        let mut out_iovecs = iovecs.clone();
+        Batch::with_room(datagrams, Slot { headroom: 0, datagram: size, tailroom: 0 })
+    }
+
+    /// As many slots, and as many places in the queue.
+    pub fn with_room(slots: usize, slot: Slot) -> Batch {
+        let mut bytes = vec![0; slots * slot.len()];
+        let mut names = vec![Name::empty(); slots];
+        let datagram = |bytes: &mut [u8]| libc::iovec {
+            iov_base: bytes.as_mut_ptr().wrapping_add(slot.headroom).cast(),
+            iov_len: slot.datagram,
+        };
+        let mut iovecs: Vec<_> = bytes.chunks_exact_mut(slot.len()).map(datagram).collect();
         let headers = iovecs.iter_mut().zip(&mut names).map(|(iovec, name)| {
             let mut header = header(iovec);
             header.msg_hdr.msg_name = (name as *mut Name).cast();
@@ -50,110 +82,190 @@ impl Batch {
             header
         });
         let headers = headers.collect();
-        let out_headers = out_iovecs.iter_mut().map(|iovec| header(iovec)).collect();
-        Batch { bytes, size, names, iovecs, headers, filled: 0, out_iovecs, out_headers }
+        Batch {
+            bytes,
+            slot,
+            names,
+            iovecs,
+            headers,
+            filled: 0,
+            out_names: Vec::with_capacity(slots),
+            out_iovecs: Vec::with_capacity(slots),
+            out_headers: Vec::with_capacity(slots),
+            out_end: 0,
+        }
     }
 
-    /// How many datagrams one call can bring.
+    /// How many slots there are.
     pub fn capacity(&self) -> usize {
         self.iovecs.len()
     }
 
-    /// How many the last call brought.
+    /// How many slots hold a datagram.
     pub fn len(&self) -> usize {
         self.filled
     }
 
-    /// True if the last call brought none.
+    /// True if none does.
     pub fn is_empty(&self) -> bool {
         self.filled == 0
     }
 
-    /// Receives what is there, replacing what was. Never blocks, whatever the socket's mode. Less than the capacity
-    /// means that the socket is drained; `WouldBlock`, that there was nothing.
-    pub fn recv(&mut self, socket: &impl AsFd) -> io::Result<usize> {
+    /// Forgets all that was received, and what is still queued.
+    pub fn clear(&mut self) {
+        self.clear_queue();
         // The kernel wrote how much of the name and which flags it used.
         for header in self.headers.iter_mut().take(self.filled) {
             header.msg_hdr.msg_namelen = Name::LEN;
             header.msg_hdr.msg_flags = 0;
         }
         self.filled = 0;
-        let capacity = self.capacity() as libc::c_uint;
+    }
+
+    /// Receives what is there, replacing what was. Never blocks, whatever the socket's mode. Less than the capacity means
+    /// that the socket is drained; `WouldBlock`, that there was nothing.
+    pub fn recv(&mut self, socket: &impl AsFd) -> io::Result<usize> {
+        self.clear();
+        self.recv_more(socket, self.capacity()).map(|slots| slots.len())
+    }
+
+    /// Receives at most `most` datagrams into the slots that are free, behind those that are not; returns the slots that
+    /// were filled. Otherwise like [`Self::recv`].
+    pub fn recv_more(&mut self, socket: &impl AsFd, most: usize) -> io::Result<Range<usize>> {
+        let free = self.headers.get_mut(self.filled..).unwrap_or_default();
+        let room = free.len().min(most) as libc::c_uint;
         let fd = socket.as_fd().as_raw_fd();
         loop {
-            // SAFETY: `headers` holds `capacity` headers; each points to a name and an iovec of its own, and that to
-            // a buffer of `size` bytes, all owned by `self`, which is borrowed mutably for the call.
+            // SAFETY: at least `room` headers stand there; each points to a name and an iovec of its own, and that to the
+            // middle of a slot of its own, all owned by `self`, which is borrowed mutably for the call.
             let result = unsafe {
-                libc::recvmmsg(
-                    fd,
-                    self.headers.as_mut_ptr(),
-                    capacity,
-                    libc::MSG_DONTWAIT as _,
-                    std::ptr::null_mut(),
-                )
+                libc::recvmmsg(fd, free.as_mut_ptr(), room, libc::MSG_DONTWAIT as _, std::ptr::null_mut())
             };
             match counted(result) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
                 Ok(n) => {
-                    self.filled = n;
-                    return Ok(n);
+                    let first = self.filled;
+                    self.filled += n;
+                    return Ok(first..self.filled);
                 }
             }
         }
     }
 
-    /// Datagram `i` and where it came from; `None` past the end, and for one that was longer than the buffer (its
-    /// rest is lost).
+    /// Datagram `i` and where it came from; `None` past the end, and for one that was longer than its slot (its rest is
+    /// lost).
     pub fn datagram(&self, i: usize) -> Option<(SocketAddr, &[u8])> {
+        Some((self.source(i)?, self.bytes.get(self.place(i)?)?))
+    }
+
+    /// Where datagram `i` came from, if that has an IP address.
+    #[inline]
+    pub fn source(&self, i: usize) -> Option<SocketAddr> {
+        let header = self.headers.get(..self.filled)?.get(i)?;
+        // A unix socket without a name leaves what stood there before.
+        self.names.get(i).filter(|_| header.msg_hdr.msg_namelen > 0)?.decode()
+    }
+
+    /// Where in [`Self::bytes`] datagram `i` stands; `None` as for [`Self::datagram`].
+    #[inline]
+    pub fn place(&self, i: usize) -> Option<Range<usize>> {
         let header = self.headers.get(..self.filled)?.get(i)?;
         if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
             return None;
         }
-        let start = i * self.size;
-        let bytes = self.bytes.get(start..start + header.msg_len as usize)?;
-        Some((self.names.get(i)?.decode()?, bytes))
+        let start = i * self.slot.len() + self.slot.headroom;
+        Some(start..start + header.msg_len as usize)
     }
 
-    /// Sends the datagrams `range`, as they came, to `to` from `socket`. Never blocks. Returns what the kernel took;
-    /// the others are lost: its buffer was full, or there is no way there.
-    pub fn send(&mut self, range: Range<usize>, socket: &impl AsFd, to: SocketAddr) -> Sent {
-        let range = range.start..range.end.min(self.filled);
-        let (mut name, name_len) = Name::encode(to);
-        let out = self.out_headers.iter_mut().zip(&mut self.out_iovecs).zip(&self.headers);
-        for ((header, iovec), received) in out.take(range.end).skip(range.start) {
-            iovec.iov_len = received.msg_len as usize;
-            header.msg_hdr.msg_name = (&raw mut name).cast();
+    /// The memory of all slots.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The memory of all slots, also for what is received by other means: [`Self::clear`] first.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Where in [`Self::bytes`] the last of the queued ranges ends: nothing may be written before it.
+    pub fn queued_to(&self) -> usize {
+        self.out_end
+    }
+
+    /// Queues `range` of the bytes for [`Self::flush`]; `to` is `None` if the socket is connected. Ranges are queued in the
+    /// order in which they stand.
+    #[inline]
+    pub fn queue(&mut self, range: Range<usize>, to: Option<SocketAddr>) -> Result<(), QueueFull> {
+        let Some(bytes) = self.bytes.get_mut(range.clone()) else { return Ok(()) };
+        if self.out_headers.len() == self.out_headers.capacity() {
+            return Err(QueueFull);
+        }
+        self.out_end = range.end;
+        // Within their capacity none of the vectors moves, so the pointers hold until they are cleared.
+        let last = self.out_headers.len();
+        let (name, name_len) = to.map_or((Name::empty(), 0), Name::encode);
+        self.out_names.push(name);
+        self.out_iovecs.push(libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() });
+        let mut header = header(self.out_iovecs.as_mut_ptr().wrapping_add(last));
+        if to.is_some() {
+            header.msg_hdr.msg_name = self.out_names.as_mut_ptr().wrapping_add(last).cast();
             header.msg_hdr.msg_namelen = name_len;
         }
+        self.out_headers.push(header);
+        Ok(())
+    }
+
+    /// Sends all that is queued. Never blocks. Returns what the kernel took; the others are lost: its buffer was full, there
+    /// is no way there, or one is too long.
+    pub fn flush(&mut self, socket: &impl AsFd) -> Sent {
         let fd = socket.as_fd().as_raw_fd();
-        let mut rest = self.out_headers.get_mut(range).unwrap_or_default();
-        let mut sent = Sent::default();
+        let mut rest = &mut self.out_headers[..];
+        let (mut sent, mut tries) = (Sent::default(), TRIES);
         while !rest.is_empty() {
-            // SAFETY: each of the headers points to `name`, which outlives the call, and to an iovec of its own, and
-            // that to a buffer that holds at least `iov_len` bytes; all owned by `self`.
-            let result = unsafe {
-                libc::sendmmsg(fd, rest.as_mut_ptr(), rest.len() as libc::c_uint, libc::MSG_DONTWAIT as _)
-            };
-            let done = match counted(result) {
+            let done = match send(fd, rest) {
                 Ok(n) => {
                     sent.datagrams += n;
                     sent.bytes += rest.iter().take(n).map(|header| header.msg_len as usize).sum::<usize>();
                     n
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An error of this datagram, or an ICMP error about an earlier one: the others may still go.
+                // About this datagram, or an ICMP error about an earlier one.
+                Err(_) if tries > 1 => {
+                    tries -= 1;
+                    continue;
+                }
                 Err(_) => 1,
             };
+            tries = TRIES;
             rest = rest.get_mut(done..).unwrap_or_default();
         }
+        self.clear_queue();
         sent
     }
+
+    /// Forgets what is queued.
+    pub fn clear_queue(&mut self) {
+        self.out_names.clear();
+        self.out_iovecs.clear();
+        self.out_headers.clear();
+        self.out_end = 0;
+    }
+}
+
+/// One system call; how many of `headers` went, from the front.
+fn send(fd: libc::c_int, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+    // SAFETY: each of the headers points to an iovec of its own, that into the bytes of the batch, and to a name of its own
+    // or none; all in vectors that have not moved since `queue`, and that the caller borrows mutably.
+    counted(unsafe {
+        libc::sendmmsg(fd, headers.as_mut_ptr(), headers.len() as libc::c_uint, libc::MSG_DONTWAIT as _)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::keep_undelivered;
     use super::*;
     use std::net::UdpSocket;
 
@@ -202,22 +314,84 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_sent_on_without_a_copy() {
-        let (relay, relay_addr) = socket("127.0.0.1:0");
-        let (from, _) = socket("127.0.0.1:0");
+    fn several_sockets_fill_one_batch_and_any_range_is_sent_on_without_a_copy() {
+        let (one, one_addr) = socket("127.0.0.1:0");
+        let (two, two_addr) = socket("127.0.0.1:0");
+        let (from, from_addr) = socket("127.0.0.1:0");
         let (to, to_addr) = socket("127.0.0.1:0");
-        let mut batch = Batch::new(8, 64);
+        let mut batch = Batch::with_room(5, Slot { headroom: 4, datagram: 8, tailroom: 1 });
         for i in 0..4u8 {
-            from.send_to(&vec![i; usize::from(i) + 1], relay_addr).unwrap();
+            from.send_to(&[i; 3], one_addr).unwrap();
+            from.send_to(&[10 + i; 3], two_addr).unwrap();
         }
-        assert_eq!(batch.recv(&relay).unwrap(), 4);
-        assert_eq!(batch.send(1..3, &relay, to_addr), Sent { datagrams: 2, bytes: 5 });
-        assert_eq!(batch.send(3..9, &relay, to_addr), Sent { datagrams: 1, bytes: 4 });
-        assert_eq!(batch.send(4..9, &relay, to_addr), Sent::default());
-        assert_eq!(batch.recv(&to).unwrap(), 3);
-        assert_eq!(batch.datagram(0), Some((relay_addr, &[1u8; 2][..])));
-        assert_eq!(batch.datagram(2), Some((relay_addr, &[3u8; 4][..])));
-        // No way to an IPv6 address from an IPv4 socket: counted as lost, no harm done.
-        assert_eq!(batch.send(0..3, &relay, "[::1]:9".parse().unwrap()), Sent::default());
+        assert_eq!(batch.recv_more(&one, 3).unwrap(), 0..3);
+        assert_eq!(batch.recv_more(&two, 32).unwrap(), 3..5);
+        assert_eq!(batch.datagram(4), Some((from_addr, &[11u8; 3][..])));
+
+        let place = batch.place(4).unwrap();
+        batch.bytes_mut()[place.start - 4..place.start].copy_from_slice(b"head");
+        batch.bytes_mut()[place.end] = b'!';
+        let first = batch.place(0).unwrap();
+        batch.queue(first.start + 1..first.end, Some(to_addr)).unwrap();
+        // No way to an IPv6 address from an IPv4 socket: lost alone.
+        batch.queue(batch.place(1).unwrap(), Some("[::1]:9".parse().unwrap())).unwrap();
+        batch.queue(place.start - 4..place.end + 1, Some(to_addr)).unwrap();
+        assert_eq!(batch.queued_to(), place.end + 1);
+        assert_eq!(batch.flush(&one), Sent { datagrams: 2, bytes: 10 });
+        assert_eq!(batch.queued_to(), 0);
+        assert_eq!(batch.flush(&one), Sent::default());
+
+        let mut there = Batch::new(4, 64);
+        assert_eq!(there.recv(&to).unwrap(), 2);
+        assert_eq!(there.datagram(0), Some((one_addr, &[0, 0][..])));
+        assert_eq!(there.datagram(1), Some((one_addr, &b"head\x0b\x0b\x0b!"[..])));
+    }
+
+    #[test]
+    fn a_full_queue_says_so_and_a_full_batch_takes_no_more() {
+        let (here, here_addr) = socket("127.0.0.1:0");
+        let (there, there_addr) = socket("127.0.0.1:0");
+        let mut batch = Batch::new(2, 8);
+        for _ in 0..3 {
+            there.send_to(b"x", here_addr).unwrap();
+        }
+        assert_eq!(batch.recv(&here).unwrap(), 2);
+        assert_eq!(batch.recv_more(&here, 9).unwrap(), 2..2);
+        for _ in 0..2 {
+            batch.queue(0..1, Some(there_addr)).unwrap();
+        }
+        assert_eq!(batch.queue(0..1, Some(there_addr)), Err(QueueFull));
+        assert_eq!(batch.flush(&here).datagrams, 2);
+        assert_eq!(batch.queue(0..1, Some(there_addr)), Ok(()));
+        batch.clear();
+        assert_eq!(batch.flush(&here), Sent::default());
+    }
+
+    #[test]
+    fn an_icmp_error_about_an_earlier_one_loses_none() {
+        let (here, here_addr) = socket("127.0.0.1:0");
+        let (there, there_addr) = socket("127.0.0.1:0");
+        keep_undelivered(&here, here_addr.is_ipv6()).unwrap();
+        let closed = socket("127.0.0.1:0").1;
+        let mut batch = Batch::new(4, 8);
+        for _ in 0..3 {
+            for to in [closed, there_addr, closed] {
+                batch.queue(0..1, Some(to)).unwrap();
+            }
+            assert_eq!(batch.flush(&here).datagrams, 3);
+        }
+        assert_eq!(batch.recv(&there).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_connected_socket_needs_no_destination() {
+        let (here, there) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let mut batch = Batch::new(2, 8);
+        batch.bytes_mut()[..3].copy_from_slice(b"abc");
+        batch.queue(0..2, None).unwrap();
+        batch.queue(2..3, None).unwrap();
+        assert_eq!(batch.flush(&here), Sent { datagrams: 2, bytes: 3 });
+        assert_eq!(batch.recv(&there).unwrap(), 2);
+        assert_eq!((batch.source(0), batch.place(0).map(|place| place.len())), (None, Some(2)));
     }
 }

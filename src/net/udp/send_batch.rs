@@ -131,13 +131,18 @@ impl SendBatch {
         })
     }
 
+    /// Forgets what waits.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.names.clear();
+        self.iovecs.clear();
+        self.headers.clear();
+        self.sent = 0;
+    }
+
     fn clear_if_empty(&mut self) {
         if self.is_empty() {
-            self.bytes.clear();
-            self.names.clear();
-            self.iovecs.clear();
-            self.headers.clear();
-            self.sent = 0;
+            self.clear();
         }
     }
 }

@@ -1,0 +1,187 @@
+//! Media pairs on a worker: their sockets, both sides, and what is counted about them.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use super::directory::{Directory, Home};
+use super::path::{Outlet, Step};
+use super::token::{PairSocket, Ready};
+use crate::base::RelayedAddr;
+use crate::net::udp::Sent;
+use crate::relay::forward::{Pair, Reason, Verdict};
+use crate::relay::{Component, LegRules, PairCounters, PairId, Side, SideAddrs, SideCounters};
+
+/// The four sockets of a pair, by side, then component.
+pub(super) type Sockets = [[UdpSocket; 2]; 2];
+
+/// What a worker is given to serve.
+pub(super) struct NewPair {
+    pub id: PairId,
+    pub sockets: Sockets,
+    /// By side.
+    pub shown: [SideAddrs; 2],
+    pub counters: Arc<PairCounters>,
+}
+
+/// The pairs of a worker.
+pub(super) struct Pairs {
+    open: Slab<OpenPair>,
+    slots: FxHashMap<PairId, usize>,
+    /// Counters of all its pairs, also the closed ones.
+    totals: Arc<SideCounters>,
+}
+
+struct OpenPair {
+    new: NewPair,
+    pair: Pair,
+    /// Or since when it is waited for.
+    last_relayed: Instant,
+}
+
+impl Pairs {
+    pub fn new(totals: Arc<SideCounters>) -> Pairs {
+        Pairs { open: Slab::new(), slots: FxHashMap::default(), totals }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Serves a pair from now on, as the directory of `worker` says.
+    pub fn open(
+        &mut self,
+        new: NewPair,
+        registry: &Registry,
+        directory: &Directory,
+        worker: usize,
+        now: Instant,
+    ) {
+        let entry = self.open.vacant_entry();
+        let slot = entry.key();
+        for side in [Side::A, Side::B] {
+            for component in [Component::Rtp, Component::Rtcp] {
+                let socket = PairSocket { slot, side, component };
+                let fd = new.sockets[side as usize][component as usize].as_raw_fd();
+                let token = Ready::Pair(socket).token();
+                if let Err(error) = registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
+                    tracing::warn!(%error, "a media socket cannot be watched: raise fs.epoll.max_user_watches");
+                }
+                directory.keep_promise(shown(&new, side, component).0, worker, Home::Pair(socket));
+            }
+        }
+        self.slots.insert(new.id, slot);
+        entry.insert(OpenPair { new, pair: Pair::default(), last_relayed: now });
+    }
+
+    /// New rules for one side; silence counts from now on.
+    pub fn set_leg(&mut self, id: PairId, side: Side, rules: LegRules, now: Instant) {
+        if let Some(open) = self.slots.get(&id).and_then(|slot| self.open.get_mut(*slot)) {
+            open.pair.set_leg(side, rules);
+            open.last_relayed = now;
+        }
+    }
+
+    /// Closes the sockets, which takes them out of the poll, too. False if there is no such pair.
+    pub fn close(&mut self, id: PairId) -> bool {
+        let slot = self.slots.remove(&id);
+        slot.is_some_and(|slot| self.open.try_remove(slot).is_some())
+    }
+
+    /// Those that have relayed nothing for so long; each again when as much time has passed.
+    pub fn idle(&mut self, timeout: Duration, now: Instant) -> impl Iterator<Item = PairId> {
+        let idle = move |open: &&mut OpenPair| now.duration_since(open.last_relayed) >= timeout;
+        self.open.iter_mut().map(|(_, open)| open).filter(idle).map(move |open| {
+            open.last_relayed = now;
+            open.new.id
+        })
+    }
+
+    pub fn socket(&self, socket: PairSocket) -> Option<&UdpSocket> {
+        let open = self.open.get(socket.slot)?;
+        Some(&open.new.sockets[socket.side as usize][socket.component as usize])
+    }
+
+    /// What becomes of a packet that came from `source` to one of the sockets: `place` of `bytes`; `None` if it did not fit
+    /// in there.
+    #[inline]
+    pub fn forward(
+        &mut self,
+        at: PairSocket,
+        source: SocketAddr,
+        bytes: &[u8],
+        place: Option<Range<usize>>,
+    ) -> Step {
+        let Some(open) = self.open.get_mut(at.slot) else { return Step::Done };
+        let packet = place.and_then(|place| Some((bytes.get(place.clone())?, place)));
+        let verdict = match &packet {
+            Some((packet, _)) => open.pair.forward(at.side, at.component, source, packet),
+            None => Verdict::Drop(Reason::Payload),
+        };
+        match (verdict, packet) {
+            (Verdict::Forward(exit), Some((_, packet))) => {
+                let from = PairSocket { side: at.side.other(), component: exit.component, ..at };
+                return Step::Leave { from: Outlet::Pair(from), to: exit.to, packet };
+            }
+            (Verdict::Forward(_), None) => {}
+            (Verdict::Drop(reason), _) => {
+                for counters in [of_side(&open.new.counters, at.side), &self.totals] {
+                    add(dropped(counters, reason), 1);
+                }
+            }
+        }
+        Step::Done
+    }
+
+    /// Counts what left from a socket, of `queued` packets.
+    pub fn count(&mut self, from: PairSocket, queued: usize, sent: Sent, now: Instant) {
+        let Some(open) = self.open.get_mut(from.slot) else { return };
+        if sent.datagrams > 0 {
+            open.last_relayed = now;
+        }
+        let lost = queued.saturating_sub(sent.datagrams);
+        for counters in [of_side(&open.new.counters, from.side.other()), &self.totals] {
+            add(&counters.packets, sent.datagrams);
+            add(&counters.bytes, sent.bytes);
+            add(&counters.undeliverable, lost);
+        }
+    }
+}
+
+fn shown(pair: &NewPair, side: Side, component: Component) -> RelayedAddr {
+    let shown = &pair.shown[side as usize];
+    match component {
+        Component::Rtp => shown.rtp,
+        Component::Rtcp => shown.rtcp,
+    }
+}
+
+fn of_side(counters: &PairCounters, side: Side) -> &SideCounters {
+    match side {
+        Side::A => &counters.a,
+        Side::B => &counters.b,
+    }
+}
+
+fn dropped(counters: &SideCounters, reason: Reason) -> &AtomicU64 {
+    match reason {
+        Reason::Source => &counters.refused_source,
+        Reason::Payload => &counters.refused_payload,
+        Reason::Undeliverable => &counters.undeliverable,
+    }
+}
+
+/// This thread is the only writer: a load and a store, no locked instruction.
+fn add(counter: &AtomicU64, n: usize) {
+    if n > 0 {
+        counter.store(counter.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,145 @@
+//! Ports and their sockets: which are free on each bind address, and binding one. Shared by the edge's thread (pairs) and
+//! the workers (allocations): locked per request, never per packet.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rand::rngs::StdRng;
+use rustc_hash::FxHashMap;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::relay::OpenError;
+use crate::relay::ports::PortPool;
+
+/// What the kernel may hold for one socket: more than a second of HD video, less than what thousands of flooded sockets
+/// would need to exhaust a small machine. (It doubles this for its own bookkeeping.)
+const RECEIVE_BUFFER: usize = 128 * 1024;
+/// Ports tried when others have bound them.
+const BIND_ATTEMPTS: usize = 32;
+
+/// A port of a bind address, taken from its pool; of a pair the even one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub bind: IpAddr,
+    pub port: u16,
+}
+
+/// The pools of all bind addresses.
+pub(super) struct Pools(Mutex<Inner>);
+
+struct Inner {
+    by_address: FxHashMap<IpAddr, PortPool>,
+    rng: StdRng,
+}
+
+impl Pools {
+    /// Each of `binds` has all of `ports`.
+    pub fn new(
+        ports: &RangeInclusive<u16>,
+        binds: impl IntoIterator<Item = IpAddr>,
+        mut rng: StdRng,
+    ) -> Pools {
+        let mut by_address = FxHashMap::default();
+        for bind in binds {
+            by_address.entry(bind).or_insert_with(|| PortPool::new(ports.clone(), &mut rng));
+        }
+        Pools(Mutex::new(Inner { by_address, rng }))
+    }
+
+    /// An even port of `bind` and the next one, for RTP and RTCP or for a reservation.
+    pub fn bind_pair(&self, bind: IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
+        self.open().bind(bind, 2, PortPool::take_pair, |port| {
+            let twin = port.checked_add(1).ok_or(io::ErrorKind::InvalidInput)?;
+            Ok([socket(SocketAddr::new(bind, port))?, socket(SocketAddr::new(bind, twin))?])
+        })
+    }
+
+    /// One port of `bind`.
+    pub fn bind_one(&self, bind: IpAddr, even: bool) -> Result<(Taken, UdpSocket), OpenError> {
+        let take = if even { PortPool::take_even } else { PortPool::take_one };
+        self.open().bind(bind, 1, take, |port| socket(SocketAddr::new(bind, port)))
+    }
+
+    /// Both ports of a pair, whose sockets are closed, can be had again.
+    pub fn give_back_pair(&self, pair: Taken) {
+        if let Some(pool) = self.open().by_address.get_mut(&pair.bind) {
+            pool.give_back_pair(pair.port);
+        }
+    }
+
+    /// A port whose socket is closed can be had again.
+    pub fn give_back_one(&self, one: Taken) {
+        if let Some(pool) = self.open().by_address.get_mut(&one.bind) {
+            pool.give_back_one(one.port);
+        }
+    }
+
+    /// Ports of all addresses.
+    pub fn total(&self) -> usize {
+        self.open().by_address.values().map(PortPool::total).sum()
+    }
+
+    /// Ports that are handed out.
+    pub fn taken(&self) -> usize {
+        self.open().by_address.values().map(PortPool::taken).sum()
+    }
+
+    /// What a thread that panicked left is whole: nothing is done halfway.
+    fn open(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Takes `count` ports from the one that `take` says on, and binds them.
+    fn bind<S>(
+        &mut self,
+        bind: IpAddr,
+        count: u16,
+        take: impl Fn(&mut PortPool, &mut dyn rand::Rng) -> Option<u16>,
+        sockets: impl Fn(u16) -> io::Result<S>,
+    ) -> Result<(Taken, S), OpenError> {
+        let pool = self.by_address.get_mut(&bind).ok_or(OpenError::CannotBind)?;
+        for _ in 0..BIND_ATTEMPTS {
+            let port = take(pool, &mut self.rng).ok_or(OpenError::PortsExhausted)?;
+            match sockets(port) {
+                Ok(sockets) => return Ok((Taken { bind, port }, sockets)),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    tracing::warn!(%bind, port, "a relay port is in use by another process: relay.ports overlaps");
+                    (port..=port + (count - 1)).for_each(|port| pool.quarantine(port));
+                }
+                Err(error) => {
+                    (port..=port + (count - 1)).for_each(|port| pool.give_back_one(port));
+                    tracing::warn!(%bind, port, %error, "a relay port cannot be bound: {}", advice(&error));
+                    return Err(OpenError::CannotBind);
+                }
+            }
+        }
+        Err(OpenError::CannotBind)
+    }
+}
+
+fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
+    if addr.is_ipv6() {
+        // `[::]` beside `0.0.0.0`, and no source is ever spelled ::ffff:192.0.2.1.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+/// What an administrator can do about it.
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n, LimitNOFILE=)",
+        Some(libc::EADDRNOTAVAIL) => {
+            "relay.addresses must name an address of this machine (see `ip address`)"
+        }
+        Some(libc::EACCES) => "relay.ports must be above 1023",
+        _ => "check relay.addresses and relay.ports",
+    }
+}

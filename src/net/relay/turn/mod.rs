@@ -1,0 +1,221 @@
+//! The TURN server of a worker, and the ways in which clients reach it.
+//!
+//! The server ([`Server`]) knows clients by their [`FiveTuple`] and nothing of sockets. A **carrier** is what brings their
+//! packets and takes what they are sent: datagrams (here), connections, DTLS. Two sentences are all that passes between them:
+//!
+//! * *"Here is a packet from this five-tuple"*: [`PacketPath::handle_client`](super::path::PacketPath::handle_client). The
+//!   packet, one STUN message or ChannelData without its padding, stands in the bytes of
+//!   [`PacketPath::batch`](super::path::PacketPath::batch). (A stream calls `send_all`, reads into those bytes, and hands in
+//!   its frames one by one from the front: those behind stay untouched, those before do not.)
+//! * *"Send these bytes to this five-tuple"*: [`Turn::send`], by the five-tuple's carrier. It does not block: what cannot be
+//!   queued is lost, or costs the client its connection. (Datagrams have a shorter way, from the batch: [`Turn::outlet`].)
+//!
+//! Besides, a carrier says when a client is gone ([`Turn::handle_closed`]), and is asked when it wants to be called
+//! ([`Turn::poll_timeout`], [`Turn::handle_timeout`]) and at the end of each round to write what it has queued
+//! ([`Turn::finish_round`]). Its sockets are in the poll under a [`Ready`](super::token::Ready) of its own. Its
+//! [`FlowId`]s are its own, too: five-tuples differ by carrier.
+
+mod relayed;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+
+pub(super) use relayed::{Grounds, RelayedSockets, Reserve};
+
+use super::path::{Outlet, Step};
+use super::token::Ready;
+use crate::base::{ClientAddr, FlowId, Now, PeerAddr};
+use crate::net::bind::TurnSocket;
+use crate::net::udp::SendBatch;
+use crate::turn::forward::{Reason, Verdict};
+use crate::turn::server::{Output, Server};
+use crate::turn::sockets::RelaySocketId;
+use crate::turn::{Carrier, FiveTuple};
+
+/// Answers, and their bytes, that leave in one system call.
+const ANSWERS: (usize, usize) = (64, 64 * 1024);
+
+/// The server with its carriers.
+pub(super) struct Turn {
+    server: Server<RelayedSockets>,
+    /// By index of the listener; `None` for those that take connections.
+    listeners: Vec<Option<UdpSocket>>,
+    /// To clients of one listener.
+    answers: SendBatch,
+    answering: usize,
+}
+
+impl Turn {
+    /// Puts the listeners' sockets into the poll.
+    pub fn new(
+        server: Server<RelayedSockets>,
+        sockets: Vec<TurnSocket>,
+        registry: &Registry,
+    ) -> io::Result<Turn> {
+        let mut listeners = Vec::new();
+        for (listener, socket) in sockets.into_iter().enumerate() {
+            listeners.push(match socket {
+                TurnSocket::Datagrams(socket) => {
+                    let token = Ready::Listener(listener).token();
+                    registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
+                    Some(socket)
+                }
+                // Nobody serves these yet.
+                TurnSocket::Connections(_) => None,
+            });
+        }
+        Ok(Turn { server, listeners, answers: SendBatch::new(ANSWERS.0, ANSWERS.1), answering: 0 })
+    }
+
+    /// For the mailbox: call peers come and go, users are banned.
+    pub fn server(&mut self) -> &mut Server<RelayedSockets> {
+        &mut self.server
+    }
+
+    // ---- packets ----
+
+    /// A datagram on a listener: `packet` of `bytes`.
+    #[inline]
+    pub fn handle_datagram(
+        &mut self,
+        listener: usize,
+        source: SocketAddr,
+        bytes: &[u8],
+        packet: Range<usize>,
+        now: Now,
+    ) -> Step {
+        let client =
+            FiveTuple { flow: FlowId(listener as u64), client: ClientAddr(source), carrier: Carrier::Udp };
+        self.handle_client(client, bytes, packet, now)
+    }
+
+    /// `packet` of `bytes` came from a client.
+    #[inline]
+    pub fn handle_client(&mut self, client: FiveTuple, bytes: &[u8], packet: Range<usize>, now: Now) -> Step {
+        let start = packet.start;
+        let Some(packet) = bytes.get(packet) else { return Step::Done };
+        step(self.server.handle_client(client, packet, now), start)
+    }
+
+    /// `payload` of `bytes` came from a peer to the relayed socket in a slot.
+    #[inline]
+    pub fn handle_relayed(
+        &mut self,
+        slot: usize,
+        peer: PeerAddr,
+        bytes: &mut [u8],
+        payload: Range<usize>,
+        now: Instant,
+    ) -> Step {
+        let Some((socket, _)) = self.server.sockets().in_slot(slot) else { return Step::Done };
+        step(self.server.handle_relayed(socket, peer, bytes, payload, now), 0)
+    }
+
+    /// What could not leave: a socket's buffer was full, or there is no way there.
+    pub fn count_lost(&self, packets: usize) {
+        (0..packets).for_each(|_| self.server.counters().count_dropped(Reason::Full));
+    }
+
+    // ---- carriers ----
+
+    /// Sends a message to a client.
+    pub fn send(&mut self, to: FiveTuple, message: &[u8]) {
+        match to.carrier {
+            Carrier::Udp => self.send_datagram(to.flow.0 as usize, to.client.0, message),
+            // No listener brings such clients yet.
+            Carrier::Stream | Carrier::Dtls => {}
+        }
+    }
+
+    /// From where a message to this client leaves as it is, in a datagram; `None`: by [`Self::send`].
+    pub fn outlet(&self, client: FiveTuple) -> Option<Outlet> {
+        (client.carrier == Carrier::Udp).then_some(Outlet::Listener(client.flow.0 as usize))
+    }
+
+    /// The client's connection is gone.
+    #[allow(dead_code, reason = "the carriers that call it are being built")]
+    pub fn handle_closed(&mut self, client: FiveTuple) {
+        self.server.handle_closed(client);
+    }
+
+    /// When [`Self::handle_timeout`] is wanted.
+    pub fn poll_timeout(&mut self) -> Option<Instant> {
+        self.server.poll_timeout()
+    }
+
+    /// Lets expire what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.server.handle_timeout(now);
+    }
+
+    /// Sends the answers to all that was read.
+    pub fn finish_round(&mut self) {
+        while let Some(output) = self.server.poll_output() {
+            match output {
+                Output::Send { to, bytes } => self.send(to, &bytes),
+                Output::Allocated { .. } | Output::Freed { .. } => {}
+            }
+        }
+        self.flush_answers();
+    }
+
+    fn send_datagram(&mut self, listener: usize, to: SocketAddr, message: &[u8]) {
+        if listener != self.answering {
+            self.flush_answers();
+            self.answering = listener;
+        }
+        if self.answers.push(to, message).is_err() {
+            self.flush_answers();
+            let _ = self.answers.push(to, message);
+        }
+    }
+
+    /// What the kernel has no room for is lost: the client will ask again.
+    fn flush_answers(&mut self) {
+        let Some(Some(socket)) = self.listeners.get(self.answering) else { return self.answers.clear() };
+        while !self.answers.is_empty() {
+            match self.answers.flush(socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.answers.clear(),
+                // One of them cannot go; the others may.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    // ---- sockets ----
+
+    /// A listener's socket for datagrams.
+    pub fn listener(&self, listener: usize) -> Option<&UdpSocket> {
+        self.listeners.get(listener)?.as_ref()
+    }
+
+    /// A relayed socket by its slot.
+    pub fn relayed_in(&self, slot: usize) -> Option<&UdpSocket> {
+        self.server.sockets().in_slot(slot).map(|(_, socket)| socket)
+    }
+
+    /// A relayed socket by its name.
+    pub fn relayed(&self, id: RelaySocketId) -> Option<&UdpSocket> {
+        self.server.sockets().get(id)
+    }
+}
+
+/// A verdict whose ranges begin at `start`.
+#[inline]
+fn step(verdict: Verdict, start: usize) -> Step {
+    let shifted = |range: Range<usize>| range.start + start..range.end + start;
+    match verdict {
+        Verdict::ToPeer { from, to, payload, .. } => {
+            Step::Leave { from: Outlet::Relayed(from), to: to.0, packet: shifted(payload) }
+        }
+        Verdict::ToClient { client, message } => Step::ToClient { client, message: shifted(message) },
+        // The way from one allocation to another is being built.
+        Verdict::ToOwn { .. } | Verdict::Control | Verdict::Drop(_) => Step::Done,
+    }
+}
