@@ -1,9 +1,11 @@
 #!/bin/bash
 # A real PBX for the scenarios.
 #   asterisk.sh install            into a chroot of its own (Debian 12 has no Asterisk, Debian unstable has); once, ~2 min
-#   asterisk.sh config DIR IP      users 201, 202 (password pw201, pw202), extensions 600 echo, 601 tone + recording
+#   asterisk.sh config DIR IP [SETTING…]   users 201, 202 (password pw201, pw202), extensions 600 echo, 601 tone + recording;
+#                                  each setting (ice_support=yes) is for both users' endpoints
 #   asterisk.sh run DIR            in the foreground, with that configuration
-# The recording of what 601 heard is $ASTERISK_ROOT/tmp/turnpike/rx-*.wav. Needs root and mmdebstrap.
+# DIR is inside the chroot and holds all that one PBX writes; the recording of what 601 heard is DIR/heard.wav. Needs root
+# and mmdebstrap.
 set -eu
 root=${ASTERISK_ROOT:-/var/cache/turnpike/asterisk}
 
@@ -20,9 +22,11 @@ install() {
 
 config() {
     local dir=$1 ip=$2 user module file
-    rm -rf "$root$dir" && mkdir -p "$root$dir" "$root/tmp/turnpike" "$root/var/run/asterisk"
+    shift 2
+    rm -rf "$root$dir" && mkdir -p "$root$dir"
     cd "$root$dir"
-    printf '[directories]\nastetcdir => %s\n[options]\nverbose = 3\nnofork = yes\n' "$dir" >asterisk.conf
+    printf '[directories]\nastetcdir => %s\nastrundir => %s\nastdbdir => %s\n' "$dir" "$dir" "$dir" >asterisk.conf
+    printf '[options]\nverbose = 3\nnofork = yes\n' >>asterisk.conf
     {
         printf '[modules]\nautoload=yes\n'
         for module in chan_iax2 chan_unistim chan_alsa chan_console chan_mobile chan_dahdi pbx_dundi res_calendar \
@@ -38,30 +42,30 @@ config() {
         printf '[udp]\ntype=transport\nprotocol=udp\nbind=%s:5060\n' "$ip"
         for user in 201 202; do
             printf '[%s]\ntype=endpoint\ncontext=default\ndisallow=all\nallow=ulaw,alaw\ndirect_media=no\n' $user
+            printf '%s\n' "$@"
             printf 'auth=%s\naors=%s\n[%s]\ntype=auth\nauth_type=userpass\nusername=%s\npassword=pw%s\n' \
                 $user $user $user $user $user
             printf '[%s]\ntype=aor\nmax_contacts=1\nremove_existing=yes\nqualify_frequency=0\n' $user
         done
     } >pjsip.conf
-    cat >extensions.conf <<'X'
+    cat >extensions.conf <<X
 [default]
 exten => 600,1,Answer()
  same => n,Echo()
 exten => 601,1,Answer()
- same => n,MixMonitor(/tmp/turnpike/mix.wav,r(/tmp/turnpike/rx.wav)t(/tmp/turnpike/tx.wav))
+ same => n,MixMonitor($dir/both.wav,r($dir/heard.wav))
  same => n,Playtones(1000)
  same => n,Wait(30)
-exten => _20X,1,Dial(PJSIP/${EXTEN},30)
+exten => _20X,1,Dial(PJSIP/\${EXTEN},30)
 X
     for file in stasis cdr cel features indications musiconhold udptl acl ccss confbridge; do
         if [ -f "$root/etc/asterisk/$file.conf" ]; then cp "$root/etc/asterisk/$file.conf" .; else : >$file.conf; fi
     done
-    rm -f "$root"/var/lib/asterisk/astdb.sqlite3* "$root"/tmp/turnpike/*
 }
 
 case ${1:-} in
 install) install ;;
-config) config "$2" "$3" ;;
+config) config "${@:2}" ;;
 run) exec chroot "$root" /usr/sbin/asterisk -f -n -vvv -C "$2/asterisk.conf" ;;
-*) sed -n 2,7p "$0"; exit 2 ;;
+*) sed -n 2,8p "$0"; exit 2 ;;
 esac

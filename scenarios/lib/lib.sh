@@ -8,6 +8,8 @@ turnpike=${TURNPIKE:-$here/../../target/debug/turnpike}
 work=$(mktemp -d /tmp/turnpike-scenario.XXXXXX)
 net=tp$$
 hosts=""
+asterisk_root=${ASTERISK_ROOT:-/var/cache/turnpike/asterisk}
+heard_by_pbx=$asterisk_root/etc/$net/heard.wav
 
 # The internet side is 198.51.100.0/24, the office 10.20.0.0/24; only the edge is in both, and it does not route.
 edge_outside=198.51.100.10
@@ -21,7 +23,9 @@ finish() {
     for name in $hosts; do
         ip netns pids "$net-$name" 2>/dev/null | xargs -r kill -9 2>/dev/null || true
         ip netns del "$net-$name" 2>/dev/null || true
+        rm -rf "/etc/netns/$net-$name"
     done
+    rm -rf "${asterisk_root:?}/etc/$net"
     if [ $status -ne 0 ]; then
         for log in "$work"/*.log; do [ -s "$log" ] && { echo "--- $log"; grep -v loader.c "$log" | tr '\r' '\n' | grep -v 'bit/s' | tail -n 40; }; done
         echo "everything is kept in $work"
@@ -156,8 +160,15 @@ phone_do() {
 
 gone() { ! kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }
 
+# asterisk [SETTING…]: the PBX, with these settings for its phones. What extension 601 hears is recorded in $heard_by_pbx.
+asterisk() {
+    "$lib/asterisk.sh" config "/etc/$net" 10.20.0.20 "$@"
+    start asterisk pbx "$lib/asterisk.sh" run "/etc/$net"
+    wait_for 30 "Asterisk is ready" log_has asterisk "Asterisk Ready"
+}
+
 # asterisk_cli COMMAND: on the running PBX's console.
-asterisk_cli() { on pbx chroot "${ASTERISK_ROOT:-/var/cache/turnpike/asterisk}" /usr/sbin/asterisk -C /etc/turnpike-010/asterisk.conf -rx "$1"; }
+asterisk_cli() { on pbx chroot "$asterisk_root" /usr/sbin/asterisk -C "/etc/$net/asterisk.conf" -rx "$1"; }
 
 # voice: something to say, as raw A-law, in $work/voice.
 voice() { head -c 16000 /dev/zero | tr '\0' 'U' >"$work/voice"; }
