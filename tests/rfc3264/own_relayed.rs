@@ -182,3 +182,19 @@ fn the_candidate_of_a_call_that_the_pbx_joins_to_another_is_not_stacked_either()
     assert_eq!(relay_candidates(&out), [format!("{RA}:40002"), format!("{RA}:40003")], "{out}");
     assert_eq!(second.relay.rules(1, Side::A).rtp, Some(at(RB, 40_000)), "the two pairs are chained");
 }
+
+/// Seen with Linphone and Asterisk: ICE done, the phone sends a re-INVITE from the candidate that the PBX's checks told it of.
+#[test]
+fn a_phone_that_names_itself_as_the_other_side_sees_it_has_not_moved() {
+    for default in [(RA, OWN), (PHONE, 4000)] {
+        let mut call = with_allocations(phone_and_pbx());
+        let before = rules(&mut call, &ice(default, &[(1, RA, OWN, "relay"), (2, RA, OWN_RTCP, "relay")]));
+        let after =
+            rules(&mut call, &ice((RB, 40_000), &[(1, RB, 40_000, "prflx"), (2, RB, 40_001, "prflx")]));
+        assert!(before.rtp.is_some());
+        assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    }
+    let mut call = Call::phone_to_pbx();
+    let first = rules(&mut call, &audio(RB, 40_000));
+    assert_eq!((first.rtp, first.rtcp), (None, None), "it has never been anywhere");
+}

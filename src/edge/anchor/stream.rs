@@ -69,6 +69,14 @@ impl Said {
             on_hold: media.is_held_by_address() || media.direction != Direction::SendRecv,
         }
     }
+
+    /// RFC 8839 §4.4.1.2.2: when ICE is done, an agent's default destination is the selected candidate, and that may be
+    /// peer-reflexive: the address by which the other agent sees it, ours. It has not moved.
+    fn stay_at(&mut self, before: Option<&Said>) {
+        self.rtp = before.and_then(|before| before.rtp);
+        self.rtcp = before.and_then(|before| before.rtcp);
+        self.relayed = before.map(|before| before.relayed.clone()).unwrap_or_default();
+    }
 }
 
 /// One side of a stream.
@@ -144,8 +152,13 @@ impl Stream {
         })
     }
 
-    pub(super) fn set_said(&mut self, side: Side, said: Option<Said>) {
+    pub(super) fn set_said(&mut self, side: Side, mut said: Option<Said>) {
         self.idle_at = None;
+        if let Some(said) = &mut said
+            && said.rtp == self.shown_to(side.other()).map(|seen_as| seen_as.rtp.0)
+        {
+            said.stay_at(self.said(side));
+        }
         self.leg_mut(side).set_said(said);
     }
 
