@@ -70,6 +70,7 @@ struct Turn {
     permissions: Gauge,
     channels: Gauge,
     connections: Gauge,
+    peer_connections: Gauge,
     packets: Family<Word, Counter>,
     bytes: Family<Word, Counter>,
     refused: Family<[(&'static str, u16); 1], Counter>,
@@ -256,6 +257,7 @@ impl Turn {
             permissions: add(r, "turn_permissions", "Their permissions"),
             channels: add(r, "turn_channels", "Their channels"),
             connections: add(r, "turn_connections", "TCP, TLS and DTLS connections of clients"),
+            peer_connections: add(r, "turn_peer_connections", "TCP connections with peers (RFC 6062)"),
             packets: add(r, "turn_packets", "Packets relayed, by direction"),
             bytes: add(r, "turn_bytes", "Their bytes (payload)"),
             refused: add(r, "turn_requests_refused", "Requests refused, by error code"),
@@ -271,6 +273,7 @@ impl Turn {
         gauge(&self.permissions, turn.permissions);
         gauge(&self.channels, turn.channels);
         gauge(&self.connections, turn.connections);
+        gauge(&self.peer_connections, turn.peer_connections);
         for (direction, Relayed { packets, bytes }) in
             [("to_peers", turn.to_peers), ("to_clients", turn.to_clients)]
         {

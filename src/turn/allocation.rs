@@ -9,6 +9,7 @@ use crate::base::{RelayedAddr, TimerId};
 use crate::stun::{ErrorCode, Family, TransactionId};
 
 use super::FiveTuple;
+use super::connection::ConnectionId;
 use super::forward::{Relayed, Row, Traffic};
 use super::quota::{ReservationToken, Role};
 
@@ -37,6 +38,10 @@ pub struct Allocation {
     pub user: Arc<str>,
     /// What they may do.
     pub role: Arc<Role>,
+    /// Its relayed transport addresses listen for TCP connections (RFC 6062).
+    pub tcp: bool,
+    /// With its peers; only of a TCP allocation.
+    pub connections: SmallVec<[ConnectionId; 2]>,
     /// How it began.
     pub birth: Birth,
     /// The timer for what expires first, and when it fires; late refreshes let it fire in vain.
@@ -110,8 +115,10 @@ fn is_of(relayed: &Relayed, family: Family) -> bool {
 }
 
 /// RFC 8656 §7.2, §8.2: what was asked for, cut to the role's longest, but not below the default unless that is longer
-/// than the longest.
-pub fn granted_lifetime(asked: Option<Duration>, role: &Role) -> Duration {
+/// than the longest. With short-lived credentials, which end in `left`, no longer than those, but again not below the
+/// default: an allocation outlives them by no more than ten minutes.
+pub fn granted_lifetime(asked: Option<Duration>, role: &Role, left: Option<Duration>) -> Duration {
     let default = DEFAULT_LIFETIME.min(role.lifetime);
-    asked.map_or(default, |asked| asked.min(role.lifetime).max(default))
+    let longest = left.map_or(role.lifetime, |left| left.min(role.lifetime));
+    asked.map_or(default, |asked| asked.min(longest).max(default))
 }

@@ -46,6 +46,13 @@ pub struct Granted {
     pub expires: Option<UnixTime>,
 }
 
+impl Granted {
+    /// How long short-lived credentials are still good.
+    pub fn left(&self, now: Now) -> Option<Duration> {
+        self.expires.map(|expires| expires.0.saturating_sub(now.unix.0))
+    }
+}
+
 /// A request that is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {

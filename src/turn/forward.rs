@@ -138,6 +138,18 @@ impl Lane {
         Ok(())
     }
 
+    /// How many bytes of a stream may pass now; `Err`: none before then.
+    pub fn room(&self, now: Instant) -> Result<usize, Instant> {
+        self.policer.room(now)
+    }
+
+    /// A piece of a stream has passed.
+    pub fn streamed(&mut self, bytes: usize, now: Instant) {
+        self.policer.pay(bytes, now);
+        self.traffic.packets += 1;
+        self.traffic.bytes += bytes as u64;
+    }
+
     fn counted<T>(&mut self, outcome: Result<T, Reason>) -> Result<T, Reason> {
         self.traffic.dropped += u64::from(outcome.is_err());
         outcome

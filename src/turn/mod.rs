@@ -5,7 +5,7 @@
 //! |---|---|
 //! | what do they want | [`request`] |
 //! | who are they, what may they hold | [`credentials`], [`quota`] |
-//! | whom may they reach | [`peers`], [`permission`], [`channel`] |
+//! | whom may they reach | [`peers`], [`permission`], [`channel`], over TCP [`connection`] |
 //! | what becomes of a packet | [`forward`], [`channel_data`], [`policer`] |
 //! | all of it together | [`server`] |
 //! | what came of it, in numbers | [`totals`] |
@@ -13,6 +13,7 @@
 pub mod allocation;
 pub mod channel;
 pub mod channel_data;
+pub mod connection;
 pub mod credentials;
 pub mod forward;
 pub mod peers;

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 const BURST: Duration = Duration::from_millis(250);
 /// A burst may always be this many bytes: at low rates a quarter of a second would not hold a few packets.
 const LEAST_BURST: u32 = 16 * 1500;
+/// A stream that has used up its rate goes on when a full segment has room, or what passes in this time.
+const STREAM_PAUSE: Duration = Duration::from_millis(10);
+const SEGMENT: u32 = 1500;
 
 /// Holds one direction of an allocation to a rate.
 #[derive(Clone, Debug, Default)]
@@ -35,13 +38,39 @@ impl Policer {
     #[inline]
     pub fn passes(&mut self, bytes: usize, now: Instant) -> bool {
         let Some(limit) = &mut self.limit else { return true };
-        let from = limit.paid_until.map_or(now, |paid| paid.max(now));
-        let until = from + limit.per_byte * u32::try_from(bytes).unwrap_or(u32::MAX);
+        let until = limit.paid_with(bytes, now);
         let passes = until.saturating_duration_since(now) <= limit.burst;
         if passes {
             limit.paid_until = Some(until);
         }
         passes
+    }
+
+    /// How many bytes of a stream may pass now. When there is room for too few to be worth the while: the instant at which
+    /// there will be enough.
+    pub fn room(&self, now: Instant) -> Result<usize, Instant> {
+        let Some(limit) = &self.limit else { return Ok(usize::MAX) };
+        let ahead = limit.paid_until.map_or(Duration::ZERO, |paid| paid.saturating_duration_since(now));
+        let (left, least) = (limit.burst.saturating_sub(ahead), STREAM_PAUSE.max(limit.per_byte * SEGMENT));
+        if left < least {
+            return Err(now + (least - left));
+        }
+        let bytes = left.as_nanos().checked_div(limit.per_byte.as_nanos());
+        Ok(bytes.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+    }
+
+    /// Pays for what has passed of a stream.
+    pub fn pay(&mut self, bytes: usize, now: Instant) {
+        if let Some(limit) = &mut self.limit {
+            limit.paid_until = Some(limit.paid_with(bytes, now));
+        }
+    }
+}
+
+impl Limit {
+    fn paid_with(&self, bytes: usize, now: Instant) -> Instant {
+        let from = self.paid_until.map_or(now, |paid| paid.max(now));
+        from + self.per_byte * u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 }
 
@@ -66,6 +95,24 @@ mod tests {
         let now = Instant::now();
         let mut policer = Policer::new(None);
         assert!((0..100_000).all(|_| policer.passes(65_535, now)));
+    }
+
+    #[test]
+    fn a_stream_that_waits_when_it_is_told_keeps_to_the_rate() {
+        let start = Instant::now();
+        let (mut policer, mut now, mut passed) = (Policer::new(Some(64_000)), start, 0);
+        while now < start + Duration::from_secs(10) {
+            match policer.room(now) {
+                Ok(room) => {
+                    policer.pay(room.min(5000), now);
+                    passed += room.min(5000);
+                }
+                Err(later) => now = later,
+            }
+        }
+        assert!((630_000..=640_000 + 24_000).contains(&passed), "{passed}");
+        assert_eq!(Policer::new(None).room(now), Ok(usize::MAX));
+        assert_eq!(Policer::new(Some(u64::MAX)).room(now), Ok(usize::MAX));
     }
 
     #[test]

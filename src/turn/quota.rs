@@ -27,7 +27,7 @@ pub struct Role {
     pub tcp: bool,
 }
 
-/// The capacity of a node.
+/// What is full when.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     /// Relayed transport addresses of all users, with reserved ones: one more is a 508.
@@ -36,11 +36,22 @@ pub struct Capacity {
     pub permissions: usize,
     /// Channels of one allocation: one more is a 508.
     pub channels: usize,
+    /// TCP connections between one allocation and its peers (RFC 6062): one more is a 508, or closed at once if it was the
+    /// peer's wish.
+    pub peer_connections: usize,
+    /// The same, of all allocations of the node.
+    pub all_peer_connections: usize,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
-        Capacity { allocations: 20_000, permissions: 64, channels: 64 }
+        Capacity {
+            allocations: 20_000,
+            permissions: 64,
+            channels: 64,
+            peer_connections: 16,
+            all_peer_connections: 10_000,
+        }
     }
 }
 
@@ -56,8 +67,8 @@ pub enum Full {
     Node,
 }
 
-/// The books of a node: who holds how many relayed transport addresses, and which are reserved. Cloning gives another
-/// hand on the same books.
+/// The books of a node: who holds how many relayed transport addresses, which are reserved, and how many connections with
+/// peers there are. Cloning gives another hand on the same books.
 #[derive(Clone, Debug)]
 pub struct Books(Arc<Mutex<Pages>>);
 
@@ -65,6 +76,7 @@ pub struct Books(Arc<Mutex<Pages>>);
 struct Pages {
     capacity: usize,
     held: usize,
+    peer_connections: usize,
     by_user: HashMap<Arc<str>, usize>,
     reserved: HashMap<ReservationToken, (Arc<str>, RelaySocket)>,
 }
@@ -72,7 +84,13 @@ struct Pages {
 impl Books {
     /// Nothing is held; `capacity` relayed transport addresses can be.
     pub fn new(capacity: usize) -> Self {
-        let pages = Pages { capacity, held: 0, by_user: HashMap::new(), reserved: HashMap::new() };
+        let pages = Pages {
+            capacity,
+            held: 0,
+            peer_connections: 0,
+            by_user: HashMap::new(),
+            reserved: HashMap::new(),
+        };
         Books(Arc::new(Mutex::new(pages)))
     }
 
@@ -120,6 +138,27 @@ impl Books {
         let (owner, socket) = self.open().reserved.remove(&token)?;
         self.give_back(&owner, 1);
         Some(socket)
+    }
+
+    /// Books one more TCP connection with a peer, if there are fewer than `most`.
+    pub fn take_peer_connection(&self, most: usize) -> Result<(), Full> {
+        let mut pages = self.open();
+        if pages.peer_connections >= most {
+            return Err(Full::Node);
+        }
+        pages.peer_connections += 1;
+        Ok(())
+    }
+
+    /// Gives one back.
+    pub fn give_back_peer_connection(&self) {
+        let mut pages = self.open();
+        pages.peer_connections = pages.peer_connections.saturating_sub(1);
+    }
+
+    /// How many TCP connections with peers there are.
+    pub fn peer_connections(&self) -> usize {
+        self.open().peer_connections
     }
 
     /// How many relayed transport addresses are held or reserved.

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::stun::{BadAttribute, ErrorCode, Family, Message, Method, Type};
 
 use super::channel;
+use super::connection::ConnectionId;
 use super::quota::ReservationToken;
 use super::sockets::Port;
 
@@ -38,8 +39,9 @@ pub const KNOWN: &[Type] = &[
     Type::CONNECTION_ID,
 ];
 
-/// RFC 8656 §18.8: the protocol number of UDP.
+/// RFC 8656 §18.8, RFC 6062 §5.1: protocol numbers.
 const UDP: u8 = 17;
+const TCP: u8 = 6;
 
 /// Which relayed transport addresses an Allocate wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,13 @@ pub enum Wanted {
     Both(Port),
     /// The one that was reserved under this token.
     Reserved(ReservationToken),
+}
+
+impl Wanted {
+    /// True for a TCP allocation (RFC 6062).
+    pub fn is_tcp(self) -> bool {
+        matches!(self, Wanted::One(_, Port::Tcp) | Wanted::Both(Port::Tcp))
+    }
 }
 
 /// A request to one of the TURN methods.
@@ -80,6 +89,16 @@ pub enum Request {
         number: u16,
         /// Whose it shall be.
         peer: SocketAddr,
+    },
+    /// RFC 6062 §5.2.
+    Connect {
+        /// To whom.
+        peer: SocketAddr,
+    },
+    /// RFC 6062 §5.4.
+    ConnectionBind {
+        /// To which connection with a peer.
+        connection: ConnectionId,
     },
 }
 
@@ -121,7 +140,14 @@ impl Request {
                 }
             }
             Method::CHANNEL_BIND => channel_bind(message),
-            // RFC 6062 §5.2, §5.4: Connect needs a TCP allocation and ConnectionBind a connection; here are none.
+            Method::CONNECT => {
+                let peer = message.xor_peer_address()?.ok_or(ErrorCode::BAD_REQUEST)?;
+                Ok(Request::Connect { peer })
+            }
+            Method::CONNECTION_BIND => {
+                let id = message.connection_id()?.ok_or(ErrorCode::BAD_REQUEST)?;
+                Ok(Request::ConnectionBind { connection: ConnectionId(id) })
+            }
             _ => Err(ErrorCode::BAD_REQUEST),
         }
     }
@@ -129,19 +155,23 @@ impl Request {
 
 /// The checks of RFC 8656 §7.2 that need only the message, in its order.
 fn allocate(message: &Message<'_>) -> Result<Request, ErrorCode> {
-    match message.requested_transport()? {
-        Some(UDP) => {}
+    let tcp = match message.requested_transport()? {
+        Some(UDP) => false,
+        Some(TCP) => true,
         Some(_) => return Err(ErrorCode::UNSUPPORTED_TRANSPORT),
         None => return Err(ErrorCode::BAD_REQUEST),
-    }
-    message.dont_fragment()?;
+    };
+    let (dont_fragment, token) = (message.dont_fragment()?, message.reservation_token()?);
     let port = match message.even_port()? {
+        None if tcp && !dont_fragment && token.is_none() => Port::Tcp,
+        // RFC 6062 §5.1: none of the three for TCP.
+        _ if tcp => return Err(ErrorCode::BAD_REQUEST),
         None => Port::Any,
         Some(false) => Port::Even,
         Some(true) => Port::EvenAndNext,
     };
     let (family, additional) = (message.requested_address_family()?, message.additional_address_family()?);
-    let wanted = match (message.reservation_token()?, family, additional) {
+    let wanted = match (token, family, additional) {
         (Some(token), None, None) if port == Port::Any => Wanted::Reserved(token),
         // RFC 8656 §7.2: with RESERVATION-TOKEN, none of EVEN-PORT and the two families.
         (Some(_), _, _) => return Err(ErrorCode::BAD_REQUEST),

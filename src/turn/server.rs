@@ -3,9 +3,11 @@
 
 mod allocate;
 mod answer;
+mod connections;
 mod existing;
+mod reach;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,9 +25,10 @@ use crate::stun::{Class, Family, Icmp, Message, Method, TransactionId, Type, Wri
 use super::FiveTuple;
 use super::allocation::{Allocation, Listed};
 use super::channel_data;
+use super::connection::{ConnectionId, PeerConnection, Place};
 use super::credentials::Credentials;
-use super::forward::{Framing, Reason, Row, Traffic, Verdict};
-use super::peers::{Neighbourhood, Own, Peers};
+use super::forward::{Framing, Reason, Traffic, Verdict};
+use super::peers::{Neighbourhood, Own};
 use super::quota::{Books, Capacity, ReservationToken, Role};
 use super::request;
 use super::sockets::{RelaySocketId, RelaySockets};
@@ -40,6 +43,8 @@ pub struct Settings {
     pub capacity: Capacity,
     /// Our own sockets, as peers may never or always be.
     pub own: Own,
+    /// Which worker this is.
+    pub place: Place,
 }
 
 /// What the server wants done or known.
@@ -74,6 +79,38 @@ pub enum Output {
         /// What its client was sent.
         to_client: Traffic,
     },
+    /// Connect a TCP socket, which is bound to the relayed transport address `from`, and tell
+    /// [`handle_connected`](Server::handle_connected) or [`handle_disconnected`](Server::handle_disconnected).
+    Connect {
+        /// What it is called from now on.
+        connection: ConnectionId,
+        /// Where it comes from.
+        from: RelaySocketId,
+        /// Where it goes.
+        to: PeerAddr,
+    },
+    /// After what was sent to `client` so far, what comes on its connection and on the one with the peer goes to the other
+    /// as it is, while there is [`room`](Server::room); what the peer has sent already, too (RFC 6062 §5.4).
+    Bound {
+        /// With the peer.
+        connection: ConnectionId,
+        /// The client's end.
+        client: FiveTuple,
+    },
+    /// Close a connection with a peer, or stop making it, and close the client's connection that it is bound to.
+    Disconnect {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// The connection of `client` belongs to another worker: give it to that, as it is, and `request` as what came on it.
+    HandOver {
+        /// Which.
+        client: FiveTuple,
+        /// To whom.
+        worker: u32,
+        /// A ConnectionBind.
+        request: Vec<u8>,
+    },
 }
 
 /// Why an allocation is gone.
@@ -96,6 +133,8 @@ enum Due {
     Allocation(usize),
     /// Nobody came for a reserved address.
     Reservation(ReservationToken),
+    /// A peer has not answered, or nobody came for its connection.
+    Connection(ConnectionId),
 }
 
 /// The server, with the relayed sockets that it opens and closes.
@@ -109,6 +148,11 @@ pub struct Server<S> {
     allocations: Slab<Allocation>,
     by_client: HashMap<FiveTuple, usize>,
     by_socket: FxHashMap<RelaySocketId, usize>,
+    /// Which allocations of `peers: calls` have a permission for, or a connection with, which peer address.
+    by_peer: BTreeSet<(IpAddr, usize)>,
+    connections: FxHashMap<ConnectionId, PeerConnection>,
+    /// The clients' ends of connections.
+    by_data: HashMap<FiveTuple, ConnectionId>,
     timers: Timers<Due>,
     outputs: VecDeque<Output>,
     /// Where new clients are sent instead; `None`: they are welcome.
@@ -133,6 +177,9 @@ impl<S: RelaySockets> Server<S> {
             allocations: Slab::new(),
             by_client: HashMap::new(),
             by_socket: FxHashMap::default(),
+            by_peer: BTreeSet::new(),
+            connections: FxHashMap::default(),
+            by_data: HashMap::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
             alternates: None,
@@ -184,8 +231,11 @@ impl<S: RelaySockets> Server<S> {
         }
     }
 
-    /// The client's connection is gone, and its allocation with it.
+    /// The client's connection is gone, and with it its allocation, or the connection with a peer that it carried.
     pub fn handle_closed(&mut self, client: FiveTuple) {
+        if let Some(connection) = self.by_data.get(&client) {
+            self.end_connection(*connection);
+        }
         if let Some(slot) = self.by_client.get(&client) {
             self.free(*slot, Freed::Closed);
         }
@@ -211,21 +261,8 @@ impl<S: RelaySockets> Server<S> {
                         self.sockets.close(socket.id);
                     }
                 }
+                Due::Connection(connection) => self.end_connection(connection),
             }
-        }
-    }
-
-    /// A call that was admitted named this media address: roles of `peers: calls` may reach it.
-    pub fn open_call_peer(&mut self, peer: PeerAddr) {
-        if self.around.open_call_peer(peer.0) {
-            self.reach_changed(peer.0.ip());
-        }
-    }
-
-    /// Such a call ended, or moved its media. With the last of them every permission for the address is gone at once.
-    pub fn close_call_peer(&mut self, peer: PeerAddr) {
-        if self.around.close_call_peer(peer.0) {
-            self.reach_changed(peer.0.ip());
         }
     }
 
@@ -289,8 +326,12 @@ impl<S: RelaySockets> Server<S> {
         match (message.class(), message.method()) {
             (Class::Indication, Method::SEND) => {
                 let send = channel_data::read_send_indication(&message).ok_or(Reason::Malformed)?;
-                let row = &mut self.of_client(client)?.row;
-                let exit = row.from_client(send.peer, send.data.len(), now.instant)?;
+                let allocation = self.of_client(client)?;
+                // What is sent to a peer over TCP is sent on its connection.
+                if allocation.tcp {
+                    return Err(Reason::Unasked);
+                }
+                let exit = allocation.row.from_client(send.peer, send.data.len(), now.instant)?;
                 self.counters.to_peers.pass(send.data.len());
                 Ok(exit.verdict(send.data, send.dont_fragment))
             }
@@ -378,6 +419,7 @@ impl<S: RelaySockets> Server<S> {
 
     /// Frees one of two relayed addresses, and what was allowed towards its family.
     fn free_family(&mut self, slot: usize, family: Family) {
+        self.end_connections(slot, |peer| Family::of(peer.0.ip()) == family);
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
         let gone: SmallVec<[RelaySocketId; 2]> =
             allocation.of_family(Some(family)).map(|relayed| relayed.socket.id).collect();
@@ -391,6 +433,8 @@ impl<S: RelaySockets> Server<S> {
     }
 
     fn free(&mut self, slot: usize, why: Freed) {
+        // RFC 6062 §5.5.
+        self.end_connections(slot, |_| true);
         let Some(allocation) = self.allocations.try_remove(slot) else { return };
         if let Some((timer, _)) = allocation.timer {
             self.timers.cancel(timer);
@@ -400,6 +444,7 @@ impl<S: RelaySockets> Server<S> {
         self.counters.permissions.take(row.permissions.len());
         self.counters.channels.take(row.channels.len());
         self.by_client.remove(&row.client);
+        self.unlist_peers(slot, row.permissions.iter());
         let sockets: SmallVec<[RelaySocketId; 2]> =
             row.relayed.iter().map(|relayed| relayed.socket.id).collect();
         self.books.give_back(&user, sockets.len());
@@ -414,39 +459,18 @@ impl<S: RelaySockets> Server<S> {
             self.sockets.close(*socket);
         }
     }
-
-    /// Changes what the allocation is allowed.
-    fn change(&mut self, slot: usize, with: impl FnOnce(&mut Row)) {
-        if let Some(allocation) = self.allocations.get_mut(slot) {
-            change(&self.counters, &mut allocation.row, with);
-        }
-    }
-
-    /// What calls allow at `ip` has changed: permissions and channels follow.
-    fn reach_changed(&mut self, ip: IpAddr) {
-        // Whose role denies `ip` has no permission for it.
-        let reach = self.around.reach(&Peers::Calls, &[], ip);
-        for (_, allocation) in &mut self.allocations {
-            if allocation.role.peers == Peers::Calls {
-                change(&self.counters, &mut allocation.row, |row| {
-                    row.permissions.set_reach(ip, &reach);
-                    row.channels.retain(|peer| peer.ip() != ip || reach.holds(peer.port()));
-                });
-            }
-        }
-    }
-}
-
-/// Changes a row, and what the counters say of all rows with it.
-fn change(counters: &Counters, row: &mut Row, with: impl FnOnce(&mut Row)) {
-    let (permissions, channels) = (row.permissions.len(), row.channels.len());
-    with(row);
-    counters.permissions.change(permissions, row.permissions.len());
-    counters.channels.change(channels, row.channels.len());
 }
 
 impl<S> std::fmt::Debug for Server<S> {
+    /// How full its tables are.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Server with {} allocations", self.allocations.len())
+        f.debug_struct("Server")
+            .field("allocations", &self.allocations.len())
+            .field("connections", &self.connections.len())
+            .field("clients", &(self.by_client.len() + self.by_data.len()))
+            .field("sockets", &self.by_socket.len())
+            .field("peers", &self.by_peer.len())
+            .field("timers", &self.timers.len())
+            .finish()
     }
 }

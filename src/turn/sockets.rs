@@ -1,6 +1,6 @@
 //! The relayed sockets as the server sees them: a capability that is passed in (docs/adr/0006). Opening one does not wait.
 
-use crate::base::RelayedAddr;
+use crate::base::{PeerAddr, RelayedAddr};
 use crate::stun::Family;
 
 use super::FiveTuple;
@@ -18,7 +18,7 @@ pub struct RelaySocket {
     pub addr: RelayedAddr,
 }
 
-/// Which port is wanted (RFC 8656 §7.2).
+/// Which port is wanted (RFC 8656 §7.2); of UDP but for the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     /// Any.
@@ -27,6 +27,8 @@ pub enum Port {
     Even,
     /// An even one, and the next is to be kept: EVEN-PORT with R = 1.
     EvenAndNext,
+    /// Any, but of TCP: a socket that listens (RFC 6062 §5.1).
+    Tcp,
 }
 
 /// What was opened.
@@ -56,6 +58,9 @@ pub trait RelaySockets {
 
     /// From now on `reserved` is heard here, perhaps under another name; another worker may have bound it.
     fn open_reserved(&mut self, reserved: RelaySocket) -> Result<RelaySocket, OpenError>;
+
+    /// True if a TCP allocation of this node, on whichever worker, listens at `peer`.
+    fn is_open_tcp(&self, peer: PeerAddr) -> bool;
 
     /// Closes one, opened or reserved.
     fn close(&mut self, socket: RelaySocketId);

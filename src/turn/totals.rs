@@ -87,6 +87,8 @@ pub struct Counters {
     pub channels: Count,
     /// Connections of clients (TCP, TLS, DTLS): written by whoever owns the sockets.
     pub connections: Count,
+    /// TCP connections with peers, also those that are being made.
+    pub peer_connections: Count,
     /// From clients on.
     pub to_peers: Direction,
     /// To clients.
@@ -124,6 +126,7 @@ impl Counters {
             permissions: self.permissions.get(),
             channels: self.channels.get(),
             connections: self.connections.get(),
+            peer_connections: self.peer_connections.get(),
             to_peers: self.to_peers.read(),
             to_clients: self.to_clients.read(),
             refused: self.refused.each_ref().map(Count::get),
@@ -152,6 +155,8 @@ pub struct Totals {
     pub channels: u64,
     /// Connections of clients.
     pub connections: u64,
+    /// TCP connections with peers.
+    pub peer_connections: u64,
     /// From clients on.
     pub to_peers: Relayed,
     /// To clients.
@@ -179,6 +184,7 @@ impl AddAssign for Totals {
             (&mut self.permissions, other.permissions),
             (&mut self.channels, other.channels),
             (&mut self.connections, other.connections),
+            (&mut self.peer_connections, other.peer_connections),
             (&mut self.to_peers.packets, other.to_peers.packets),
             (&mut self.to_peers.bytes, other.to_peers.bytes),
             (&mut self.to_clients.packets, other.to_clients.packets),

@@ -52,7 +52,7 @@ pub fn settings() -> TurnSettings {
         roles: [Peers::Networks(vec!["127.0.0.0/8".parse().unwrap()]), Peers::Calls]
             .map(|peers| Arc::new(role(peers)))
             .into(),
-        capacity: Capacity { allocations: 1000, permissions: 16, channels: 16 },
+        capacity: Capacity { allocations: 1000, permissions: 16, channels: 16, ..Capacity::default() },
         addresses: vec![TurnAddress {
             address: RelayAddress { bind: here, advertise: here },
             networks: Arc::new([]),

@@ -84,9 +84,9 @@ fn s7_2_requested_transport_is_required_and_must_be_well_formed() {
 }
 
 #[test]
-fn s7_2_any_transport_but_udp_is_442() {
+fn s7_2_any_transport_but_udp_and_tcp_is_442() {
     let mut world = World::new();
-    for protocol in [0, 1, 6, 132, 255] {
+    for protocol in [0, 1, 132, 255] {
         assert_eq!(code(&mut world, |w| _ = w.put_requested_transport(protocol)), 442, "{protocol}");
     }
     world.assert_empty();
@@ -324,6 +324,47 @@ fn s7_2_lifetime_is_at_least_the_default_and_at_most_the_roles() {
         world.refresh(&phone, 0);
     }
     world.wait(0);
+    world.assert_empty();
+}
+
+#[test]
+fn s7_2_short_lived_credentials_cap_the_lifetime_but_not_below_the_default() {
+    let mut world = World::new();
+    // They end 1000 seconds from now, and 100.
+    for (user, asked, granted) in [
+        ("1700001000:alice", 3600, 1000),
+        ("1700001000:alice", 700, 700),
+        ("1700000100:alice", 3600, 600),
+        ("1700009999:alice", u32::MAX, 3600),
+    ] {
+        let phone = world.phone(udp(CLIENT), user);
+        let ask = |w: &mut Writer<'_>| {
+            wants_udp(w);
+            w.put_u32(Type::LIFETIME, asked);
+        };
+        assert_eq!(world.ask(&phone, Method::ALLOCATE, ask).lifetime(), granted, "{user} asked for {asked}");
+        let refreshed = world.ask(&phone, Method::REFRESH, |w| _ = w.put_u32(Type::LIFETIME, asked));
+        assert_eq!(refreshed.lifetime(), granted, "{user} asked for {asked} again");
+        world.refresh(&phone, 0);
+    }
+    world.assert_empty();
+}
+
+#[test]
+fn s7_2_an_allocation_outlives_its_short_lived_credentials_by_no_more_than_the_default() {
+    let mut world = World::new();
+    let (phone, _) = world.allocated(CLIENT, "1700001000:alice");
+    world.wait(599);
+    assert_eq!(world.refresh(&phone, 3600), 0);
+    world.wait(400);
+    assert_eq!(world.refresh(&phone, 3600), 0, "a second before they end");
+    world.wait(2);
+    let id = world.id();
+    let late = world.hand_in(phone.from, &signed(&phone, Method::REFRESH, id, |_| ())).unwrap();
+    assert_eq!(late.code(), 401);
+    world.wait(597);
+    assert_eq!(world.server.allocations().len(), 1);
+    world.wait(1);
     world.assert_empty();
 }
 

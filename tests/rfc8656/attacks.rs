@@ -193,13 +193,6 @@ fn an_unauthenticated_answer_is_at_most_twice_the_request_on_the_wire() {
 }
 
 #[test]
-fn tcp_relaying_is_off() {
-    let mut world = World::new();
-    let phone = world.phone(udp(CLIENT), INTERNET);
-    assert_eq!(world.code(&phone, Method::ALLOCATE, |w| _ = w.put_requested_transport(6)), 442);
-}
-
-#[test]
 fn stolen_credentials_of_a_calls_role_reach_nothing() {
     let mut world = World::new();
     let (phone, _) = world.allocated(CLIENT, CALLS);
@@ -242,6 +235,37 @@ fn two_calls_with_one_media_address_close_it_with_the_second() {
     assert!(matches!(world.send(&phone, "192.0.2.7:30000", b"x"), Verdict::ToPeer { .. }));
     world.server.close_call_peer(media);
     assert_eq!(world.send(&phone, "192.0.2.7:30000", b"x"), Verdict::Drop(Reason::NoPermission));
+}
+
+#[test]
+fn who_is_asked_when_a_call_changes_is_remembered_no_longer_than_the_permission() {
+    let listed = |world: &World| {
+        let state = format!("{:?}", world.server);
+        state.split_once("peers: ").unwrap().1.split_once(',').unwrap().0.parse::<usize>().unwrap()
+    };
+    let mut world = World::new();
+    let (first, _) = world.allocated(CLIENT, CALLS);
+    let (second, _) = world.allocated("198.51.100.2:5000", CALLS);
+    let (other, _) = world.allocated("198.51.100.3:5000", INTERNET);
+    let peers = ["192.0.2.7:30000", "192.0.2.8:30000"];
+    for peer in peers {
+        world.server.open_call_peer(PeerAddr(addr(peer)));
+    }
+    assert_eq!(world.permit(&first, peers[0]), 0);
+    assert_eq!(world.bind(&first, 0x4000, peers[0]), 0);
+    assert_eq!(world.permit(&second, peers[0]), 0);
+    assert_eq!(world.permit(&second, peers[1]), 0);
+    assert_eq!(world.permit(&second, "203.0.113.10:40001"), 0, "ours, where calls change nothing");
+    assert_eq!(world.permit(&other, peers[0]), 0, "not for the sake of a call");
+    assert_eq!(listed(&world), 3);
+    world.server.close_call_peer(PeerAddr(addr(peers[1])));
+    assert_eq!(listed(&world), 2);
+    assert!(matches!(world.send(&first, peers[0], b"x"), Verdict::ToPeer { .. }));
+    assert!(matches!(world.send(&second, peers[0], b"x"), Verdict::ToPeer { .. }));
+    world.server.handle_closed(first.from);
+    assert_eq!(listed(&world), 1);
+    world.wait(300);
+    assert_eq!(listed(&world), 0);
 }
 
 #[test]

@@ -192,15 +192,3 @@ fn s12_2_a_forbidden_peer_is_403() {
         assert_eq!(world.bind(&phone, 0x4000, peer), 403, "{peer}");
     }
 }
-
-#[test]
-fn rfc6062_connect_needs_a_tcp_allocation_and_there_are_none() {
-    let mut world = World::new();
-    let phone = world.phone(udp(CLIENT), INTERNET);
-    let connect =
-        |w: &mut turnpike::stun::Writer<'_>| _ = w.put_xor_address(Type::XOR_PEER_ADDRESS, addr(PEER));
-    assert_eq!(world.code(&phone, Method::CONNECT, connect), 437);
-    let (phone, _) = world.allocated(CLIENT, INTERNET);
-    assert_eq!(world.code(&phone, Method::CONNECT, connect), 400);
-    assert_eq!(world.code(&phone, Method::CONNECTION_BIND, |w| _ = w.put_u32(Type::CONNECTION_ID, 1)), 400);
-}

@@ -1,6 +1,6 @@
 //! A server with fake relayed sockets and a fake clock, and clients that speak STUN to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +9,8 @@ use rand::SeedableRng;
 use turnpike::base::{ClientAddr, FlowId, NodeKey, Now, PeerAddr, RelayedAddr, UnixTime};
 use turnpike::stun::{Class, Family, Hash, Key, Message, Method, TransactionId, Type, Writer};
 use turnpike::turn::channel_data::{HEADROOM, TAILROOM};
-use turnpike::turn::credentials::{Accounts, Credentials, Keys, RoleId, User};
+use turnpike::turn::connection::Place;
+use turnpike::turn::credentials::{Accounts, Credentials, Keys, RoleId, SharedSecret, User};
 use turnpike::turn::forward::Verdict;
 use turnpike::turn::peers::{Own, Peers};
 use turnpike::turn::quota::{Books, Capacity, Role};
@@ -25,6 +26,8 @@ pub const RELAY_V6: &str = "2001:db8::10";
 #[derive(Debug, Default)]
 pub struct Ports {
     pub open: BTreeMap<u64, SocketAddr>,
+    /// Those of them that listen for TCP connections.
+    pub tcp: BTreeSet<SocketAddr>,
     pub no_v6: bool,
     pub exhausted: bool,
     next_id: u64,
@@ -52,11 +55,14 @@ impl RelaySockets for FakeSockets {
         if ports.exhausted {
             return Err(OpenError::PortsExhausted);
         }
-        let wants_even = port != Port::Any;
+        let wants_even = matches!(port, Port::Even | Port::EvenAndNext);
         let is_taken = |port: u16| ports.open.values().any(|addr| addr.port() == port);
         let number =
             (40_001..50_000).find(|n| !(is_taken(*n) || wants_even && n % 2 == 1)).expect("a free port");
         let socket = ports.bind(family, number);
+        if port == Port::Tcp {
+            ports.tcp.insert(socket.addr.0);
+        }
         let reserved = (port == Port::EvenAndNext).then(|| ports.bind(family, number + 1));
         Ok(Opened { socket, reserved })
     }
@@ -69,9 +75,14 @@ impl RelaySockets for FakeSockets {
         Ok(reserved)
     }
 
+    fn is_open_tcp(&self, peer: PeerAddr) -> bool {
+        self.0.lock().expect("not poisoned").tcp.contains(&peer.0)
+    }
+
     fn close(&mut self, socket: RelaySocketId) {
-        let closed = self.0.lock().expect("not poisoned").open.remove(&socket.0);
-        assert!(closed.is_some(), "closed twice");
+        let mut ports = self.0.lock().expect("not poisoned");
+        let closed = ports.open.remove(&socket.0).expect("closed once");
+        ports.tcp.remove(&closed);
     }
 }
 
@@ -80,6 +91,11 @@ pub const INTERNET: &str = "internet";
 pub const CALLS: &str = "calls";
 pub const TIGHT: &str = "tight";
 pub const OTHER: &str = "other";
+/// These two may have TCP allocations.
+pub const TCP: &str = "tcp";
+pub const TCP_CALLS: &str = "tcp-calls";
+/// Makes and recognises short-lived credentials; their role is that of [`OTHER`].
+const SECRET: &[u8] = b"shared";
 
 pub struct World {
     pub server: Server<FakeSockets>,
@@ -140,16 +156,27 @@ impl World {
             || Peers::Networks(["0.0.0.0/0", "::/0"].map(|n| n.parse().expect("an address")).to_vec());
         let role = |allocations, lifetime, peers| {
             let lifetime = Duration::from_secs(lifetime);
-            Arc::new(Role { allocations, bandwidth: None, lifetime, peers, deny: Vec::new(), tcp: false })
+            Role { allocations, bandwidth: None, lifetime, peers, deny: Vec::new(), tcp: false }
         };
+        let with_tcp = |role: Role| Role { tcp: true, ..role };
         let mut settings = Settings {
-            roles: vec![
+            roles: [
                 role(8, 3600, everyone()),
                 role(4, 3600, Peers::Calls),
                 role(1, 300, everyone()),
                 role(8, 3600, everyone()),
-            ],
-            capacity: Capacity { allocations: 20, permissions: 4, channels: 3 },
+                with_tcp(role(8, 3600, everyone())),
+                with_tcp(role(8, 3600, Peers::Calls)),
+            ]
+            .map(Arc::new)
+            .to_vec(),
+            capacity: Capacity {
+                allocations: 20,
+                permissions: 4,
+                channels: 3,
+                peer_connections: 3,
+                all_peer_connections: 5,
+            },
             own: Own {
                 listeners: vec![addr("203.0.113.11:3478"), addr("203.0.113.11:5060")],
                 relay_addresses: vec![
@@ -158,6 +185,7 @@ impl World {
                 ],
                 relay_ports: 40_000..=49_999,
             },
+            place: Place { worker: 0, of: 1 },
         };
         change(&mut settings);
         let user = |(role, name): (usize, &str)| User {
@@ -168,9 +196,13 @@ impl World {
         let accounts = Accounts::new(
             turnpike::turn::credentials::Settings {
                 realm: REALM.to_owned(),
-                users: [INTERNET, CALLS, TIGHT, OTHER].into_iter().enumerate().map(user).collect(),
-                secrets: Default::default(),
-                short_lived_role: RoleId(1),
+                users: [INTERNET, CALLS, TIGHT, OTHER, TCP, TCP_CALLS]
+                    .into_iter()
+                    .enumerate()
+                    .map(user)
+                    .collect(),
+                secrets: [SharedSecret::new(SECRET)].into_iter().collect(),
+                short_lived_role: RoleId(3),
             },
             [9; 32],
         );
@@ -306,13 +338,19 @@ impl World {
         assert_eq!(self.server.allocations().len(), 0);
         assert_eq!(self.books.held(), 0);
         assert_eq!(self.books.reserved(), 0);
+        assert_eq!(self.books.peer_connections(), 0);
         assert_eq!(self.server.poll_timeout(), None);
+        assert_eq!(format!("{:?}", self.server), format!("{:?}", World::new().server));
         assert!(self.ports.lock().expect("not poisoned").open.is_empty());
     }
 }
 
+/// Of a user whose password is their name, or of the holder of short-lived credentials.
 pub fn key(user: &str) -> Key {
-    Key::sha256(user, REALM, user)
+    let Some((expiry, name)) = user.split_once(':') else { return Key::sha256(user, REALM, user) };
+    let expiry = Duration::from_secs(expiry.parse().expect("a number"));
+    let issued = SharedSecret::new(SECRET).issue(name, expiry, UnixTime(Duration::ZERO));
+    Key::sha256(user, REALM, &issued.password)
 }
 
 pub fn wants_udp(writer: &mut Writer<'_>) {

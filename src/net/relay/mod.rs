@@ -41,6 +41,7 @@ use crate::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
     Settings, Side, SideAddrs, SideCounters,
 };
+use crate::turn::connection::Place;
 use crate::turn::credentials::{Accounts, Credentials};
 use crate::turn::peers::Own;
 use crate::turn::quota::Books;
@@ -127,6 +128,7 @@ impl UdpRelay {
         let binds = addresses.iter().map(|address| address.bind);
         let pools = Arc::new(Pools::new(&settings.ports, binds, seeded()?));
         let directory = Arc::new(Directory::new(addresses.iter().map(|address| address.advertise)));
+        let count = settings.workers.clamp(1, MOST_WORKERS);
         let mut turn_sockets = Vec::new();
         let turn = turn.map(|turn| {
             turn_sockets = turn.sockets;
@@ -140,6 +142,7 @@ impl UdpRelay {
                 roles: turn.settings.roles.clone(),
                 capacity: turn.settings.capacity,
                 own,
+                place: Place { worker: 0, of: count as u32 },
             };
             let books = Books::new(turn.settings.capacity.allocations);
             Serving { settings: turn.settings, server, accounts, books, key: turn.key }
@@ -155,7 +158,7 @@ impl UdpRelay {
         let (mut workers, mut totals) = (Vec::new(), Vec::new());
         let events = Arc::new(Mutex::new(events));
         let mut turn_sockets = turn_sockets.into_iter();
-        for number in 0..settings.workers.clamp(1, MOST_WORKERS) {
+        for number in 0..count {
             let poll = Poll::new()?;
             let (mut handle, inbox) =
                 WorkerHandle::new(poll.registry(), closed_sender.clone(), events.clone())?;
@@ -215,8 +218,9 @@ impl Common {
             registry: poll.registry().try_clone()?,
         };
         let credentials = Credentials::new(serving.accounts.clone(), serving.key.clone(), now().instant);
+        let place = Place { worker: worker as u32, ..serving.server.place };
         let server = server::Server::new(
-            serving.server.clone(),
+            server::Settings { place, ..serving.server.clone() },
             credentials,
             serving.books.clone(),
             RelayedSockets::new(grounds),

@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub transaction: TransactionId,
     pub user: Arc<str>,
     pub role: Arc<Role>,
+    /// How long their credentials are good.
+    pub left: Option<Duration>,
 }
 
 /// Relayed sockets that were opened for a new allocation.
@@ -62,6 +64,13 @@ impl<S: RelaySockets> Server<S> {
         lifetime: Option<Duration>,
         now: Instant,
     ) -> Result<usize, ErrorCode> {
+        // RFC 6062 §5.1: 403 if it is not allowed, 400 if it does not come over TCP or TLS.
+        if wanted.is_tcp() && !asked.role.tcp {
+            return Err(ErrorCode::FORBIDDEN);
+        }
+        if wanted.is_tcp() && !asked.client.is_stream() {
+            return Err(ErrorCode::BAD_REQUEST);
+        }
         // RFC 8656 §7.2: a server that is leaving sends new clients elsewhere.
         if self.alternates.is_some() {
             let alternate = self.alternate(asked.client);
@@ -73,12 +82,19 @@ impl<S: RelaySockets> Server<S> {
             Wanted::Reserved(token) => self.open_reserved(&asked, token)?,
         };
         let token = found.reserved.map(|socket| self.reserve(&asked.user, socket, now));
-        let lifetime = granted_lifetime(lifetime, &asked.role);
+        let lifetime = granted_lifetime(lifetime, &asked.role, asked.left);
         let birth = Birth { transaction: asked.transaction, lifetime, token, refused: found.refused };
-        Ok(self.insert(asked, &found.sockets, birth, now))
+        Ok(self.insert(asked, wanted.is_tcp(), &found.sockets, birth, now))
     }
 
-    fn insert(&mut self, asked: Asked, sockets: &[RelaySocket], birth: Birth, now: Instant) -> usize {
+    fn insert(
+        &mut self,
+        asked: Asked,
+        tcp: bool,
+        sockets: &[RelaySocket],
+        birth: Birth,
+        now: Instant,
+    ) -> usize {
         let Asked { client, user, role, .. } = asked;
         let expires = now + birth.lifetime;
         let row = Row {
@@ -91,7 +107,15 @@ impl<S: RelaySockets> Server<S> {
         };
         let relayed = sockets.iter().map(|socket| socket.addr).collect();
         self.outputs.push_back(Output::Allocated { user: user.clone(), client, relayed });
-        let slot = self.allocations.insert(Allocation { row, user, role, birth, timer: None });
+        let slot = self.allocations.insert(Allocation {
+            row,
+            user,
+            role,
+            tcp,
+            connections: SmallVec::new(),
+            birth,
+            timer: None,
+        });
         self.counters.allocations.add(1);
         self.by_client.insert(client, slot);
         self.by_socket.extend(sockets.iter().map(|socket| (socket.id, slot)));

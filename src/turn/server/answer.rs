@@ -1,13 +1,14 @@
 //! From a request to its answer: who asks, may they, what came of it.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::allocate::Asked;
 use super::{Output, Server};
-use crate::base::Now;
+use crate::base::{Now, PeerAddr};
 use crate::stun::{ErrorCode, Message, Method, Type, Writer};
 use crate::turn::FiveTuple;
+use crate::turn::connection::{ConnectionId, Reply};
 use crate::turn::credentials::{Denied, Granted};
 use crate::turn::request::{KNOWN, Request};
 use crate::turn::sockets::RelaySockets;
@@ -20,47 +21,41 @@ enum Success {
     Refreshed(Duration),
     /// There is nothing more to say.
     Done,
+    /// The client's connection carries the data of this one from now on.
+    Bound(ConnectionId),
+    /// There is nothing to say yet.
+    Later,
 }
 
 impl<S: RelaySockets> Server<S> {
     /// Answers a request to one of the TURN methods.
     pub(super) fn answer(&mut self, client: FiveTuple, message: &Message<'_>, now: Now) {
-        let mut bytes = Vec::new();
         match self.credentials.authenticate(message, client.source(), now) {
-            Ok(granted) => self.answer_user(client, message, &granted, now, &mut bytes),
+            Ok(granted) => self.answer_user(client, message, granted, now),
             Err(Denied::Refuse(code)) => {
+                let mut bytes = Vec::new();
                 self.counters.count_refused(code);
-                self.credentials.refuse(message, code, client.client, now, &mut bytes)
+                self.credentials.refuse(message, code, client.client, now, &mut bytes);
+                self.outputs.push_back(Output::Send { to: client, bytes });
             }
-            Err(Denied::Silence) => return,
+            Err(Denied::Silence) => {}
         }
-        self.outputs.push_back(Output::Send { to: client, bytes });
     }
 
-    fn answer_user(
-        &mut self,
-        client: FiveTuple,
-        message: &Message<'_>,
-        granted: &Granted,
-        now: Now,
-        bytes: &mut Vec<u8>,
-    ) {
-        let mut writer = match self.perform(client, message, granted, now.instant) {
-            Ok(success) => {
-                let mut writer = Writer::success(bytes, message);
-                self.write_success(&mut writer, client, success);
-                writer
-            }
+    fn answer_user(&mut self, client: FiveTuple, message: &Message<'_>, granted: Granted, now: Now) {
+        let reply = Reply::to(message, granted.key.clone(), granted.hash);
+        let outcome = self.perform(client, message, granted, &reply, now);
+        let bytes = match &outcome {
+            Ok(Success::Later) => return,
+            Ok(success) => reply.success(|writer| self.write_success(writer, client, success)),
             Err(code) => {
-                self.counters.count_refused(code);
-                let mut writer = Writer::error(bytes, message, code, code.reason());
-                self.write_error(&mut writer, client, message, code);
-                writer
+                self.counters.count_refused(*code);
+                reply.error(*code, |writer| self.write_error(writer, client, message, *code))
             }
         };
-        writer.add_integrity(&granted.key, granted.hash);
-        if message.has_fingerprint() {
-            writer.add_fingerprint();
+        self.outputs.push_back(Output::Send { to: client, bytes });
+        if let Ok(Success::Bound(connection)) = outcome {
+            self.outputs.push_back(Output::Bound { connection, client });
         }
     }
 
@@ -68,43 +63,92 @@ impl<S: RelaySockets> Server<S> {
         &mut self,
         client: FiveTuple,
         message: &Message<'_>,
-        granted: &Granted,
-        now: Instant,
+        granted: Granted,
+        reply: &Reply,
+        now: Now,
     ) -> Result<Success, ErrorCode> {
         // RFC 8489 §6.3.1: after authentication, before all else.
         if message.unknown_required(KNOWN).next().is_some() {
             return Err(ErrorCode::UNKNOWN_ATTRIBUTE);
         }
-        if message.method() == Method::ALLOCATE {
-            let role =
-                self.settings.roles.get(usize::from(granted.role.0)).ok_or(ErrorCode::FORBIDDEN)?.clone();
-            let asked =
-                Asked { client, transaction: message.transaction_id(), user: granted.user.clone(), role };
-            if let Some(before) = self.allocated_before(&asked) {
-                return before.map(Success::Allocated);
-            }
-            let Request::Allocate { wanted, lifetime } = Request::read(message)? else {
-                return Err(ErrorCode::BAD_REQUEST);
-            };
-            return self.allocate(asked, wanted, lifetime, now).map(Success::Allocated);
-        }
-        let slot = self.owned(client, &granted.user)?;
-        match Request::read(message)? {
-            Request::Refresh { lifetime, family } => {
-                self.refresh(slot, lifetime, family, now).map(Success::Refreshed)
-            }
-            Request::CreatePermission { peers } => {
-                self.create_permission(slot, &peers, now).map(|()| Success::Done)
-            }
-            Request::ChannelBind { number, peer } => {
-                self.channel_bind(slot, number, peer, now).map(|()| Success::Done)
-            }
-            Request::Allocate { .. } => Err(ErrorCode::BAD_REQUEST),
+        match message.method() {
+            Method::ALLOCATE => self.perform_allocate(client, message, granted, now),
+            Method::CONNECTION_BIND => self.perform_connection_bind(client, message, &granted.user),
+            _ => self.perform_on_allocation(client, message, &granted, reply, now),
         }
     }
 
-    fn write_success(&self, writer: &mut Writer<'_>, client: FiveTuple, success: Success) {
-        match success {
+    fn perform_allocate(
+        &mut self,
+        client: FiveTuple,
+        message: &Message<'_>,
+        granted: Granted,
+        now: Now,
+    ) -> Result<Success, ErrorCode> {
+        let role = self.settings.roles.get(usize::from(granted.role.0)).ok_or(ErrorCode::FORBIDDEN)?.clone();
+        let left = granted.left(now);
+        let asked = Asked { client, transaction: message.transaction_id(), user: granted.user, role, left };
+        if let Some(before) = self.allocated_before(&asked) {
+            return before.map(Success::Allocated);
+        }
+        let Request::Allocate { wanted, lifetime } = Request::read(message)? else {
+            return Err(ErrorCode::BAD_REQUEST);
+        };
+        self.allocate(asked, wanted, lifetime, now.instant).map(Success::Allocated)
+    }
+
+    /// RFC 6062 §5.4.
+    fn perform_connection_bind(
+        &mut self,
+        client: FiveTuple,
+        message: &Message<'_>,
+        user: &str,
+    ) -> Result<Success, ErrorCode> {
+        let Request::ConnectionBind { connection } = Request::read(message)? else {
+            return Err(ErrorCode::BAD_REQUEST);
+        };
+        // RFC 6062 §5.4: only over TCP or TLS; §4.3: on a connection of its own.
+        if !client.is_stream() || self.by_client.contains_key(&client) {
+            return Err(ErrorCode::BAD_REQUEST);
+        }
+        let worker = self.settings.place.owner(connection);
+        if worker != self.settings.place.worker {
+            let request = message.bytes().to_vec();
+            self.outputs.push_back(Output::HandOver { client, worker, request });
+            return Ok(Success::Later);
+        }
+        self.connection_bind(client, user, connection).map(|()| Success::Bound(connection))
+    }
+
+    fn perform_on_allocation(
+        &mut self,
+        client: FiveTuple,
+        message: &Message<'_>,
+        granted: &Granted,
+        reply: &Reply,
+        now: Now,
+    ) -> Result<Success, ErrorCode> {
+        let slot = self.owned(client, &granted.user)?;
+        let instant = now.instant;
+        match Request::read(message)? {
+            Request::Refresh { lifetime, family } => {
+                self.refresh(slot, lifetime, family, granted.left(now), instant).map(Success::Refreshed)
+            }
+            Request::CreatePermission { peers } => {
+                self.create_permission(slot, &peers, instant).map(|()| Success::Done)
+            }
+            Request::ChannelBind { number, peer } => {
+                self.channel_bind(slot, number, peer, instant).map(|()| Success::Done)
+            }
+            Request::Connect { peer } => {
+                self.connect(slot, PeerAddr(peer), reply.clone(), instant).map(|()| Success::Later)
+            }
+            Request::Allocate { .. } | Request::ConnectionBind { .. } => Err(ErrorCode::BAD_REQUEST),
+        }
+    }
+
+    fn write_success(&self, writer: &mut Writer<'_>, client: FiveTuple, success: &Success) {
+        match *success {
             Success::Allocated(slot) => {
                 let Some(allocation) = self.allocations.get(slot) else { return };
                 for relayed in &allocation.row.relayed {
@@ -120,7 +164,7 @@ impl<S: RelaySockets> Server<S> {
                 writer.put_xor_address(Type::XOR_MAPPED_ADDRESS, client.client.0);
             }
             Success::Refreshed(lifetime) => put_lifetime(writer, lifetime),
-            Success::Done => {}
+            Success::Done | Success::Bound(_) | Success::Later => {}
         }
     }
 

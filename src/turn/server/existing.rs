@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{Freed, Server};
 use crate::stun::{ErrorCode, Family};
 use crate::turn::FiveTuple;
-use crate::turn::allocation::{Allocation, granted_lifetime};
+use crate::turn::allocation::granted_lifetime;
 use crate::turn::channel::Fit;
 use crate::turn::peers::Reach;
 use crate::turn::sockets::RelaySockets;
@@ -22,12 +22,13 @@ impl<S: RelaySockets> Server<S> {
         if owner == Some(user) { Ok(slot) } else { Err(ErrorCode::WRONG_CREDENTIALS) }
     }
 
-    /// What it is refreshed to; zero: it is gone.
+    /// What it is refreshed to, by credentials that end in `left`; zero: it is gone.
     pub(super) fn refresh(
         &mut self,
         slot: usize,
         lifetime: Option<Duration>,
         family: Option<Family>,
+        left: Option<Duration>,
         now: Instant,
     ) -> Result<Duration, ErrorCode> {
         let allocation = self.allocations.get_mut(slot).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
@@ -37,7 +38,7 @@ impl<S: RelaySockets> Server<S> {
             return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH);
         }
         if lifetime != Some(Duration::ZERO) {
-            let granted = granted_lifetime(lifetime, &allocation.role);
+            let granted = granted_lifetime(lifetime, &allocation.role, left);
             allocation.refresh(family, now + granted);
             self.arm(slot);
             return Ok(granted);
@@ -81,6 +82,10 @@ impl<S: RelaySockets> Server<S> {
         now: Instant,
     ) -> Result<(), ErrorCode> {
         let allocation = self.allocations.get(slot).ok_or(ErrorCode::ALLOCATION_MISMATCH)?;
+        // RFC 6062 has no channels: its connections carry no headers.
+        if allocation.tcp {
+            return Err(ErrorCode::FORBIDDEN);
+        }
         let (row, capacity) = (&allocation.row, self.settings.capacity);
         let fit = row.channels.fit(number, peer);
         if fit == Fit::Conflict {
@@ -100,15 +105,5 @@ impl<S: RelaySockets> Server<S> {
         });
         self.arm(slot);
         Ok(())
-    }
-
-    /// What the allocation may reach at `ip`. RFC 8656 §10.2: 443 if it has no relayed address of that family, 403 if
-    /// the answer is nothing.
-    fn reach(&self, allocation: &Allocation, ip: IpAddr) -> Result<Reach, ErrorCode> {
-        if allocation.of_family(Some(Family::of(ip))).next().is_none() {
-            return Err(ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH);
-        }
-        let reach = self.around.reach(&allocation.role.peers, &allocation.role.deny, ip);
-        if reach.is_nothing() { Err(ErrorCode::FORBIDDEN) } else { Ok(reach) }
     }
 }

@@ -160,6 +160,11 @@ impl Turn {
             match output {
                 Output::Send { to, bytes } => self.send(to, &bytes),
                 Output::Allocated { .. } | Output::Freed { .. } => {}
+                // Of TCP allocations, whose relayed sockets are being built.
+                Output::Connect { .. }
+                | Output::Bound { .. }
+                | Output::Disconnect { .. }
+                | Output::HandOver { .. } => {}
             }
         }
         self.flush_answers();

@@ -9,7 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use slab::Slab;
 
-use crate::base::RelayedAddr;
+use crate::base::{PeerAddr, RelayedAddr};
 use crate::net::relay::directory::{Directory, Home};
 use crate::net::relay::pools::{Pools, Taken};
 use crate::net::relay::token::Ready;
@@ -102,6 +102,9 @@ impl RelaySockets for RelayedSockets {
         let Some(address) = choose(&self.grounds.addresses, client.client.0.ip(), family) else {
             return Err(OpenError::Family);
         };
+        if port == Port::Tcp {
+            return Err(OpenError::PortsExhausted);
+        }
         if port == Port::EvenAndNext {
             let (even, next) = self.grounds.bind_pair(address)?;
             let socket = match self.hear(even) {
@@ -120,6 +123,10 @@ impl RelaySockets for RelayedSockets {
     fn open_reserved(&mut self, reserved: RelaySocket) -> Result<RelaySocket, OpenError> {
         let bound = self.grounds.reserve.take(reserved.id).ok_or(OpenError::PortsExhausted)?;
         self.hear(bound)
+    }
+
+    fn is_open_tcp(&self, _peer: PeerAddr) -> bool {
+        false
     }
 
     fn close(&mut self, socket: RelaySocketId) {
