@@ -1,7 +1,8 @@
-//! The admin listener: metrics and status over HTTP, on a thread of its own, so that whoever asks slows no call down.
+//! The admin listener: metrics, status and listings over HTTP, on a thread of its own, so that whoever asks slows no call down.
 
 pub mod settings;
 mod status;
+mod turn;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -13,11 +14,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::net::{Handle, Stopped};
 use settings::{AdminSettings, Token};
 pub use status::StatusReport;
+pub use turn::AllocationsReport;
 
 /// Why the admin listener did not start; says what to type.
 #[allow(missing_docs)]
@@ -106,6 +109,7 @@ async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/turn/allocations", get(turn_allocations))
         .with_state(context);
     axum::serve(tokio::net::TcpListener::from_std(socket)?, routes).await
 }
@@ -139,7 +143,21 @@ async fn status(State(context): State<Context>, headers: HeaderMap) -> Response 
         Ok(live) => live,
         Err(stopped) => return unavailable(stopped),
     };
-    match serde_json::to_string(&StatusReport::new(&context.name, &live)) {
+    as_json(&StatusReport::new(&context.name, &live))
+}
+
+async fn turn_allocations(State(context): State<Context>, headers: HeaderMap) -> Response {
+    if let Some(refused) = context.refuses(&headers) {
+        return refused;
+    }
+    match context.node.turn_allocations().await {
+        Ok(listed) => as_json(&AllocationsReport::new(&context.name, &listed)),
+        Err(stopped) => unavailable(stopped),
+    }
+}
+
+fn as_json(report: &impl Serialize) -> Response {
+    match serde_json::to_string(report) {
         Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

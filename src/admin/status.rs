@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::turn::TurnReport;
 use crate::net::Status;
 
 /// What is live on a node.
@@ -30,6 +31,9 @@ pub struct StatusReport {
     /// Dropped: the far end was not known yet, or its socket was full.
     pub media_undeliverable: u64,
     pub targets: Vec<TargetReport>,
+    /// Missing if there is no TURN server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnReport>,
 }
 
 /// A PBX host or a carrier's.
@@ -43,7 +47,7 @@ pub struct TargetReport {
 impl StatusReport {
     /// Of the node `name`.
     pub fn new(name: &str, live: &Status) -> StatusReport {
-        let Status { edge, connections, media, .. } = live;
+        let Status { edge, connections, media, turn } = live;
         let target = |(uri, up): &(std::sync::Arc<str>, bool)| TargetReport { uri: uri.to_string(), up: *up };
         StatusReport {
             node: name.to_owned(),
@@ -62,6 +66,7 @@ impl StatusReport {
             media_refused_payload: media.refused_payload,
             media_undeliverable: media.undeliverable,
             targets: edge.targets.iter().map(target).collect(),
+            turn: turn.as_ref().map(TurnReport::new),
         }
     }
 }
@@ -88,6 +93,9 @@ impl fmt::Display for StatusReport {
         for target in &self.targets {
             row(if target.up { "target up" } else { "target DOWN" }, &target.uri)?;
         }
+        if let Some(turn) = &self.turn {
+            write!(f, "{turn}")?;
+        }
         Ok(())
     }
 }
@@ -95,9 +103,20 @@ impl fmt::Display for StatusReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stun::ErrorCode;
+    use crate::turn::forward::Reason;
+    use crate::turn::totals::Counters;
 
     #[test]
     fn people_and_machines_are_told_the_same() {
+        let counted = Counters::default();
+        counted.allocations.add(4);
+        counted.permissions.add(6);
+        counted.connections.add(1);
+        counted.to_peers.pass(160);
+        counted.count_refused(ErrorCode::UNAUTHENTICATED);
+        counted.count_refused(ErrorCode::ALLOCATION_QUOTA_REACHED);
+        counted.count_dropped(Reason::NoPermission);
         let live = Status {
             edge: crate::edge::Status {
                 calls: 3,
@@ -116,7 +135,7 @@ mod tests {
                 refused_payload: 2,
                 undeliverable: 1,
             },
-            turn: None,
+            turn: Some(counted.read()),
         };
         let report = StatusReport::new("edge-1", &live);
         let json = serde_json::to_string_pretty(&report).unwrap();

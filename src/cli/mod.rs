@@ -1,13 +1,21 @@
 //! The command line: one file per subcommand.
 
+mod allocations;
+mod ask;
 mod check;
+mod credentials;
 mod demo;
 mod run;
 mod status;
 
+use std::fmt::Display;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::config::{self, Compiled};
 
 /// SIP edge proxy (SBC) with a media relay and YAML policies in one process.
 ///
@@ -31,6 +39,11 @@ enum Command {
     Demo(demo::Args),
     /// Asks a running Turnpike what is live
     Status(status::Args),
+    /// Asks a running Turnpike who relays over TURN
+    Allocations(allocations::Args),
+    /// Makes credentials: short-lived ones for TURN, hashes for the users file
+    #[command(subcommand)]
+    Credentials(credentials::Command),
 }
 
 /// Runs the command line and says how it ended: 0 well, 1 not, 2 for a command line that cannot be read.
@@ -40,11 +53,31 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Status(args) => status::run(args),
+        Command::Allocations(args) => allocations::run(args),
+        Command::Credentials(command) => credentials::run(command),
     }
 }
 
+/// The config at `path`; its errors are told on standard error.
+fn load(path: &Path) -> Result<Compiled, ExitCode> {
+    config::load(path, &config::process_environment).map_err(|report| {
+        eprint!("{report}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints `what`, for people or as JSON.
+fn show<T: Display + Serialize>(what: &T, json: bool) -> ExitCode {
+    match serde_json::to_string_pretty(what) {
+        Ok(text) if json => println!("{text}"),
+        Ok(_) => print!("{what}"),
+        Err(error) => return fail(error),
+    }
+    ExitCode::SUCCESS
+}
+
 /// Says why on standard error and ends with 1.
-fn fail(why: impl std::fmt::Display) -> ExitCode {
+fn fail(why: impl Display) -> ExitCode {
     eprintln!("error: {why}");
     ExitCode::FAILURE
 }

@@ -259,8 +259,8 @@ impl Handle {
         Ok(self.metrics.text(&status.edge, status.connections, &status.media, status.turn.as_ref()))
     }
 
-    /// All TURN allocations, or those of one user.
-    pub async fn turn_allocations(&self, _user: Option<&str>) -> Result<Vec<TurnAllocation>, Stopped> {
+    /// All TURN allocations.
+    pub async fn turn_allocations(&self) -> Result<Vec<TurnAllocation>, Stopped> {
         // No worker has any yet.
         Ok(Vec::new())
     }

@@ -58,6 +58,11 @@ impl Key {
         Key(SmallVec::from_slice(&sha256_of(&[username, ":", realm, ":", password])))
     }
 
+    /// Its bytes, for whoever writes them where only those can read who may know it.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+
     /// A key that was derived elsewhere: 16 bytes of HA1, or 32 of SHA-256.
     pub fn from_bytes(key: &[u8]) -> Key {
         Key(SmallVec::from_slice(key))

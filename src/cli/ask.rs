@@ -1,0 +1,94 @@
+//! One question to a running node's admin listener, for `status` and `allocations`.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::admin::settings::{AdminSettings, Token};
+
+/// Where a node's admin listener is unless somebody says otherwise.
+const DEFAULT: &str = "http://127.0.0.1:8080";
+/// Where the token comes from when `--config` does not say.
+const TOKEN: &str = "TURNPIKE_ADMIN_TOKEN";
+/// How long the node may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Of an answer. That of a node with all the allocations that it can have is some megabytes.
+const LONGEST: u64 = 64 << 20;
+
+/// Whom to ask.
+#[derive(Debug, clap::Args)]
+pub struct Whom {
+    /// Its admin listener; the token, if it has one, is taken from the environment: TURNPIKE_ADMIN_TOKEN
+    #[arg(long, value_name = "URL", default_value = DEFAULT, conflicts_with = "config")]
+    admin: String,
+    /// Its config file, which names admin listener and token
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Whom {
+    /// What it answers to `GET path`. Whoever gets no answer has told the administrator why.
+    pub fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, ExitCode> {
+        let (addr, token) = self.find()?;
+        let (status, body) = get(addr, path, token.as_ref()).map_err(|error| {
+            super::fail(format_args!("no answer from {addr}: {error}. Is turnpike running there?"))
+        })?;
+        match (status, serde_json::from_str(&body)) {
+            (200, Ok(answer)) => Ok(answer),
+            (401, _) => {
+                Err(super::fail(format_args!("{addr} wants its token: set {TOKEN}, or give --config FILE")))
+            }
+            (status, _) => Err(super::fail(format_args!("{addr} answered {status}; it may not be turnpike"))),
+        }
+    }
+
+    fn find(&self) -> Result<(SocketAddr, Option<Token>), ExitCode> {
+        let Some(path) = &self.config else {
+            let addr = resolve(&self.admin).map_err(|error| {
+                super::fail(format_args!("--admin {}: {error}; write it like {DEFAULT}", self.admin))
+            })?;
+            return Ok((addr, std::env::var(TOKEN).ok().map(Token::new)));
+        };
+        let Some(AdminSettings { listen, token }) = super::load(path)?.admin else {
+            let none = "this config has no admin listener: add  admin: { listen: \"127.0.0.1:8080\" }";
+            return Err(super::fail(none));
+        };
+        Ok((reachable(listen), token))
+    }
+}
+
+/// `http://host:port` or `host:port`.
+fn resolve(url: &str) -> io::Result<SocketAddr> {
+    let host = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    host.to_socket_addrs()?.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Whoever listens everywhere is asked here.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+/// One HTTP/1.1 request to our own server, which gives the length and closes: status and body.
+fn get(addr: SocketAddr, path: &str, token: Option<&Token>) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let authorization =
+        token.map(|token| format!("Authorization: {}\r\n", token.bearer())).unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{authorization}\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(LONGEST).read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
+}

@@ -1,0 +1,120 @@
+//! Subcommands as a shell sees them.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use turnpike::base::UnixTime;
+use turnpike::turn::credentials::SharedSecret;
+
+const SECRET: &str = "a secret that nobody guesses";
+
+/// How it ended, standard output and standard error.
+fn turnpike(arguments: &[&str], folder: &Path, input: &str) -> (bool, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env("TURN_SECRET", SECRET)
+        .env("OLD_SECRET", "the one before it");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One that does not read its input may be gone.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+/// A folder with turnpike.yaml and this in its `turn:`.
+fn folder(credentials: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        r#"
+name: edge-1
+zones:
+  internet: {{ trust: none, admit: registered }}
+certificates:
+  public: {{ self_signed: [turn.example.com] }}
+listeners:
+  phones: {{ zone: internet, bind: "udp://203.0.113.10:5060" }}
+routes:
+  - {{ name: nothing, reject: 404 }}
+relay:
+  addresses: {{ internet: {{ bind: 203.0.113.10 }} }}
+  turn:
+    realm: turn
+    listeners:
+      udp: "udp://0.0.0.0:3478"
+      tcp: "tcp://[2001:db8::10]:3478"
+      tls: {{ bind: "tls://0.0.0.0:443", advertise: turn.example.com, certificate: public }}
+      dtls: {{ bind: "dtls://0.0.0.0:5349", advertise: "turn.example.com:5349", certificate: public }}
+    credentials: {{ {credentials} }}
+policies: []
+"#
+    );
+    std::fs::write(folder.path().join("turnpike.yaml"), config).unwrap();
+    folder
+}
+
+#[test]
+fn short_lived_credentials_are_those_of_the_first_secret_and_say_where_to_use_them() {
+    let folder = folder(r#"shared_secret: ["env:TURN_SECRET", "env:OLD_SECRET"], lifetime: 2h"#);
+    let arguments = ["credentials", "turn", "--user", "alice"];
+    let (ok, json, complained) = turnpike(&[&arguments[..], &["--json"]].concat(), folder.path(), "");
+    assert!(ok && complained.is_empty(), "{complained}");
+    let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let username = told["username"].as_str().unwrap();
+    let (expires, user) = username.split_once(':').unwrap();
+    assert_eq!((user, told["ttl"].as_u64()), ("alice", Some(7200)));
+    let made = UnixTime(Duration::from_secs(expires.parse::<u64>().unwrap() - 7200));
+    let expected = SharedSecret::new(SECRET.as_bytes()).issue("alice", Duration::from_secs(7200), made);
+    assert_eq!((username, told["password"].as_str().unwrap()), (&*expected.username, &*expected.password));
+    let uris = [
+        "turn:203.0.113.10:3478?transport=udp",
+        "turn:[2001:db8::10]:3478?transport=tcp",
+        "turns:turn.example.com:443?transport=tcp",
+        "turns:turn.example.com:5349?transport=udp",
+    ];
+    assert_eq!(told["uris"], serde_json::json!(uris));
+    let browser = serde_json::json!([
+        { "urls": uris[..3], "username": username, "credential": told["password"] }
+    ]);
+    assert_eq!(told["iceServers"], browser);
+
+    let (ok, text, _) = turnpike(&[&arguments[..], &["--lifetime", "10m"]].concat(), folder.path(), "");
+    assert!(ok && text.contains(":alice\npassword  ") && text.contains(uris[2]), "{text}");
+    assert!(!text.contains(SECRET) && !json.contains(SECRET));
+}
+
+#[test]
+fn without_a_shared_secret_one_is_told_how_to_make_it() {
+    let folder = folder("users: { alice: { password: \"env:TURN_SECRET\" } }");
+    let (ok, said, complained) = turnpike(&["credentials", "turn", "--user", "alice"], folder.path(), "");
+    assert!(!ok && said.is_empty());
+    assert!(complained.contains("openssl rand") && complained.contains("shared_secret"), "{complained}");
+    let (ok, _, complained) =
+        turnpike(&["credentials", "turn", "--user", "a", "--lifetime", "8"], folder.path(), "");
+    assert!(!ok && complained.contains("`8` is no duration"), "{complained}");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (ok, _, complained) = turnpike(&["credentials", "turn", "--user", "a"], elsewhere.path(), "");
+    assert!(!ok && complained.contains("cannot read turnpike.yaml"), "{complained}");
+}
+
+/// The user of RFC 2617 §3.5, whose HA1 every implementation of digest knows.
+#[test]
+fn hashes_for_the_users_file_are_those_of_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["credentials", "ha1", "--user", "Mufasa", "--realm", "testrealm@host.com"];
+    let (ok, said, _) = turnpike(&arguments, folder.path(), "Circle Of Life\n");
+    assert!(ok);
+    assert!(
+        said.starts_with("\"Mufasa\": { ha1: \"939e7578ed9e3c518a452acee763bce9\", ha1_sha256: \""),
+        "{said}"
+    );
+    assert!(!said.contains("Circle"));
+    let (ok, _, complained) = turnpike(&arguments, folder.path(), "\n");
+    assert!(!ok && complained.contains("no password came"), "{complained}");
+}
