@@ -217,9 +217,9 @@ impl<'a> Message<'a> {
         self.attribute(kind).map(read).transpose()
     }
 
-    /// RFC 8489 §14.3: UTF-8 of fewer than 509 bytes.
+    /// RFC 8489 §14.3: UTF-8; fewer than 509 bytes are written, up to 763 must be read.
     pub fn username(&self) -> Result<Option<&'a str>, BadAttribute> {
-        self.read(Type::USERNAME, |a| a.text(508))
+        self.read(Type::USERNAME, |a| a.text(763))
     }
 
     /// RFC 8489 §14.4.

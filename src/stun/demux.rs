@@ -1,4 +1,4 @@
-//! What arrives on a port where several protocols meet, told by its first byte (RFC 7983, RFC 8656 §3.8, §12).
+//! What arrives on a port where several protocols meet, told by its first byte (RFC 7983 §7, RFC 8656 §12).
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 use super::types::{HEADER, MAGIC_COOKIE};

@@ -107,7 +107,7 @@ impl<'b> Writer<'b> {
         self.put_parts(Type::ADDRESS_ERROR_CODE, parts)
     }
 
-    /// UNKNOWN-ATTRIBUTES (RFC 8489 §14.9). A message holds at most 64 attributes, so no more are listed.
+    /// UNKNOWN-ATTRIBUTES (RFC 8489 §14.13). A message holds at most 64 attributes, so no more are listed.
     pub fn put_unknown(&mut self, types: impl IntoIterator<Item = Type>) -> &mut Self {
         let list: smallvec::SmallVec<[u8; 128]> =
             types.into_iter().take(64).flat_map(|t| t.0.to_be_bytes()).collect();

@@ -1,5 +1,5 @@
-//! The headers of the data path, read and written in place: ChannelData (RFC 8656 §12.4), the Send indication (§11.1)
-//! and the Data indication (§11.3, §11.6). Nothing here allocates.
+//! The headers of the data path, read and written in place: ChannelData (RFC 8656 §12.4), the Send indication (§11.2)
+//! and the Data indication (§11.3). Nothing here allocates.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +35,7 @@ pub struct SendIndication {
     pub peer: SocketAddr,
     /// Where the payload stands in the message.
     pub data: Range<usize>,
-    /// RFC 8656 §14.9: send with the DF bit.
+    /// RFC 8656 §18.9: send with the DF bit.
     pub dont_fragment: bool,
 }
 

@@ -27,7 +27,7 @@ pub mod totals;
 
 use crate::base::{ClientAddr, FlowId};
 
-/// A client as the server sees it (RFC 8656 §3.2). The flow stands for transport protocol and server address.
+/// A client as the server sees it (RFC 8656 §2). The flow stands for transport protocol and server address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FiveTuple {
     /// Over which listener or connection.

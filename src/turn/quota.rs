@@ -55,7 +55,7 @@ impl Default for Capacity {
     }
 }
 
-/// RFC 8656 §7: eight bytes that nobody can guess.
+/// RFC 8656 §18.10: eight bytes; nobody can guess them.
 pub type ReservationToken = [u8; 8];
 
 /// Why nothing more can be had.

@@ -83,9 +83,9 @@ fn s14_2_addresses_of_wrong_family_or_length_are_bad() {
 }
 
 #[test]
-fn s14_3_a_username_is_utf8_of_fewer_than_509_bytes() {
-    assert!(parse(&one(Type::USERNAME, &[b'a'; 508])).username().is_ok());
-    assert!(parse(&one(Type::USERNAME, &[b'a'; 509])).username().is_err());
+fn s14_3_a_username_is_utf8_and_up_to_763_bytes_are_read() {
+    assert!(parse(&one(Type::USERNAME, &[b'a'; 763])).username().is_ok());
+    assert!(parse(&one(Type::USERNAME, &[b'a'; 764])).username().is_err());
     assert!(parse(&one(Type::USERNAME, b"\xff")).username().is_err());
 }
 

@@ -154,7 +154,7 @@ fn md5_and_sha256_are_granted_and_sealed_alike() {
     assert_eq!((&*granted.user, granted.role, granted.hash), ("alice", RoleId(1), Hash::Sha1));
     let new = old.clone().sha256("alice", "wonderland");
     assert_eq!(new.ask(&mut server, from, now).unwrap().hash, Hash::Sha256);
-    // RFC 8489 §9.2.5: MD5 key under MESSAGE-INTEGRITY-SHA256 is legal when MD5 was chosen.
+    // RFC 8489 §9.2.4: MD5 key under MESSAGE-INTEGRITY-SHA256 is legal when MD5 was chosen.
     let mixed = Client { seal: Hash::Sha256, ..old };
     assert!(mixed.ask(&mut server, from, now).is_ok());
 }

@@ -185,7 +185,7 @@ impl<S: RelaySockets> Server<S> {
         }
     }
 
-    /// RFC 8489 §14.15: an alternate is of the family that the client came with.
+    /// RFC 8489 §14.15, RFC 5389 §15.11: an alternate is of the family that the client came with.
     pub(super) fn alternate(&self, client: FiveTuple) -> Option<SocketAddr> {
         let alternates = self.alternates.as_deref().unwrap_or_default();
         alternates.iter().copied().find(|alternate| alternate.is_ipv4() == client.client.0.is_ipv4())
