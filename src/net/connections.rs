@@ -1,16 +1,13 @@
-//! The table of connections (TCP, TLS): what waits to be written, who has been silent for too long, how many there may
-//! be. Owns no socket: a connection's task (`stream`) holds that, and follows what stands here.
+//! The table of connections (TCP, TLS): what waits to be written, who has been silent for too long. Owns no
+//! socket: a connection's task (`stream`) holds that, and follows what stands here.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
-use super::settings::{Capacity, Patience};
+use super::settings::Patience;
 use crate::base::{FlowId, Transport};
 use crate::sip::transaction::{Destination, Source};
 
@@ -242,70 +239,6 @@ pub(super) fn web_messages(mut queued: &[u8]) -> impl Iterator<Item = &[u8]> {
         queued = rest;
         Some(message)
     })
-}
-
-/// Places for connections: so many in all, so many for one source (handshakes that are not done yet included).
-#[derive(Debug)]
-pub(super) struct Places {
-    taken: usize,
-    by_source: HashMap<IpAddr, usize>,
-    capacity: Capacity,
-}
-
-/// A place that is taken until this is dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    places: Rc<RefCell<Places>>,
-    source: Option<IpAddr>,
-}
-
-impl Places {
-    /// All free.
-    pub fn new(capacity: Capacity) -> Rc<RefCell<Places>> {
-        Rc::new(RefCell::new(Places { taken: 0, by_source: HashMap::new(), capacity }))
-    }
-
-    /// A place for a connection from `source`, or (`None`) one that we open.
-    pub fn take(places: &Rc<RefCell<Places>>, source: Option<IpAddr>) -> Option<Place> {
-        let mut this = places.borrow_mut();
-        if this.taken >= this.capacity.connections {
-            return None;
-        }
-        let source = source.map(network);
-        if let Some(source) = source {
-            let limit = this.capacity.connections_per_source;
-            let taken = this.by_source.entry(source).or_default();
-            if *taken >= limit {
-                return None;
-            }
-            *taken += 1;
-        }
-        this.taken += 1;
-        Some(Place { places: places.clone(), source })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut places = self.places.borrow_mut();
-        places.taken -= 1;
-        if let Some(source) = self.source
-            && let Some(taken) = places.by_source.get_mut(&source)
-        {
-            *taken -= 1;
-            if *taken == 0 {
-                places.by_source.remove(&source);
-            }
-        }
-    }
-}
-
-/// Whoever has one IPv6 address has its /64.
-fn network(source: IpAddr) -> IpAddr {
-    match source {
-        IpAddr::V4(_) => source,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod datagrams;
 mod flow;
 mod node;
 mod open_files;
+mod places;
 pub mod relay;
 pub mod settings;
 mod shard;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bind::{bind_all, bind_turn};
 use super::certificates::{CertificateError, OwnCertificate};
+use super::places::Places;
 use super::relay::{TurnServer, UdpRelay};
 use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
@@ -168,6 +169,7 @@ impl Node {
             edge: Arc::new(edge),
             policy,
             relay,
+            places: Places::new(net.capacity),
             net,
             certificates,
             tls_servers,

@@ -12,10 +12,11 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
-use super::connections::{Connections, Next, NotQueued, Place, Places, Signals};
+use super::connections::{Connections, Next, NotQueued, Signals};
 use super::datagrams::Datagrams;
 use super::flow::{Flow, Flows};
 use super::node::Status;
+use super::places::{Place, Places};
 use super::settings::{NetSettings, Patience};
 use super::stream::{self, End, Opening};
 use super::tls;
@@ -46,7 +47,7 @@ pub(super) struct Shard {
     flows: Flows,
     datagrams: Vec<Option<Datagrams>>,
     connections: Connections,
-    places: Rc<RefCell<Places>>,
+    places: Places,
     tls_clients: Vec<tls::Client>,
     relayed: Vec<Arc<SideCounters>>,
     observers: Observers,
@@ -56,17 +57,24 @@ pub(super) struct Shard {
     armed: Option<Instant>,
 }
 
+/// What it takes to name, count and open flows.
+pub(super) struct Ways {
+    pub flows: Flows,
+    pub places: Places,
+    pub tls_clients: Vec<tls::Client>,
+}
+
 impl Shard {
     /// Puts the world around an edge.
     pub fn new(
         edge: Edge,
         settings: Arc<Settings>,
         net: &NetSettings,
-        flows: Flows,
-        tls_clients: Vec<tls::Client>,
+        ways: Ways,
         relayed: Vec<Arc<SideCounters>>,
         observers: Observers,
     ) -> Rc<RefCell<Shard>> {
+        let Ways { flows, places, tls_clients } = ways;
         Rc::new_cyclic(|this| {
             RefCell::new(Shard {
                 edge,
@@ -76,7 +84,7 @@ impl Shard {
                 datagrams: settings.listeners.iter().map(|_| None).collect(),
                 settings,
                 connections: Connections::new(net.capacity.outbound_bytes),
-                places: Places::new(net.capacity),
+                places,
                 tls_clients,
                 relayed,
                 observers,
@@ -143,7 +151,7 @@ impl Shard {
     /// Whether a connection may come in; the place that it takes.
     pub fn admit_connection(&mut self, listener: ListenerId, remote: SocketAddr) -> Option<Place> {
         let refused = self.edge.refuses_packet(remote.ip(), listener, now());
-        let place = if refused { None } else { Places::take(&self.places, Some(remote.ip())) };
+        let place = if refused { None } else { self.places.take(Some(remote.ip())) };
         if place.is_none() {
             self.observers.metrics().connection_refused(if refused { "policy" } else { "too many" });
         }
@@ -424,7 +432,7 @@ impl Shard {
             Transport::Tcp => None,
             Transport::Udp | Transport::Ws | Transport::Wss => return None,
         };
-        let place = Places::take(&self.places, None)?;
+        let place = self.places.take(None)?;
         let bind = self.listener(listener).bind.ip();
         let local = (!bind.is_unspecified()).then_some(bind);
         let flow = self.flows.connection();

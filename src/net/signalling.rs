@@ -20,9 +20,10 @@ use super::certificates::OwnCertificate;
 use super::datagrams::Datagrams;
 use super::flow::Flows;
 use super::node::Command;
+use super::places::Places;
 use super::relay::UdpRelay;
 use super::settings::{ListenerWeb, NetSettings, Patience};
-use super::shard::Shard;
+use super::shard::{Shard, Ways};
 use super::{stream, tls};
 use crate::base::{ListenerId, Rng};
 use crate::edge::Edge;
@@ -48,6 +49,7 @@ pub(super) struct Signalling {
     pub policy: policy::Settings,
     pub relay: UdpRelay,
     pub net: NetSettings,
+    pub places: Places,
     pub certificates: Vec<Arc<OwnCertificate>>,
     pub tls_servers: Vec<Option<Arc<rustls::ServerConfig>>>,
     pub tls_clients: Vec<tls::Client>,
@@ -75,10 +77,10 @@ impl Signalling {
         let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
         let policy = policy::Engine::new(self.policy, &self.edge.key);
         let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
+        let ways = Ways { flows, places: self.places, tls_clients: self.tls_clients };
         let relayed = self.relay.worker_counters();
         let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
-        let shard =
-            Shard::new(edge, self.edge.clone(), &self.net, flows, self.tls_clients, relayed, self.observers);
+        let shard = Shard::new(edge, self.edge.clone(), &self.net, ways, relayed, self.observers);
         listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));

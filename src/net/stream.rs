@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::connections::{Next, Place, Signals};
+use super::connections::{Next, Signals};
+use super::places::Place;
 use super::settings::ListenerWeb;
 use super::shard::Shard;
 use super::{tls, web};

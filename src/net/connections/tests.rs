@@ -108,30 +108,3 @@ fn patience_ends_for_the_silent_the_slow_and_the_deaf() {
     }
     assert_eq!(overdue(&connections, 600), [1, 2, 3]);
 }
-
-#[test]
-fn places_are_counted_by_source_and_in_all_and_given_back() {
-    let capacity = Capacity { connections: 4, connections_per_source: 2, ..Capacity::default() };
-    let places = Places::new(capacity);
-    let from = |text: &str| Places::take(&places, Some(text.parse().unwrap()));
-    let first = from("192.0.2.1").unwrap();
-    let _second = from("192.0.2.1").unwrap();
-    assert!(from("192.0.2.1").is_none(), "one source is full");
-    let _v6 = from("2001:db8::1").unwrap();
-    let _ours = Places::take(&places, None).unwrap();
-    assert!(from("192.0.2.2").is_none(), "all are full");
-    drop(first);
-    let _again = from("192.0.2.1").unwrap();
-    assert_eq!(places.borrow().taken, 4);
-    assert_eq!(places.borrow().by_source.len(), 2);
-}
-
-#[test]
-fn a_whole_ipv6_network_is_one_source() {
-    let capacity = Capacity { connections_per_source: 1, ..Capacity::default() };
-    let places = Places::new(capacity);
-    let from = |text: &str| Places::take(&places, Some(text.parse().unwrap()));
-    let _one = from("2001:db8::1").unwrap();
-    assert!(from("2001:db8::2").is_none());
-    assert!(from("2001:db8:0:1::2").is_some());
-}
