@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bind::{bind_all, bind_turn};
 use super::certificates::{CertificateError, OwnCertificate};
 use super::places::Places;
-use super::relay::{TurnServer, UdpRelay};
+use super::relay::{TurnServer, UdpRelay, streams};
 use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::udp::own_addresses;
@@ -148,8 +148,17 @@ impl Node {
         let tls_servers = tls_servers(&edge, &net, &certificates)?;
         let tls_clients = tls_clients(&edge, &net, &certificates)?;
         let sockets = bind_all(&mut edge.listeners)?;
+        let places = Places::new(net.capacity);
         let turn = match net.turn.take() {
-            Some(turn) => Some(turn_server(turn, &edge, admin, relay.workers)?),
+            Some(turn) => {
+                let streams = streams::Settings {
+                    tls: turn_tls(&turn, &certificates)?,
+                    places: places.clone(),
+                    outbound_bytes: net.capacity.outbound_bytes,
+                    patience: net.patience,
+                };
+                Some(turn_server(turn, &edge, admin, relay.workers, streams)?)
+            }
             None => None,
         };
         let turn_listeners = turn.iter().flat_map(|turn| turn.settings.listeners.clone()).collect();
@@ -169,7 +178,7 @@ impl Node {
             edge: Arc::new(edge),
             policy,
             relay,
-            places: Places::new(net.capacity),
+            places,
             net,
             certificates,
             tls_servers,
@@ -297,6 +306,7 @@ fn turn_server(
     edge: &Settings,
     admin: Option<SocketAddr>,
     workers: usize,
+    streams: streams::Settings,
 ) -> Result<TurnServer, StartError> {
     let sockets = bind_turn(&mut settings.listeners, workers.max(1))?;
     let relayed = edge.zones.iter().filter_map(|zone| zone.relay);
@@ -304,7 +314,7 @@ fn turn_server(
     let sip = edge.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let turn = settings.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let listeners = as_peers(sip.chain(turn).chain(admin.map(|admin| (admin, None))), &relayed)?;
-    Ok(TurnServer { settings, sockets, key: edge.key.clone(), listeners })
+    Ok(TurnServer { settings, sockets, key: edge.key.clone(), listeners, streams })
 }
 
 /// The addresses under which one of `listeners` (as bound, and as advertised) could be named as a peer. A wildcard stands for
@@ -326,6 +336,22 @@ fn as_peers<'a>(
     all.sort_unstable();
     all.dedup();
     Ok(all)
+}
+
+/// By index of the TURN listener.
+fn turn_tls(
+    turn: &TurnSettings,
+    certificates: &[Arc<OwnCertificate>],
+) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, StartError> {
+    let server = |listener: &TurnListener| {
+        if listener.transport != TurnTransport::Tls {
+            return Ok(None);
+        }
+        let certificate = listener.certificate.and_then(|index| certificates.get(index));
+        let certificate = certificate.ok_or_else(|| StartError::NoCertificate(listener.name.clone()))?;
+        Ok(Some(tls::server(certificate.clone(), None)?))
+    };
+    turn.listeners.iter().map(server).collect()
 }
 
 fn tls_servers(

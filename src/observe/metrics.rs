@@ -75,6 +75,7 @@ struct Turn {
     bytes: Family<Word, Counter>,
     refused: Family<[(&'static str, u16); 1], Counter>,
     dropped: Family<Word, Counter>,
+    closed: Family<Word, Counter>,
 }
 
 /// What is live: set when somebody asks.
@@ -262,6 +263,7 @@ impl Turn {
             bytes: add(r, "turn_bytes", "Their bytes (payload)"),
             refused: add(r, "turn_requests_refused", "Requests refused, by error code"),
             dropped: add(r, "turn_dropped_packets", "Packets dropped, by why"),
+            closed: add(r, "turn_connections_closed", "Connections of clients that we closed, by why"),
         }
     }
 
@@ -286,6 +288,9 @@ impl Turn {
         }
         for (reason, packets) in turn.dropped() {
             set(&self.dropped.get_or_create(&[("reason", reason.name())]), packets);
+        }
+        for (why, connections) in turn.closed() {
+            set(&self.closed.get_or_create(&[("reason", why.name())]), connections);
         }
     }
 }

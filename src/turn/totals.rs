@@ -28,6 +28,38 @@ const CODES: [ErrorCode; 16] = [
     ErrorCode::INSUFFICIENT_CAPACITY,
 ];
 
+/// Why we close a client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// There are as many as there may be, or as its source may have: it was closed at once.
+    TooMany,
+    /// What came on it was not TURN.
+    Garbage,
+    /// What came on it was not TLS, or not as we speak it.
+    Tls,
+    /// The client kept us waiting: for a handshake, a message, an allocation, or to read.
+    Overdue,
+    /// There was an answer for a client that had not read the ones before it.
+    Full,
+}
+
+impl Closed {
+    /// All, in the order of their counters.
+    pub const ALL: [Closed; 5] =
+        [Closed::TooMany, Closed::Garbage, Closed::Tls, Closed::Overdue, Closed::Full];
+
+    /// As it stands in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Closed::TooMany => "too_many",
+            Closed::Garbage => "garbage",
+            Closed::Tls => "tls",
+            Closed::Overdue => "overdue",
+            Closed::Full => "full",
+        }
+    }
+}
+
 /// A number with one writer, the worker whose it is, and any reader: no locked instruction in the packet path.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -95,6 +127,7 @@ pub struct Counters {
     pub to_clients: Direction,
     refused: [Count; CODES.len()],
     dropped: [Count; Reason::ALL.len()],
+    closed: [Count; Closed::ALL.len()],
 }
 
 impl Counters {
@@ -110,6 +143,13 @@ impl Counters {
     #[inline]
     pub fn count_dropped(&self, reason: Reason) {
         if let Some(count) = self.dropped.get(reason as usize) {
+            count.add(1);
+        }
+    }
+
+    /// We closed a connection.
+    pub fn count_closed(&self, why: Closed) {
+        if let Some(count) = self.closed.get(why as usize) {
             count.add(1);
         }
     }
@@ -131,6 +171,7 @@ impl Counters {
             to_clients: self.to_clients.read(),
             refused: self.refused.each_ref().map(Count::get),
             dropped: self.dropped.each_ref().map(Count::get),
+            closed: self.closed.each_ref().map(Count::get),
         }
     }
 }
@@ -163,6 +204,7 @@ pub struct Totals {
     pub to_clients: Relayed,
     refused: [u64; CODES.len()],
     dropped: [u64; Reason::ALL.len()],
+    closed: [u64; Closed::ALL.len()],
 }
 
 impl Totals {
@@ -174,6 +216,11 @@ impl Totals {
     /// Packets dropped, by reason: all reasons.
     pub fn dropped(&self) -> impl Iterator<Item = (Reason, u64)> {
         Reason::ALL.into_iter().zip(self.dropped)
+    }
+
+    /// Connections that we closed, by why: all of them.
+    pub fn closed(&self) -> impl Iterator<Item = (Closed, u64)> {
+        Closed::ALL.into_iter().zip(self.closed)
     }
 }
 
@@ -194,6 +241,7 @@ impl AddAssign for Totals {
         }
         self.refused.iter_mut().zip(other.refused).for_each(|(sum, more)| *sum += more);
         self.dropped.iter_mut().zip(other.dropped).for_each(|(sum, more)| *sum += more);
+        self.closed.iter_mut().zip(other.closed).for_each(|(sum, more)| *sum += more);
     }
 }
 
@@ -220,18 +268,23 @@ mod tests {
             counters.count_refused(ErrorCode::STALE_NONCE);
             counters.count_refused(ErrorCode(599));
             counters.count_dropped(Reason::TooLong);
+            counters.count_closed(Closed::Garbage);
         }
         let sum: Totals = workers.iter().map(Counters::read).sum();
         assert_eq!(sum.allocations, 5);
         assert_eq!(sum.to_peers, Relayed { packets: 2, bytes: 320 });
         assert_eq!(sum.refused().filter(|(_, n)| *n > 0).collect::<Vec<_>>(), [(ErrorCode::STALE_NONCE, 2)]);
         assert_eq!(sum.dropped().filter(|(_, n)| *n > 0).collect::<Vec<_>>(), [(Reason::TooLong, 2)]);
+        assert_eq!(sum.closed().filter(|(_, n)| *n > 0).collect::<Vec<_>>(), [(Closed::Garbage, 2)]);
     }
 
     #[test]
     fn every_reason_has_its_counter() {
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index);
+        }
+        for (index, why) in Closed::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, index);
         }
     }
 }

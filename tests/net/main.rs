@@ -15,4 +15,7 @@ mod tls;
 mod turn;
 #[path = "../support/turn_client.rs"]
 mod turn_client;
+#[path = "../support/turn_stream.rs"]
+mod turn_stream;
+mod turn_streams;
 mod web;

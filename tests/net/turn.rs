@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use turnpike::net::Node;
 use turnpike::net::settings::{TurnAddress, TurnListener, TurnSettings, TurnTransport};
+use turnpike::net::{Node, NodeSettings};
 use turnpike::relay::RelayAddress;
 use turnpike::turn::credentials::{self, Keys, RoleId, User};
 use turnpike::turn::peers::Peers;
@@ -63,6 +63,15 @@ pub fn settings() -> TurnSettings {
 
 /// A node with this TURN server, on relay ports that no other test of this process has.
 pub fn turn_node(workers: usize, change: impl FnOnce(&mut TurnSettings)) -> (Node, tempfile::TempDir) {
+    turn_node_with(workers, change, |_| ())
+}
+
+/// The same, with what is around it changed as well.
+pub fn turn_node_with(
+    workers: usize,
+    change: impl FnOnce(&mut TurnSettings),
+    around: impl FnOnce(&mut NodeSettings),
+) -> (Node, tempfile::TempDir) {
     static FIRST: AtomicU16 = AtomicU16::new(50_000);
     let first = FIRST.fetch_add(100, Ordering::Relaxed);
     node(|settings| {
@@ -71,6 +80,7 @@ pub fn turn_node(workers: usize, change: impl FnOnce(&mut TurnSettings)) -> (Nod
         let mut turn = self::settings();
         change(&mut turn);
         settings.net.turn = Some(turn);
+        around(settings);
     })
 }
 

@@ -11,6 +11,7 @@
 //! | `path` | a packet's way through a worker |
 //! | `pairs` | media pairs: what arrives on one side leaves from the other |
 //! | `turn` | the TURN server, its clients and its relayed sockets |
+//! | `streams` | TURN clients over TCP and TLS |
 //! | `pools`, `directory` | shared by all: which ports are free, who has which |
 
 mod directory;
@@ -19,6 +20,7 @@ mod pace;
 mod pairs;
 mod path;
 mod pools;
+pub(super) mod streams;
 mod token;
 mod turn;
 mod worker;
@@ -51,6 +53,7 @@ use mailbox::{Command, WorkerHandle};
 use pairs::{NewPair, Pairs};
 use path::PacketPath;
 use pools::{Pools, Taken};
+use streams::Streams;
 use turn::{Grounds, RelayedSockets, Reserve, Turn};
 use worker::Worker;
 
@@ -93,6 +96,8 @@ pub struct TurnServer {
     pub(super) key: NodeKey,
     /// Every SIP, TURN and admin listener, as [`Own::listeners`] wants them.
     pub(super) listeners: Vec<SocketAddr>,
+    /// What its connections are told.
+    pub(super) streams: streams::Settings,
 }
 
 /// What all workers have in common.
@@ -111,6 +116,7 @@ struct Serving {
     accounts: Arc<Accounts>,
     books: Books,
     key: NodeKey,
+    streams: streams::Settings,
 }
 
 impl UdpRelay {
@@ -145,7 +151,7 @@ impl UdpRelay {
                 place: Place { worker: 0, of: count as u32 },
             };
             let books = Books::new(turn.settings.capacity.allocations);
-            Serving { settings: turn.settings, server, accounts, books, key: turn.key }
+            Serving { settings: turn.settings, server, accounts, books, key: turn.key, streams: turn.streams }
         });
         let common = Common {
             idle_timeout: settings.idle_timeout,
@@ -226,7 +232,10 @@ impl Common {
             RelayedSockets::new(grounds),
             Box::new(seeded()?),
         );
-        Turn::new(server, sockets, poll.registry()).map(Some)
+        let registry = poll.registry().try_clone()?;
+        let counters = server.counters().clone();
+        let streams = Streams::new(serving.streams.clone(), registry, counters, now().instant);
+        Turn::new(server, sockets, streams, poll.registry()).map(Some)
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use super::pairs::Pairs;
+use super::streams::{self, Cargo, Cut};
 use super::token::{PairSocket, Ready};
 use super::turn::Turn;
 use crate::base::{Now, PeerAddr};
@@ -24,6 +25,9 @@ const SLOTS: usize = 3 * BATCH;
 const DATAGRAM: usize = 9216;
 /// Batches read from one socket before the others get their turn.
 pub(super) const TURNS: usize = 4;
+
+// What is read from a stream has room there as well.
+const _: () = assert!(HEADROOM + streams::ROOM + TAILROOM <= SLOTS * DATAGRAM);
 
 /// From which socket a packet leaves through the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +78,20 @@ impl PacketPath {
         PacketPath { pairs, turn, now, batch: Batch::with_room(SLOTS, slot), run: None }
     }
 
-    /// Reads what has arrived on a socket for datagrams, and queues or sends it on.
+    /// Reads what has arrived on a socket, and queues or sends it on.
     pub fn read(&mut self, ready: Ready) -> Looked {
+        match (ready, &mut self.turn) {
+            (Ready::Accept(listener), Some(turn)) => {
+                turn.streams().accept(listener, self.now.instant);
+                Looked::default()
+            }
+            // What it has left after its turns is served from [`Self::begin_round`].
+            (Ready::Stream(slot), _) => Looked { packets: self.read_stream(slot), unfinished: false },
+            _ => self.read_datagrams(ready),
+        }
+    }
+
+    fn read_datagrams(&mut self, ready: Ready) -> Looked {
         let mut looked = Looked::default();
         for _ in 0..TURNS {
             if self.batch.capacity() - self.batch.len() < BATCH {
@@ -99,9 +115,60 @@ impl PacketPath {
         Looked { unfinished: true, ..looked }
     }
 
+    /// Begins a round with the connections that had their turns in the last one; how many packets they brought.
+    pub fn begin_round(&mut self) -> usize {
+        let Some(turn) = &mut self.turn else { return 0 };
+        let postponed = turn.streams().begin_round(self.now.instant);
+        (0..postponed).map(|_| self.read_postponed()).sum()
+    }
+
+    fn read_postponed(&mut self) -> usize {
+        let ready = self.turn.as_mut().and_then(|turn| turn.streams().next_postponed());
+        ready.map_or(0, |ready| self.read(ready).packets)
+    }
+
+    /// The poll says that a peer has closed its side of a connection.
+    pub fn hung_up(&mut self, ready: Ready) {
+        if let (Ready::Stream(slot), Some(turn)) = (ready, &mut self.turn) {
+            turn.streams().hung_up(slot);
+        }
+    }
+
+    /// Reads what has arrived on a connection, and hands its messages on one by one. Returns how many.
+    fn read_stream(&mut self, slot: usize) -> usize {
+        let mut packets = 0;
+        // All of the batch is free then, and again when the messages have left.
+        self.send_all();
+        for _ in 0..streams::TURNS {
+            let Some(turn) = &mut self.turn else { return packets };
+            let room = self.batch.bytes_mut().get_mut(HEADROOM..).unwrap_or_default();
+            let Some(stretch) = turn.streams().read(slot, room) else { return packets };
+            let (mut at, end, before) = (HEADROOM, HEADROOM + stretch.bytes, packets);
+            while let Some(cut) = self.cut(slot, at..end) {
+                self.handle_client(stretch.client, at..at + cut.message);
+                at += cut.consumed;
+                packets += 1;
+            }
+            let Some(turn) = &mut self.turn else { return packets };
+            let rest = self.batch.bytes().get(at..end).unwrap_or_default();
+            turn.streams().keep(slot, rest, packets - before, self.now.instant);
+            self.send_all();
+            if !stretch.more {
+                return packets;
+            }
+        }
+        if let Some(turn) = &mut self.turn {
+            turn.streams().postpone(slot);
+        }
+        packets
+    }
+
+    fn cut(&mut self, slot: usize, stretch: Range<usize>) -> Option<Cut> {
+        self.turn.as_mut()?.streams().cut(slot, self.batch.bytes().get(stretch)?)
+    }
+
     /// Here is a packet from this five-tuple: one STUN message, or ChannelData without its padding, somewhere in the bytes of
     /// [`Self::batch`].
-    #[allow(dead_code, reason = "the carriers that call it are being built")]
     pub fn handle_client(&mut self, client: FiveTuple, packet: Range<usize>) {
         let Some(turn) = &mut self.turn else { return };
         let step = turn.handle_client(client, self.batch.bytes(), packet, self.now);
@@ -118,7 +185,7 @@ impl PacketPath {
         self.send_all();
         if let Some(turn) = &mut self.turn {
             turn.handle_timeout(self.now.instant);
-            turn.finish_round();
+            turn.finish_round(self.now.instant);
         }
     }
 
@@ -152,7 +219,10 @@ impl PacketPath {
                 let Some(turn) = &mut self.turn else { return };
                 match turn.outlet(client) {
                     Some(outlet) => self.queue(outlet, client.client.0, message),
-                    None => turn.send(client, self.batch.bytes().get(message).unwrap_or_default()),
+                    None => {
+                        let message = self.batch.bytes().get(message).unwrap_or_default();
+                        turn.send(client, message, Cargo::Media);
+                    }
                 }
             }
         }

@@ -68,9 +68,13 @@ impl Worker {
             if self.inbox.has_rung() && !self.obey(began) {
                 return Ok(());
             }
-            let mut packets = self.read_unfinished();
+            let mut packets = self.path.begin_round() + self.read_unfinished();
             for event in &events {
-                packets += Ready::from_token(event.token()).map_or(0, |ready| self.read(ready));
+                let Some(ready) = Ready::from_token(event.token()) else { continue };
+                if event.is_read_closed() {
+                    self.path.hung_up(ready);
+                }
+                packets += self.read(ready);
             }
             if began >= next_sweep {
                 self.report_idle(began);

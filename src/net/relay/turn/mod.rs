@@ -10,9 +10,8 @@
 //! * *"Send these bytes to this five-tuple"*: [`Turn::send`], by the five-tuple's carrier. It does not block: what cannot be
 //!   queued is lost, or costs the client its connection. (Datagrams have a shorter way, from the batch: [`Turn::outlet`].)
 //!
-//! Besides, a carrier says when a client is gone ([`Turn::handle_closed`]), and is asked when it wants to be called
-//! ([`Turn::poll_timeout`], [`Turn::handle_timeout`]) and at the end of each round to write what it has queued
-//! ([`Turn::finish_round`]). Its sockets are in the poll under a [`Ready`](super::token::Ready) of its own. Its
+//! Besides, a carrier is asked when it wants to be called ([`Turn::poll_timeout`], [`Turn::handle_timeout`]), and at the end of
+//! each round to write what it has queued and to say which clients are gone ([`Turn::finish_round`]). Its sockets are in the poll under a [`Ready`](super::token::Ready) of its own. Its
 //! [`FlowId`]s are its own, too: five-tuples differ by carrier.
 
 mod relayed;
@@ -32,6 +31,7 @@ use super::path::{Outlet, Step};
 use super::token::Ready;
 use crate::base::{ClientAddr, FlowId, Now, PeerAddr};
 use crate::net::bind::TurnSocket;
+use crate::net::relay::streams::{Cargo, Streams};
 use crate::net::udp::SendBatch;
 use crate::turn::forward::{Reason, Verdict};
 use crate::turn::server::{Output, Server};
@@ -49,6 +49,7 @@ pub(super) struct Turn {
     /// To clients of one listener.
     answers: SendBatch,
     answering: usize,
+    streams: Streams,
 }
 
 impl Turn {
@@ -56,6 +57,7 @@ impl Turn {
     pub fn new(
         server: Server<RelayedSockets>,
         sockets: Vec<TurnSocket>,
+        mut streams: Streams,
         registry: &Registry,
     ) -> io::Result<Turn> {
         let mut listeners = Vec::new();
@@ -66,11 +68,13 @@ impl Turn {
                     registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
                     Some(socket)
                 }
-                // Nobody serves these yet.
-                TurnSocket::Connections(_) => None,
+                TurnSocket::Connections(socket) => {
+                    streams.listen(listener, socket)?;
+                    None
+                }
             });
         }
-        Ok(Turn { server, listeners, answers: SendBatch::new(ANSWERS.0, ANSWERS.1), answering: 0 })
+        Ok(Turn { server, listeners, answers: SendBatch::new(ANSWERS.0, ANSWERS.1), answering: 0, streams })
     }
 
     /// For the mailbox: call peers come and go, users are banned.
@@ -125,12 +129,18 @@ impl Turn {
     // ---- carriers ----
 
     /// Sends a message to a client.
-    pub fn send(&mut self, to: FiveTuple, message: &[u8]) {
+    pub fn send(&mut self, to: FiveTuple, message: &[u8], cargo: Cargo) {
         match to.carrier {
             Carrier::Udp => self.send_datagram(to.flow.0 as usize, to.client.0, message),
+            Carrier::Stream => self.streams.send(to, message, cargo),
             // No listener brings such clients yet.
-            Carrier::Stream | Carrier::Dtls => {}
+            Carrier::Dtls => {}
         }
+    }
+
+    /// Those who come over TCP and TLS.
+    pub fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
     }
 
     /// From where a message to this client leaves as it is, in a datagram; `None`: by [`Self::send`].
@@ -138,15 +148,9 @@ impl Turn {
         (client.carrier == Carrier::Udp).then_some(Outlet::Listener(client.flow.0 as usize))
     }
 
-    /// The client's connection is gone.
-    #[allow(dead_code, reason = "the carriers that call it are being built")]
-    pub fn handle_closed(&mut self, client: FiveTuple) {
-        self.server.handle_closed(client);
-    }
-
     /// When [`Self::handle_timeout`] is wanted.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.server.poll_timeout()
+        [self.server.poll_timeout(), self.streams.next_due()].into_iter().flatten().min()
     }
 
     /// Lets expire what is due.
@@ -155,11 +159,23 @@ impl Turn {
     }
 
     /// Sends the answers to all that was read.
-    pub fn finish_round(&mut self) {
+    pub fn finish_round(&mut self, now: Instant) {
+        self.carry_out(now);
+        self.flush_answers();
+        self.streams.end_round(now);
+        while let Some(client) = self.streams.next_closed() {
+            self.server.handle_closed(client);
+        }
+        // What went with those connections.
+        self.carry_out(now);
+    }
+
+    fn carry_out(&mut self, now: Instant) {
         while let Some(output) = self.server.poll_output() {
             match output {
-                Output::Send { to, bytes } => self.send(to, &bytes),
-                Output::Allocated { .. } | Output::Freed { .. } => {}
+                Output::Send { to, bytes } => self.send(to, &bytes, Cargo::Answer),
+                Output::Allocated { client, .. } => self.streams.set_allocated(client, true, now),
+                Output::Freed { client, .. } => self.streams.set_allocated(client, false, now),
                 // Of TCP allocations, whose relayed sockets are being built.
                 Output::Connect { .. }
                 | Output::Bound { .. }
@@ -167,7 +183,6 @@ impl Turn {
                 | Output::HandOver { .. } => {}
             }
         }
-        self.flush_answers();
     }
 
     fn send_datagram(&mut self, listener: usize, to: SocketAddr, message: &[u8]) {
