@@ -1,6 +1,7 @@
-//! What every floor shares: time as a value, addresses that say whose they are, timers, sealed tokens.
+//! What every floor shares: time as a value, addresses that say whose they are, bans, timers, sealed tokens.
 
 mod addr;
+pub mod ban;
 mod time;
 mod timers;
 mod token;

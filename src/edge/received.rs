@@ -177,6 +177,9 @@ impl Edge {
         while let Some(note) = self.policy.poll_note() {
             self.tell(Event::Note(note));
         }
+        while let Some((source, until)) = self.policy.poll_ban() {
+            self.relay.ban(source, until);
+        }
         while let Some(asked) = self.transactions.poll_output() {
             match asked {
                 Asked::Send { to, bytes } => self.send(to, bytes),

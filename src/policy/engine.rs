@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::ban::Bans;
 use super::counter::{Counters, Holds};
 use super::matcher::Asked;
 use super::network::NetworkSet;
 use super::settings::{Answer, Capacity, Mode, Policy, Rule, Settings, Verdict};
 use super::trial::Counted;
 use super::{Action, Facts, GaugeHold, Note, Permit, Refusal, Sealed, Stage};
+use crate::base::ban::Bans;
 use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 
 /// All policies, their counters and bans. One per shard.
@@ -24,6 +24,7 @@ pub struct Engine {
     /// What audited policies count, apart: not even a full table of theirs may change an outcome.
     audit_counters: Counters,
     bans: Bans,
+    new_bans: VecDeque<(IpAddr, Instant)>,
     never_ban: NetworkSet,
     notes: VecDeque<Note>,
     note_capacity: usize,
@@ -52,6 +53,7 @@ impl Engine {
             counters: Counters::new(capacity, key),
             audit_counters: Counters::new(audit_capacity, key),
             bans: Bans::new(capacity.bans),
+            new_bans: VecDeque::new(),
             never_ban: never_ban.into_iter().collect(),
             notes: VecDeque::new(),
             note_capacity: capacity.notes,
@@ -187,6 +189,7 @@ impl Engine {
             && let Some(until) = now.instant.checked_add(length)
         {
             self.bans.insert(asked.source, until, now.instant);
+            self.new_bans.push_back((asked.source, until));
             if action == Action::Drop {
                 action = Action::Ban(length);
             }
@@ -238,6 +241,11 @@ impl Engine {
                 counters.login_failed(*number, count, &asked, now);
             }
         }
+    }
+
+    /// Who was banned since, and until when, for whoever else serves sources; ask after each [`Self::decide`].
+    pub fn poll_ban(&mut self) -> Option<(IpAddr, Instant)> {
+        self.new_bans.pop_front()
     }
 
     /// What to log besides the outcome; ask after each [`Self::decide`] and [`Self::refuses_packet`].

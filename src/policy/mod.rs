@@ -4,11 +4,10 @@
 //! |---|---|
 //! | [`settings`] | policies, rules, answers and limits, names resolved |
 //! | [`matcher`] | what a rule looks at; [`number`], [`network`], [`window`]: the sets it looks in |
-//! | `counter` | rates, budgets and gauges; `table`: their memory; `ban`: who is dropped unread |
+//! | `counter` | rates, budgets and gauges; `table`: their memory |
 //! | `engine` | asks the rules in order |
 //! | [`trial`] | the tests that stand in policy files |
 
-mod ban;
 mod counter;
 mod engine;
 pub mod matcher;

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::{PeerAddr, RelayedAddr};
 pub use crate::media::Component;
@@ -178,6 +178,8 @@ pub trait Relay: Send {
     fn close_call_peer(&mut self, peer: PeerAddr);
     /// A user may no longer (banned): their TURN allocations are gone at once.
     fn revoke_user(&mut self, user: &str);
+    /// Policy has banned a source: its TURN allocations are gone at once, and until then it gets no answer.
+    fn ban(&mut self, source: IpAddr, until: Instant);
     /// Open pairs and free ports.
     fn usage(&self) -> RelayUsage;
 }

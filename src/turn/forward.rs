@@ -68,6 +68,8 @@ pub enum Reason {
     Bandwidth,
     /// No header fits round it.
     TooLong,
+    /// A request of a banned source.
+    Banned,
     /// To a relayed address of ours that nobody has. Counted by whoever owns the sockets, as the next.
     Nobody,
     /// What it should leave by is full: a socket's buffer, or the queue of a client that does not read.
@@ -76,7 +78,7 @@ pub enum Reason {
 
 impl Reason {
     /// All, in the order of their counters.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::Malformed,
         Reason::Unasked,
         Reason::NoAllocation,
@@ -84,6 +86,7 @@ impl Reason {
         Reason::NoPermission,
         Reason::Bandwidth,
         Reason::TooLong,
+        Reason::Banned,
         Reason::Nobody,
         Reason::Full,
     ];
@@ -98,6 +101,7 @@ impl Reason {
             Reason::NoPermission => "no_permission",
             Reason::Bandwidth => "bandwidth",
             Reason::TooLong => "too_long",
+            Reason::Banned => "banned",
             Reason::Nobody => "nobody",
             Reason::Full => "full",
         }

@@ -3,6 +3,7 @@
 
 mod allocate;
 mod answer;
+mod ban;
 mod connections;
 mod existing;
 mod reach;
@@ -18,6 +19,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
+use crate::base::ban::Bans;
 use crate::base::{Now, PeerAddr, RelayedAddr, Rng, Timers};
 use crate::stun::demux::{self, Protocol};
 use crate::stun::{Class, Family, Icmp, Message, Method, TransactionId, Type, Writer, binding};
@@ -122,7 +124,7 @@ pub enum Freed {
     Expired,
     /// Its connection was closed.
     Closed,
-    /// Its user may no longer.
+    /// Its user or its source may no longer.
     Revoked,
 }
 
@@ -160,7 +162,11 @@ pub struct Server<S> {
     /// Of the next indication: RFC 8489 §6 wants it unique, and an indication has no answer that one could forge.
     indication: u128,
     counters: Arc<Counters>,
+    bans: Bans,
 }
+
+/// Banned sources: as many as policy keeps by default.
+const BANS: usize = 100_000;
 
 impl<S: RelaySockets> Server<S> {
     /// A server without allocations. All workers of a node share `books` and have credentials of the same key.
@@ -185,6 +191,7 @@ impl<S: RelaySockets> Server<S> {
             alternates: None,
             indication,
             counters: Arc::default(),
+            bans: Bans::new(BANS),
         }
     }
 
@@ -266,15 +273,6 @@ impl<S: RelaySockets> Server<S> {
         }
     }
 
-    /// A user may no longer: all their allocations here are gone at once.
-    pub fn revoke(&mut self, user: &str) {
-        let theirs = |(slot, allocation): (usize, &Allocation)| (*allocation.user == *user).then_some(slot);
-        let slots: Vec<usize> = self.allocations.iter().filter_map(theirs).collect();
-        for slot in slots {
-            self.free(slot, Freed::Revoked);
-        }
-    }
-
     /// From now on new allocations are sent to `alternates` (300); those that exist live on. Without an alternate of the
     /// client's family they are told 508.
     pub fn drain(&mut self, alternates: Vec<SocketAddr>) {
@@ -335,6 +333,7 @@ impl<S: RelaySockets> Server<S> {
                 self.counters.to_peers.pass(send.data.len());
                 Ok(exit.verdict(send.data, send.dont_fragment))
             }
+            (Class::Request, _) if self.refuses(client.client.0.ip(), now.instant) => Err(Reason::Banned),
             (Class::Request, Method::BINDING) => {
                 let mut bytes = Vec::new();
                 if binding::answer(&message, client.client, &mut bytes) {

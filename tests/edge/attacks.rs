@@ -1,8 +1,13 @@
 //! Rows of ATTACKS.md: each mounts the attack and looks at what came out on every side.
 
+use std::time::Duration;
+
 use super::calls::{establish, hang_up, register};
 use super::ua::{self, header, headers, request, response, sdp};
 use super::world::{Actor, World};
+use turnpike::policy::matcher::{Condition, Glob, Matcher};
+use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
+use turnpike::policy::{self, Action, Stage};
 
 #[test]
 fn a_stranger_gets_403_once_and_the_pbx_sees_nothing() {
@@ -341,4 +346,40 @@ fn a_malformed_request_is_400_once_and_goes_nowhere() {
     world.send(&stranger, &good);
     world.expect(&stranger, "SIP/2.0 200");
     world.assert_clean();
+}
+
+#[test]
+fn the_relay_hears_of_a_source_that_policy_bans() {
+    let agents = Matcher::Agent([Glob::new("friendly-scanner*")].into());
+    let scanner = Rule {
+        name: "scanners / names".into(),
+        when: vec![Condition { negated: false, matcher: agents }],
+        count: None,
+        answer: Answer {
+            verdict: Some(Verdict::Refuse(Action::Drop)),
+            ban: Some(Duration::from_secs(60)),
+            alert: false,
+        },
+    };
+    let policies = vec![Policy {
+        name: "scanners".into(),
+        mode: Mode::Enforce,
+        stages: vec![Stage::Calls],
+        rules: vec![scanner],
+        default: Answer::ALLOW,
+    }];
+    let key = turnpike::base::NodeKey::new([1; 16]);
+    let engine = policy::Engine::new(policy::Settings { policies, ..Default::default() }, &key);
+    let mut world = World::ruled_by(engine, super::world::settings());
+    for (scanner, is_banned) in
+        [(Actor::udp_phone("192.0.2.66:5060"), false), (Actor::tls_phone(6, "192.0.2.67:5061"), true)]
+    {
+        world.send(
+            &scanner,
+            request(&scanner, "INVITE", "sip:100@example.com", "100", "User-Agent: friendly-scanner\r\n", ""),
+        );
+        let banned = std::mem::take(&mut world.ports.lock().expect("lock").banned);
+        let until = (scanner.address().ip(), world.now.instant + Duration::from_secs(60));
+        assert_eq!(banned, Vec::from_iter(is_banned.then_some(until)), "who can be forged is not banned");
+    }
 }

@@ -84,6 +84,8 @@ pub struct Ports {
     pub allocations: Vec<SocketAddr>,
     /// Media addresses that live calls have named, and how many did.
     pub call_peers: BTreeMap<SocketAddr, usize>,
+    /// Sources that policy banned, and until when.
+    pub banned: Vec<(IpAddr, Instant)>,
 }
 
 struct FakeRelay(Arc<Mutex<Ports>>);
@@ -137,6 +139,9 @@ impl Relay for FakeRelay {
         }
     }
     fn revoke_user(&mut self, _user: &str) {}
+    fn ban(&mut self, source: IpAddr, until: Instant) {
+        self.0.lock().expect("lock").banned.push((source, until));
+    }
     fn usage(&self) -> RelayUsage {
         let ports = self.0.lock().expect("lock");
         RelayUsage {
@@ -273,10 +278,15 @@ impl World {
     pub fn with(change: impl FnOnce(&mut Settings)) -> World {
         let mut settings = settings();
         change(&mut settings);
+        World::ruled_by(policy::Engine::allow_all(), settings)
+    }
+
+    /// A world with policies.
+    pub fn ruled_by(policy: policy::Engine, settings: Settings) -> World {
         let ports = Arc::new(Mutex::new(Ports { capacity: 100, ..Ports::default() }));
         let rng = Box::new(rand::rngs::StdRng::seed_from_u64(1));
         let relay = Box::new(FakeRelay(ports.clone()));
-        let edge = Edge::new(Arc::new(settings), policy::Engine::allow_all(), relay, rng);
+        let edge = Edge::new(Arc::new(settings), policy, relay, rng);
         let now = Now { instant: Instant::now(), unix: UnixTime(Duration::from_secs(1_800_000_000)) };
         World { edge, now, mail: vec![], events: vec![], ports, all: vec![] }
     }

@@ -1,7 +1,8 @@
 //! A relay without sockets that remembers what it was told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use turnpike::base::{PeerAddr, RelayedAddr};
 use turnpike::relay::{
@@ -68,6 +69,8 @@ impl Relay for FakeRelay {
     fn close_call_peer(&mut self, _peer: PeerAddr) {}
 
     fn revoke_user(&mut self, _user: &str) {}
+
+    fn ban(&mut self, _source: IpAddr, _until: Instant) {}
 
     fn usage(&self) -> RelayUsage {
         RelayUsage { pairs: self.open.len(), ..RelayUsage::default() }

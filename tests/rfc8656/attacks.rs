@@ -1,5 +1,7 @@
 //! The TURN rows of the attack table, against the server alone.
 
+use std::time::Duration;
+
 use turnpike::base::PeerAddr;
 use turnpike::stun::{Class, Method, TransactionId, Type, Writer};
 use turnpike::turn::forward::{Reason, Verdict};
@@ -277,4 +279,32 @@ fn a_banned_user_has_nothing_left_at_once() {
     let Some(Output::Freed { why, .. }) = world.server.poll_output() else { panic!("not told") };
     assert_eq!((why, world.server.allocations().len()), (Freed::Revoked, 1));
     assert_eq!(world.refresh(&other, 600), 0);
+}
+
+#[test]
+fn a_banned_source_has_nothing_left_and_is_not_answered_until_its_time_is_over() {
+    let mut world = World::new();
+    let (first, _) = world.allocated("198.51.100.1:5000", INTERNET);
+    let (second, _) = world.allocated("198.51.100.1:5001", OTHER);
+    let (other, _) = world.allocated("198.51.100.2:5000", INTERNET);
+    assert_eq!(world.permit(&first, "192.0.2.7:0"), 0);
+    let (source, now) = (addr("198.51.100.1:0").ip(), world.now.instant);
+    world.server.ban(source, now + Duration::from_secs(60), now);
+    let freed = std::iter::from_fn(|| world.server.poll_output());
+    assert_eq!(freed.filter(|output| matches!(output, Output::Freed { why: Freed::Revoked, .. })).count(), 2);
+    assert_eq!(world.server.allocations().len(), 1);
+    assert_eq!(world.send(&first, "192.0.2.7:9", b"x"), Verdict::Drop(Reason::NoAllocation));
+
+    for method in [Method::BINDING, Method::ALLOCATE, Method::REFRESH] {
+        let mut request = Vec::new();
+        Writer::begin(&mut request, Class::Request, method, world.id());
+        let verdict = world.server.handle_client(second.from, &request, world.now);
+        assert_eq!(verdict, Verdict::Drop(Reason::Banned));
+        assert_eq!(world.server.poll_output(), None);
+    }
+    assert_eq!(world.refresh(&other, 600), 0, "others go on");
+    assert!(world.server.refuses(source, world.now.instant));
+    world.wait(60);
+    assert!(!world.server.refuses(source, world.now.instant));
+    world.allocated("198.51.100.1:5002", INTERNET);
 }

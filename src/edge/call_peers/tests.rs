@@ -30,6 +30,7 @@ impl Relay for Opened {
         }
     }
     fn revoke_user(&mut self, _: &str) {}
+    fn ban(&mut self, _: std::net::IpAddr, _: std::time::Instant) {}
     fn usage(&self) -> RelayUsage {
         RelayUsage::default()
     }

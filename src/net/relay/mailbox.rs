@@ -1,10 +1,12 @@
 //! What a worker is told, and the two ends of its mailbox: a bounded channel and a doorbell in the worker's poll.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use mio::{Registry, Waker};
 
@@ -26,6 +28,7 @@ pub(super) enum Command {
     OpenCallPeer(PeerAddr),
     CloseCallPeer(PeerAddr),
     Revoke(Arc<str>),
+    Ban(IpAddr, Instant),
 }
 
 /// The worker's end.

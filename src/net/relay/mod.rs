@@ -26,9 +26,10 @@ mod turn;
 mod worker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use mio::Poll;
 use rand::rngs::{StdRng, SysRng};
@@ -66,6 +67,7 @@ const MOST_WORKERS: usize = 255;
 /// [`Relay`] with UDP sockets. Dropping it closes every pair and joins the workers.
 pub struct UdpRelay {
     workers: Vec<WorkerHandle>,
+    serves_turn: bool,
     totals: Vec<Arc<SideCounters>>,
     pools: Arc<Pools>,
     directory: Arc<Directory>,
@@ -136,6 +138,7 @@ impl UdpRelay {
         let directory = Arc::new(Directory::new(addresses.iter().map(|address| address.advertise)));
         let count = settings.workers.clamp(1, MOST_WORKERS);
         let mut turn_sockets = Vec::new();
+        let serves_turn = turn.is_some();
         let turn = turn.map(|turn| {
             turn_sockets = turn.sockets;
             let accounts = Arc::new(Accounts::new(turn.settings.accounts.clone(), rng.random()));
@@ -179,6 +182,7 @@ impl UdpRelay {
         }
         Ok(UdpRelay {
             workers,
+            serves_turn,
             totals,
             pools,
             directory,
@@ -204,8 +208,9 @@ impl UdpRelay {
         }
     }
 
-    fn tell_all(&self, command: impl Fn() -> Command) {
-        for worker in &self.workers {
+    /// Tells the TURN servers of all workers, if there are any.
+    fn tell_turn(&self, command: impl Fn() -> Command) {
+        for worker in self.workers.iter().filter(|_| self.serves_turn) {
             worker.tell(command());
         }
     }
@@ -299,16 +304,20 @@ impl Relay for UdpRelay {
     }
 
     fn open_call_peer(&mut self, peer: PeerAddr) {
-        self.tell_all(|| Command::OpenCallPeer(peer));
+        self.tell_turn(|| Command::OpenCallPeer(peer));
     }
 
     fn close_call_peer(&mut self, peer: PeerAddr) {
-        self.tell_all(|| Command::CloseCallPeer(peer));
+        self.tell_turn(|| Command::CloseCallPeer(peer));
     }
 
     fn revoke_user(&mut self, user: &str) {
         let user: Arc<str> = user.into();
-        self.tell_all(|| Command::Revoke(user.clone()));
+        self.tell_turn(|| Command::Revoke(user.clone()));
+    }
+
+    fn ban(&mut self, source: IpAddr, until: Instant) {
+        self.tell_turn(|| Command::Ban(source, until));
     }
 
     /// The ports of a pair that was closed a moment ago count as free.

@@ -138,7 +138,9 @@ impl Worker {
                 (Command::OpenCallPeer(peer), Some(server)) => server.open_call_peer(peer),
                 (Command::CloseCallPeer(peer), Some(server)) => server.close_call_peer(peer),
                 (Command::Revoke(user), Some(server)) => server.revoke(&user),
-                (Command::OpenCallPeer(_) | Command::CloseCallPeer(_) | Command::Revoke(_), None) => {}
+                (Command::Ban(source, until), Some(server)) => server.ban(source, until, now),
+                // Nobody serves TURN.
+                (_, None) => {}
             }
         }
     }

@@ -267,6 +267,8 @@ fn a_ban_drops_everything_until_it_ends() {
     let scan = Facts { agent: Some("Friendly-Scanner"), ..call("100", "100") };
     let refusal = engine.decide(&scan, at(start, 0)).unwrap_err();
     assert_eq!(refusal.action, Action::Ban(Duration::from_secs(60)));
+    assert_eq!(engine.poll_ban(), Some((scan.source, at(start, 60).instant)), "others may want to know");
+    assert_eq!(engine.poll_ban(), None);
     assert!(engine.refuses_packet(scan.source, ListenerId(0), at(start, 59)));
     assert_eq!(
         decided(&mut engine, &call("201", "1"), at(start, 59)),
@@ -291,6 +293,7 @@ fn a_ban_is_no_weapon() {
         let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
         assert_eq!(engine.decide(&safe, at(start, 0)).unwrap_err().action, Action::Drop, "{safe:?}");
         assert!(!engine.refuses_packet(safe.source, ListenerId(0), at(start, 0)), "{safe:?}");
+        assert_eq!(engine.poll_ban(), None, "{safe:?}");
     }
 }
 

@@ -1,18 +1,19 @@
-//! Banned sources: dropped before parsing until their time is over.
+//! Banned sources: nobody reads what they send until their time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
-/// Bounded: where there is no room, the ban that ends first is lifted.
+/// A table of banned sources. Bounded: where there is no room, the ban that ends first is lifted.
 #[derive(Debug)]
-pub(super) struct Bans {
+pub struct Bans {
     until: BTreeMap<IpAddr, Instant>,
     by_end: BTreeSet<(Instant, IpAddr)>,
     capacity: usize,
 }
 
 impl Bans {
+    /// Nobody is banned.
     pub fn new(capacity: usize) -> Self {
         Bans { until: BTreeMap::new(), by_end: BTreeSet::new(), capacity }
     }
@@ -41,8 +42,8 @@ impl Bans {
     }
 }
 
-/// An IPv6 source is its /64: the next address costs its owner nothing.
-fn banned(source: IpAddr) -> IpAddr {
+/// Who is banned with `source`: itself, of IPv6 its /64, since the next address costs its owner nothing.
+pub fn banned(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 => v4,
