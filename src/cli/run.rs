@@ -49,6 +49,10 @@ pub fn run(args: Args) -> ExitCode {
         let url = format!("{}://{}", listener.transport.scheme(), listener.bind);
         let _ = writeln!(out, "  {url:<32} {} (zone {})", listener.name, zone(listener));
     }
+    for listener in node.turn_listeners() {
+        let url = format!("{}://{}", listener.transport.name(), listener.bind);
+        let _ = writeln!(out, "  {url:<32} {} (TURN, for clients {})", listener.name, listener.advertise);
+    }
     if let Some(admin) = &admin {
         let url = format!("http://{}", admin.addr());
         let _ = writeln!(out, "  {url:<32} admin: /metrics, /status, /healthz");

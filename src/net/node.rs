@@ -197,6 +197,11 @@ impl Node {
         &self.listeners
     }
 
+    /// Those of the TURN server, likewise.
+    pub fn turn_listeners(&self) -> &[TurnListener] {
+        &self.turn_listeners
+    }
+
     /// Where the listener of this name is bound.
     pub fn listener(&self, name: &str) -> Option<SocketAddr> {
         self.listeners.iter().find(|listener| &*listener.name == name).map(|listener| listener.bind)

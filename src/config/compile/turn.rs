@@ -13,7 +13,7 @@ use super::users::{Account, Password, accounts};
 use super::zones::{Place, collide};
 use super::{Context, files, id, media};
 use crate::edge::settings::Trust;
-use crate::net::settings::{TurnAddress, TurnListener, TurnSettings};
+use crate::net::settings::{TurnAddress, TurnListener, TurnSettings, TurnTransport};
 use crate::turn::credentials::{RoleId, Settings, SharedSecret, User};
 use crate::turn::peers::Peers;
 use crate::turn::quota::{Capacity, Role};
@@ -34,7 +34,6 @@ const LONGEST_REALM: usize = 127;
 /// The TURN server, if there is to be one; `users` are those of the users file.
 pub(super) fn turn(cx: &mut Context<'_>, users: Vec<Account>) -> Option<TurnSettings> {
     let turn = cx.raw.relay.as_ref()?.turn.as_ref()?;
-    cx.not_yet(turn.at, "the TURN server", "comment `turn:` out");
     if turn.realm.value.chars().count() > LONGEST_REALM {
         let what = format!("a realm has at most {LONGEST_REALM} characters");
         cx.problems.error(turn.realm.at, what, "shorten it: every answer to a stranger carries it");
@@ -71,6 +70,9 @@ fn listeners(cx: &mut Context<'_>, turn: &raw::Turn) -> Vec<TurnListener> {
     }
     let mut built = Vec::new();
     for (index, (name, listener)) in entries.iter().enumerate() {
+        if listener.bind.value.transport == TurnTransport::Dtls {
+            cx.not_yet(listener.bind.at, "TURN over DTLS", "comment this listener out");
+        }
         is_free(cx, entries.get(..index).unwrap_or_default(), listener);
         built.push(TurnListener {
             name: name.value.as_str().into(),
@@ -188,6 +190,9 @@ fn roles<'c>(cx: &mut Context<'c>, turn: &'c raw::Turn) -> Vec<Arc<Role>> {
             cx.problems.error(lifetime.at, what, "write more than a minute, such as `10m`");
         }
     }
+    for tcp in named.iter().filter_map(|(_, role)| role.tcp.as_ref()).filter(|tcp| tcp.value) {
+        cx.not_yet(tcp.at, "relaying TCP (RFC 6062)", "write `tcp: false`");
+    }
     named.iter().map(|(_, raw)| Arc::new(role(Some(raw)))).collect()
 }
 
@@ -204,7 +209,7 @@ fn role(raw: Option<&raw::Role>) -> Role {
             Some(raw::Peers::Calls) | None => Peers::Calls,
         },
         deny: raw.and_then(|r| r.deny.clone()).unwrap_or_default(),
-        tcp: raw.and_then(|r| r.tcp).unwrap_or(false),
+        tcp: raw.and_then(|r| r.tcp.as_ref()).is_some_and(|tcp| tcp.value),
     }
 }
 

@@ -70,7 +70,7 @@ record! {
         lifetime: Option<At<Duration>>,
         peers: Option<Peers>,
         deny: Option<Vec<IpNetwork>>,
-        tcp: Option<bool>,
+        tcp: Option<At<bool>>,
     }
 }
 
