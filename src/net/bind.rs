@@ -123,8 +123,10 @@ impl TurnSocket {
 /// Binds one listener, and writes the port that it was given, if it asked for any, into `bind` and `advertise`.
 fn bind(listener: &mut Listener, shared: bool) -> Result<Socketed, StartError> {
     let bound = match listener.transport {
-        Transport::Udp => udp(listener.bind, shared, false)
-            .and_then(|socket| Ok((socket.local_addr()?, Socketed::Udp(socket)))),
+        Transport::Udp => udp(listener.bind, shared, false).and_then(|socket| {
+            keep_undelivered(&socket, listener.bind.is_ipv6())?;
+            Ok((socket.local_addr()?, Socketed::Udp(socket)))
+        }),
         Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
             tcp(listener.bind, false).and_then(|socket| Ok((socket.local_addr()?, Socketed::Stream(socket))))
         }
@@ -155,7 +157,6 @@ fn udp(addr: SocketAddr, beside: bool, group: bool) -> io::Result<UdpSocket> {
     prepare(&socket, addr)?;
     let _ = socket.set_recv_buffer_size(UDP_BUFFER);
     let _ = socket.set_send_buffer_size(UDP_BUFFER);
-    keep_undelivered(&socket, addr.is_ipv6())?;
     socket.bind(&addr.into())?;
     Ok(socket.into())
 }

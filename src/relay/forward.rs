@@ -1,6 +1,7 @@
 //! THE hot path: what becomes of one packet. Reads one row, allocates nothing, waits for nothing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::row::{Exit, Row};
 use super::{Component, LegRules, Side};
@@ -32,9 +33,16 @@ pub struct Pair {
     legs: [Leg; 2],
     /// By side, then component.
     rows: [[Row; 2]; 2],
+    /// Our relay addresses.
+    own: Arc<[IpAddr]>,
 }
 
 impl Pair {
+    /// Nobody may speak yet. `own` are our relay addresses: an [`Exit`] says whether it leads to one of them.
+    pub fn new(own: Arc<[IpAddr]>) -> Pair {
+        Pair { own, ..Pair::default() }
+    }
+
     /// New rules for one side.
     pub fn set_leg(&mut self, side: Side, rules: LegRules) {
         self.legs[side as usize].set_rules(rules);
@@ -69,7 +77,7 @@ impl Pair {
         for side in [Side::A, Side::B] {
             for component in [Component::Rtp, Component::Rtcp] {
                 let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
-                self.rows[side as usize][component as usize] = Row::compile(from, to, component);
+                self.rows[side as usize][component as usize] = Row::compile(from, to, component, &self.own);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Flat flow rows: what the packet path needs to know about one socket, compiled from the legs whenever they change.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Component;
 use crate::media::latch::Leg;
@@ -28,6 +28,8 @@ pub struct Exit {
     pub component: Component,
     /// To which address.
     pub to: SocketAddr,
+    /// The address may be a relayed one of ours, which is reached without leaving the process.
+    pub ours: bool,
 }
 
 /// What a socket takes.
@@ -44,9 +46,12 @@ pub enum Takes {
 }
 
 impl Row {
-    /// The row for what arrives from `from` on its socket `component` and goes to `to`.
-    pub fn compile(from: &Leg, to: &Leg, component: Component) -> Row {
-        let exit = |component| to.destination(component).map(|to| Exit { component, to });
+    /// The row for what arrives from `from` on its socket `component` and goes to `to`; `own` are our relay addresses.
+    pub fn compile(from: &Leg, to: &Leg, component: Component, own: &[IpAddr]) -> Row {
+        let exit = |component| {
+            let exit = |to: SocketAddr| Exit { component, to, ours: own.contains(&to.ip()) };
+            to.destination(component).map(exit)
+        };
         let rules = from.rules();
         let all = rules.payload_types.is_empty();
         Row {

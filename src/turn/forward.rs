@@ -10,6 +10,7 @@ use crate::base::{PeerAddr, RelayedAddr};
 
 use super::FiveTuple;
 use super::channel::Channels;
+use super::peers::Through;
 use super::permission::Permissions;
 use super::policer::Policer;
 use super::sockets::{RelaySocket, RelaySocketId};
@@ -28,15 +29,19 @@ pub enum Verdict {
         /// With the DF bit (RFC 8656 §11.2).
         dont_fragment: bool,
     },
-    /// `payload` goes to another relayed address of ours, without leaving the process: whoever has `to` takes it as a
-    /// packet from the peer `from`, with the same payload.
+    /// `payload` goes to a relay address of ours, without leaving the process: whoever has `to` takes it as a packet from
+    /// the peer `from`, with the same payload.
     ToOwn {
-        /// The sender's relayed transport address.
-        from: RelayedAddr,
+        /// The sender's relayed socket.
+        from: RelaySocket,
         /// The one it is for.
         to: RelayedAddr,
         /// What.
         payload: Range<usize>,
+        /// If nobody has `to`, it leaves from the socket after all, to whatever the kernel finds there; else to nobody.
+        or_leaves: bool,
+        /// If it leaves: with the DF bit.
+        dont_fragment: bool,
     },
     /// `message`, the payload with its header, goes to a client.
     ToClient {
@@ -74,11 +79,13 @@ pub enum Reason {
     Nobody,
     /// What it should leave by is full: a socket's buffer, or the queue of a client that does not read.
     Full,
+    /// It came through too many relayed addresses of ours: they send to each other in a circle.
+    Loop,
 }
 
 impl Reason {
     /// All, in the order of their counters.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::Malformed,
         Reason::Unasked,
         Reason::NoAllocation,
@@ -89,6 +96,7 @@ impl Reason {
         Reason::Banned,
         Reason::Nobody,
         Reason::Full,
+        Reason::Loop,
     ];
 
     /// As it stands in metrics.
@@ -104,6 +112,7 @@ impl Reason {
             Reason::Banned => "banned",
             Reason::Nobody => "nobody",
             Reason::Full => "full",
+            Reason::Loop => "loop",
         }
     }
 }
@@ -176,18 +185,19 @@ pub struct Exit {
     pub from: RelaySocket,
     /// To whom.
     pub to: PeerAddr,
-    /// The peer is a relayed address of ours.
-    pub ours: bool,
+    /// How.
+    pub through: Through,
 }
 
 impl Exit {
     /// What becomes of `payload`.
     pub fn verdict(self, payload: Range<usize>, dont_fragment: bool) -> Verdict {
-        if self.ours {
-            Verdict::ToOwn { from: self.from.addr, to: RelayedAddr(self.to.0), payload }
-        } else {
-            Verdict::ToPeer { from: self.from.id, to: self.to, payload, dont_fragment }
+        let Exit { from, to, through } = self;
+        if through == Through::Kernel {
+            return Verdict::ToPeer { from: from.id, to, payload, dont_fragment };
         }
+        let (to, or_leaves) = (RelayedAddr(to.0), through == Through::OwnOrKernel);
+        Verdict::ToOwn { from, to, payload, or_leaves, dont_fragment }
     }
 }
 
@@ -237,7 +247,7 @@ impl Row {
     fn exit(&self, peer: SocketAddr, now: Instant) -> Result<Exit, Reason> {
         let from = self.relayed(peer, now).ok_or(Reason::NoAllocation)?;
         let reach = self.permissions.find(peer, now).ok_or(Reason::NoPermission)?;
-        Ok(Exit { from, to: PeerAddr(peer), ours: reach.ours })
+        Ok(Exit { from, to: PeerAddr(peer), through: reach.through })
     }
 
     /// What `peer` sends to the allocation. RFC 8656 §11.3: without a permission it goes nowhere.

@@ -26,7 +26,7 @@ pub struct Own {
     pub listeners: Vec<SocketAddr>,
     /// The addresses of relayed transport addresses, as bound and as advertised.
     pub relay_addresses: Vec<IpAddr>,
-    /// Their ports: on those addresses no other can be a peer.
+    /// Their ports. On those addresses nothing else can be a peer unless a role names them.
     pub relay_ports: RangeInclusive<u16>,
 }
 
@@ -35,8 +35,20 @@ pub struct Own {
 pub struct Reach {
     /// First and last of each range; they do not overlap.
     ports: SmallVec<[(u16, u16); 1]>,
-    /// The address is ours: what goes there stays in the process.
-    pub ours: bool,
+    /// How to get there.
+    pub through: Through,
+}
+
+/// How a packet gets to a peer address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Through {
+    /// Through the kernel.
+    #[default]
+    Kernel,
+    /// The address is ours. Whoever in the process has the port takes it; if nobody has, it goes nowhere.
+    Own,
+    /// The address is ours, and the role names it: a port that nobody in the process has is reached through the kernel.
+    OwnOrKernel,
 }
 
 impl Reach {
@@ -100,39 +112,51 @@ impl Neighbourhood {
     fn opened(&self, peers: &Peers, ip: IpAddr) -> Reach {
         // One of ours in another spelling is no relayed address either: only the socket's own form is.
         if self.own.relay_addresses.contains(&ip) {
-            let ports = (*self.own.relay_ports.start(), *self.own.relay_ports.end());
-            let named = match peers {
-                Peers::Calls => true,
-                Peers::Networks(networks) => networks.iter().any(|network| network.contains(ip)),
-            };
-            return if named {
-                Reach { ports: smallvec::smallvec![ports], ours: true }
-            } else {
-                Reach::default()
-            };
+            return self.opened_of_ours(peers, ip);
+        }
+        let spelt = spellings(ip);
+        // An address of the relay reached by a detour would be a send to ourselves.
+        if spelt.iter().any(|ip| self.own.relay_addresses.iter().any(|ours| ours.to_canonical() == *ip)) {
+            return Reach::default();
         }
         let ports = match peers {
             Peers::Calls if is_denied(ip, &[]) => SmallVec::new(),
             Peers::Calls => {
-                let named = self.calls.get(&ip).into_iter().flatten();
-                self.without_listeners(ip, named.map(|(port, _)| (*port, *port)).collect())
+                self.calls.get(&ip).into_iter().flatten().map(|(port, _)| (*port, *port)).collect()
             }
             Peers::Networks(networks) => {
                 let open = networks.iter().any(|network| network.contains(ip)) && !is_denied(ip, networks);
-                let all = if open { smallvec::smallvec![(1, u16::MAX)] } else { SmallVec::new() };
-                self.without_listeners(ip, all)
+                if open { smallvec::smallvec![(1, u16::MAX)] } else { SmallVec::new() }
             }
         };
-        Reach { ports, ours: false }
+        Reach { ports: self.without_listeners(&spelt, ports), through: Through::Kernel }
     }
 
-    /// Cuts our own listeners out of `ports` of `ip`, in whatever way `ip` spells an address of ours.
+    /// What is open at a relay address. Relayed addresses guard themselves; the rest of the machine is as closed as any
+    /// address that is denied by default, also where the address is public: `0.0.0.0/0` is the internet, not this host.
+    fn opened_of_ours(&self, peers: &Peers, ip: IpAddr) -> Reach {
+        let networks = match peers {
+            Peers::Calls => &[][..],
+            Peers::Networks(networks) if networks.iter().any(|network| network.contains(ip)) => networks,
+            Peers::Networks(_) => return Reach::default(),
+        };
+        let whole = if ip.is_ipv4() { 32 } else { 128 };
+        let names_it = |network: &IpNetwork| network.prefix() == whole && network.contains(ip);
+        let is_named = networks.iter().any(names_it) || is_denied(ip, &[]) && !is_denied(ip, networks);
+        if is_named {
+            let ports = self.without_listeners(&[ip], smallvec::smallvec![(1, u16::MAX)]);
+            return Reach { ports, through: Through::OwnOrKernel };
+        }
+        let relayed = (*self.own.relay_ports.start(), *self.own.relay_ports.end());
+        Reach { ports: self.without_listeners(&[ip], smallvec::smallvec![relayed]), through: Through::Own }
+    }
+
+    /// Cuts our own listeners out of `ports` of an address, in whatever way it spells one of ours.
     fn without_listeners(
         &self,
-        ip: IpAddr,
+        spelt: &[IpAddr],
         mut ports: SmallVec<[(u16, u16); 1]>,
     ) -> SmallVec<[(u16, u16); 1]> {
-        let spelt = spellings(ip);
         let is_ours = |listener: &&SocketAddr| spelt.contains(&listener.ip().to_canonical());
         for taken in self.own.listeners.iter().filter(is_ours).map(SocketAddr::port) {
             let cut = |(first, last): (u16, u16)| {
@@ -147,10 +171,7 @@ impl Neighbourhood {
             };
             ports = ports.into_iter().flat_map(cut).collect();
         }
-        // An address of the relay reached by a detour would be a send to ourselves.
-        let detour =
-            spelt.iter().any(|ip| self.own.relay_addresses.iter().any(|ours| ours.to_canonical() == *ip));
-        if detour { SmallVec::new() } else { ports }
+        ports
     }
 }
 

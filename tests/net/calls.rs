@@ -16,9 +16,9 @@ pub struct Call {
     pub caller: Udp,
     pub callee: Udp,
     /// As the callee got it.
-    invite: String,
+    pub invite: String,
     /// As the caller got it.
-    ok: String,
+    pub ok: String,
 }
 
 impl Call {
@@ -51,7 +51,7 @@ impl Call {
     }
 
     /// The caller hangs up.
-    fn hang_up(&self) {
+    pub fn hang_up(&self) {
         self.caller.send(&self.request("BYE", 2));
         let bye = self.callee.receive_request("BYE");
         self.callee.send(&answer(&bye, "200 OK", self.callee.addr(), ""));
@@ -59,7 +59,7 @@ impl Call {
     }
 }
 
-fn sdp(media: SocketAddr) -> String {
+pub fn sdp(media: SocketAddr) -> String {
     let ip = media.ip();
     let version = if ip.is_ipv4() { 4 } else { 6 };
     format!(
@@ -69,7 +69,7 @@ fn sdp(media: SocketAddr) -> String {
 }
 
 /// Where an SDP wants its audio.
-fn audio(message: &str) -> SocketAddr {
+pub fn audio(message: &str) -> SocketAddr {
     let behind = |prefix: &str| {
         let line = message.lines().find_map(|line| line.strip_prefix(prefix)).unwrap();
         line.split(' ').next().unwrap().to_owned()
@@ -79,7 +79,7 @@ fn audio(message: &str) -> SocketAddr {
 }
 
 /// All media through relayed addresses on `ip`.
-fn anchored(settings: &mut NodeSettings, ip: IpAddr) {
+pub fn anchored(settings: &mut NodeSettings, ip: IpAddr) {
     settings.edge.zones[0].relay = Some(RelayAddress { bind: ip, advertise: ip });
     settings.edge.zones[0].media.anchor = Anchor::Always;
 }
@@ -92,7 +92,7 @@ fn on_ipv6(settings: &mut NodeSettings) {
 }
 
 /// G.711, 20 ms.
-fn rtp(number: u8) -> [u8; 172] {
+pub fn rtp(number: u8) -> [u8; 172] {
     let mut packet = [0xd5; 172];
     packet[..12].copy_from_slice(&[0x80, 0, 0, number, 0, 0, number, 0, 0, 0, 0, 7]);
     packet

@@ -186,10 +186,12 @@ fn one_of_our_relayed_addresses_to_another_stays_in_the_process() {
     let (alice, at_alice) = world.allocated(CLIENT, INTERNET);
     let (bob, at_bob) = world.allocated("198.51.100.2:5000", INTERNET);
     assert_eq!(world.permit(&alice, &at_bob.to_string()), 0);
-    let Verdict::ToOwn { from, to, payload } = world.send(&alice, &at_bob.to_string(), b"hello") else {
+    let Verdict::ToOwn { from, to, payload, or_leaves: false, .. } =
+        world.send(&alice, &at_bob.to_string(), b"hello")
+    else {
         panic!("it left")
     };
-    assert_eq!((from, to, payload.len()), (RelayedAddr(at_alice), RelayedAddr(at_bob), 5));
+    assert_eq!((from.addr, to, payload.len()), (RelayedAddr(at_alice), RelayedAddr(at_bob), 5));
     let refused = world.peer_sends(at_bob, &at_alice.to_string(), b"hello");
     assert_eq!(refused, Err(Verdict::Drop(Reason::NoPermission)), "bob has not said that he wants it");
     assert_eq!(world.bind(&bob, 0x4000, &at_alice.to_string()), 0);

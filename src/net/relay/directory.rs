@@ -2,6 +2,7 @@
 //! closes, read by anyone without a lock.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::token::PairSocket;
@@ -34,13 +35,17 @@ impl Directory {
         Directory(tables)
     }
 
+    /// The relay addresses.
+    pub fn addresses(&self) -> Arc<[IpAddr]> {
+        self.0.iter().map(|(ip, _)| *ip).collect()
+    }
+
     /// True if one of the sockets of this process has it.
     pub fn is_open(&self, addr: SocketAddr) -> bool {
         self.entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0)
     }
 
     /// Which worker has it, and where. `None` also in the moment before the worker has it.
-    #[allow(dead_code, reason = "the way from one allocation to another is being built")]
     #[inline]
     pub fn find(&self, addr: SocketAddr) -> Option<(usize, Home)> {
         let entry = self.entry(addr)?.load(Ordering::Relaxed);
@@ -98,7 +103,6 @@ impl Home {
         (index << 1 | kind) as u32 & NOWHERE
     }
 
-    #[allow(dead_code, reason = "the way from one allocation to another is being built")]
     fn from_index(index: u32) -> Home {
         let (kind, index) = (index & 1, (index >> 1) as usize);
         if kind == 0 { Home::Pair(PairSocket::from_index(index)) } else { Home::Relayed(index) }

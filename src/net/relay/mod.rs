@@ -13,6 +13,7 @@
 //! | `turn` | the TURN server, its clients and its relayed sockets |
 //! | `streams` | TURN clients over TCP and TLS |
 //! | `pools`, `directory` | shared by all: which ports are free, who has which |
+//! | `shortcut` | from one relayed address of ours to another, also between workers |
 
 mod directory;
 mod mailbox;
@@ -20,6 +21,7 @@ mod pace;
 mod pairs;
 mod path;
 mod pools;
+mod shortcut;
 pub(super) mod streams;
 mod token;
 mod turn;
@@ -54,6 +56,7 @@ use mailbox::{Command, WorkerHandle};
 use pairs::{NewPair, Pairs};
 use path::PacketPath;
 use pools::{Pools, Taken};
+use shortcut::shortcuts;
 use streams::Streams;
 use turn::{Grounds, RelayedSockets, Reserve, Turn};
 use worker::Worker;
@@ -167,13 +170,15 @@ impl UdpRelay {
         let (mut workers, mut totals) = (Vec::new(), Vec::new());
         let events = Arc::new(Mutex::new(events));
         let mut turn_sockets = turn_sockets.into_iter();
-        for number in 0..count {
+        for (number, shortcuts) in shortcuts(count, &directory)?.into_iter().enumerate() {
             let poll = Poll::new()?;
             let (mut handle, inbox) =
                 WorkerHandle::new(poll.registry(), closed_sender.clone(), events.clone())?;
             let counters = Arc::new(SideCounters::default());
             let turn = common.turn(number, &poll, turn_sockets.next().unwrap_or_default())?;
-            let path = PacketPath::new(Pairs::new(counters.clone()), turn, now());
+            shortcuts.watch(poll.registry())?;
+            let pairs = Pairs::new(counters.clone(), directory.addresses());
+            let path = PacketPath::new(pairs, turn, shortcuts, now());
             let worker =
                 Worker::new(poll, inbox, common.idle_timeout, number, common.directory.clone(), path);
             handle.start(number, || worker.run())?;

@@ -1,6 +1,6 @@
 //! Media pairs on a worker: their sockets, both sides, and what is counted about them.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub(super) struct Pairs {
     slots: FxHashMap<PairId, usize>,
     /// Counters of all its pairs, also the closed ones.
     totals: Arc<SideCounters>,
+    /// Our relay addresses, as advertised.
+    own: Arc<[IpAddr]>,
 }
 
 struct OpenPair {
@@ -48,8 +50,8 @@ struct OpenPair {
 }
 
 impl Pairs {
-    pub fn new(totals: Arc<SideCounters>) -> Pairs {
-        Pairs { open: Slab::new(), slots: FxHashMap::default(), totals }
+    pub fn new(totals: Arc<SideCounters>, own: Arc<[IpAddr]>) -> Pairs {
+        Pairs { open: Slab::new(), slots: FxHashMap::default(), totals, own }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -79,7 +81,7 @@ impl Pairs {
             }
         }
         self.slots.insert(new.id, slot);
-        entry.insert(OpenPair { new, pair: Pair::default(), last_relayed: now });
+        entry.insert(OpenPair { new, pair: Pair::new(self.own.clone()), last_relayed: now });
     }
 
     /// New rules for one side; silence counts from now on.
@@ -129,7 +131,12 @@ impl Pairs {
         match (verdict, packet) {
             (Verdict::Forward(exit), Some((_, packet))) => {
                 let from = PairSocket { side: at.side.other(), component: exit.component, ..at };
-                return Step::Leave { from: Outlet::Pair(from), to: exit.to, packet };
+                let by = Outlet::Pair(from);
+                if exit.ours {
+                    let from = shown(&open.new, from.side, from.component);
+                    return Step::ToOwn { by, from, to: RelayedAddr(exit.to), packet, or_leaves: true };
+                }
+                return Step::Leave { by, to: exit.to, packet };
             }
             (Verdict::Forward(_), None) => {}
             (Verdict::Drop(reason), _) => {

@@ -7,14 +7,17 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
+use super::directory::Home;
 use super::pairs::Pairs;
+use super::shortcut::{Header, MOST_HOPS, Shortcuts};
 use super::streams::{self, Cargo, Cut};
 use super::token::{PairSocket, Ready};
 use super::turn::Turn;
-use crate::base::{Now, PeerAddr};
-use crate::net::udp::{Batch, Slot};
+use crate::base::{Now, PeerAddr, RelayedAddr};
+use crate::net::udp::{Batch, Sent, Slot, next_icmp, set_dont_fragment};
 use crate::turn::FiveTuple;
 use crate::turn::channel_data::{HEADROOM, TAILROOM};
+use crate::turn::forward::Reason;
 use crate::turn::sockets::RelaySocketId;
 
 /// Datagrams received per system call.
@@ -23,21 +26,25 @@ pub(super) const BATCH: usize = 32;
 const SLOTS: usize = 3 * BATCH;
 /// Longer datagrams are dropped: jumbo frames fit.
 const DATAGRAM: usize = 9216;
+/// ICMP errors read from one socket before its packets get their turn.
+const ERRORS: usize = 64;
 /// Batches read from one socket before the others get their turn.
 pub(super) const TURNS: usize = 4;
 
 // What is read from a stream has room there as well.
 const _: () = assert!(HEADROOM + streams::ROOM + TAILROOM <= SLOTS * DATAGRAM);
 
-/// From which socket a packet leaves through the kernel.
+/// From which socket a packet leaves the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlet {
     /// A media pair's.
     Pair(PairSocket),
     /// The one of a TURN listener for datagrams.
     Listener(usize),
-    /// An allocation's.
-    Relayed(RelaySocketId),
+    /// An allocation's, perhaps with the DF bit.
+    Relayed { socket: RelaySocketId, dont_fragment: bool },
+    /// The way to another worker.
+    Worker(usize),
 }
 
 /// What happens next to a packet, which stands in the batch.
@@ -46,9 +53,11 @@ pub(super) enum Step {
     /// Nothing: it was dropped and counted, or it was a request.
     Done,
     /// It leaves through the kernel.
-    Leave { from: Outlet, to: SocketAddr, packet: Range<usize> },
+    Leave { by: Outlet, to: SocketAddr, packet: Range<usize> },
     /// It goes to a TURN client.
     ToClient { client: FiveTuple, message: Range<usize> },
+    /// It goes to whoever of us has a relayed address. If nobody has, it leaves `by` a socket after all, or goes to nobody.
+    ToOwn { by: Outlet, from: RelayedAddr, to: RelayedAddr, packet: Range<usize>, or_leaves: bool },
 }
 
 /// What one look at a socket brought.
@@ -63,6 +72,7 @@ pub(super) struct Looked {
 pub(super) struct PacketPath {
     pub pairs: Pairs,
     pub turn: Option<Turn>,
+    pub shortcuts: Shortcuts,
     /// When this round began.
     pub now: Now,
     /// Where packets stand. Whoever receives into it by other means than [`Self::read`] calls [`Self::send_all`] first, and
@@ -73,10 +83,12 @@ pub(super) struct PacketPath {
 }
 
 impl PacketPath {
-    pub fn new(pairs: Pairs, turn: Option<Turn>, now: Now) -> PacketPath {
+    pub fn new(pairs: Pairs, turn: Option<Turn>, shortcuts: Shortcuts, now: Now) -> PacketPath {
         let slot = Slot { headroom: HEADROOM, datagram: DATAGRAM, tailroom: TAILROOM };
-        PacketPath { pairs, turn, now, batch: Batch::with_room(SLOTS, slot), run: None }
+        PacketPath { pairs, turn, shortcuts, now, batch: Batch::with_room(SLOTS, slot), run: None }
     }
+
+    // ---- what arrives ----
 
     /// Reads what has arrived on a socket, and queues or sends it on.
     pub fn read(&mut self, ready: Ready) -> Looked {
@@ -97,7 +109,9 @@ impl PacketPath {
             if self.batch.capacity() - self.batch.len() < BATCH {
                 self.send_all();
             }
-            let Some(socket) = socket(&self.pairs, self.turn.as_ref(), ready) else { return looked };
+            let Some(socket) = in_socket(&self.pairs, self.turn.as_ref(), &self.shortcuts, ready) else {
+                return looked;
+            };
             match self.batch.recv_more(&socket, BATCH) {
                 Ok(slots) => {
                     let n = slots.len();
@@ -172,7 +186,20 @@ impl PacketPath {
     pub fn handle_client(&mut self, client: FiveTuple, packet: Range<usize>) {
         let Some(turn) = &mut self.turn else { return };
         let step = turn.handle_client(client, self.batch.bytes(), packet, self.now);
-        self.carry(step);
+        self.carry(step, 0);
+    }
+
+    /// ICMP has something to say about what left from a socket: an allocation's client is told (RFC 8656 §11.5).
+    pub fn take_errors(&mut self, ready: Ready) {
+        let (Ready::Relayed(slot), Some(turn)) = (ready, &mut self.turn) else { return };
+        for _ in 0..ERRORS {
+            let Some(socket) = turn.relayed_in(slot) else { return };
+            match next_icmp(socket) {
+                Ok(Some((peer, icmp))) => turn.handle_icmp(slot, PeerAddr(peer), icmp, self.now.instant),
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        }
     }
 
     /// When [`Self::finish_round`] is wanted if nothing arrives.
@@ -189,83 +216,173 @@ impl PacketPath {
         }
     }
 
+    /// What becomes of the datagram in a slot.
+    fn judge(&mut self, ready: Ready, slot: usize) {
+        let (source, place) = (self.batch.source(slot), self.batch.place(slot));
+        let (now, batch) = (self.now, &mut self.batch);
+        let step = match (ready, source, place, &mut self.turn) {
+            (Ready::Pair(at), Some(source), place, _) => self.pairs.forward(at, source, batch.bytes(), place),
+            (Ready::Listener(listener), Some(source), Some(packet), Some(turn)) => {
+                turn.handle_datagram(listener, source, batch.bytes(), packet, now)
+            }
+            (Ready::Relayed(slot), Some(source), Some(packet), Some(turn)) => {
+                turn.handle_relayed(slot, PeerAddr(source), batch.bytes_mut(), packet, now.instant)
+            }
+            (Ready::Shortcut, _, Some(message), _) => return self.take_over(message),
+            _ => Step::Done,
+        };
+        self.carry(step, 0);
+    }
+
+    /// What another worker handed over.
+    fn take_over(&mut self, message: Range<usize>) {
+        let Some((header, packet)) = Header::read(self.batch.bytes(), message) else { return };
+        match self.shortcuts.find(header.to) {
+            Some(Ok(home)) => {
+                let step = self.arrive(home, header.from, packet);
+                self.carry(step, header.hops);
+            }
+            // It was closed, or is elsewhere, since the other looked.
+            _ => self.drop_packet(None, Reason::Nobody),
+        }
+    }
+
+    // ---- what leaves ----
+
+    /// Takes a packet step by step to where it leaves the worker; it has gone through `hops` relayed addresses of ours.
+    fn carry(&mut self, mut step: Step, mut hops: u8) {
+        loop {
+            step = match step {
+                Step::Done => return,
+                Step::Leave { by, to, packet } => return self.queue(by, Some(to), packet),
+                Step::ToClient { client, message } => return self.send_to_client(client, message),
+                Step::ToOwn { by, from, to, packet, or_leaves } => match self.shortcuts.find(to) {
+                    None if or_leaves => return self.queue(by, Some(to.0), packet),
+                    None => return self.drop_packet(Some(by), Reason::Nobody),
+                    Some(_) if hops == MOST_HOPS => return self.drop_packet(Some(by), Reason::Loop),
+                    Some(home) => {
+                        hops += 1;
+                        if let Outlet::Pair(socket) = by {
+                            let sent = Sent { datagrams: 1, bytes: packet.len() };
+                            self.pairs.count(socket, 1, sent, self.now.instant);
+                        }
+                        match home {
+                            Ok(home) => self.arrive(home, from, packet),
+                            Err(worker) => return self.hand_over(worker, Header { hops, from, to }, packet),
+                        }
+                    }
+                },
+            };
+        }
+    }
+
+    /// A packet has come to one of this worker's relayed addresses from another of ours.
+    fn arrive(&mut self, home: Home, from: RelayedAddr, packet: Range<usize>) -> Step {
+        match (home, &mut self.turn) {
+            (Home::Pair(at), _) => self.pairs.forward(at, from.0, self.batch.bytes(), Some(packet)),
+            (Home::Relayed(slot), Some(_)) => {
+                self.keep_headroom(&packet);
+                let Some(turn) = &mut self.turn else { return Step::Done };
+                let bytes = self.batch.bytes_mut();
+                turn.handle_relayed(slot, PeerAddr(from.0), bytes, packet, self.now.instant)
+            }
+            (Home::Relayed(_), None) => Step::Done,
+        }
+    }
+
+    fn hand_over(&mut self, worker: usize, header: Header, packet: Range<usize>) {
+        self.keep_headroom(&packet);
+        if let Some(message) = header.write(self.batch.bytes_mut(), packet) {
+            self.queue(Outlet::Worker(worker), None, message);
+        }
+    }
+
+    /// What stands close before a packet out of a stream may still be queued: it goes before it is overwritten.
+    fn keep_headroom(&mut self, packet: &Range<usize>) {
+        if self.batch.queued_to() + HEADROOM > packet.start {
+            self.flush();
+        }
+    }
+
+    fn send_to_client(&mut self, client: FiveTuple, message: Range<usize>) {
+        let Some(turn) = &mut self.turn else { return };
+        match turn.outlet(client) {
+            Some(outlet) => self.queue(outlet, Some(client.client.0), message),
+            None => {
+                let message = self.batch.bytes().get(message).unwrap_or_default();
+                turn.send(client, message, Cargo::Media);
+            }
+        }
+    }
+
+    fn queue(&mut self, by: Outlet, to: Option<SocketAddr>, packet: Range<usize>) {
+        if self.run.is_some_and(|(outlet, _)| outlet != by) {
+            self.flush();
+        }
+        if self.batch.queue(packet.clone(), to).is_err() {
+            self.flush();
+            let _ = self.batch.queue(packet, to);
+        }
+        self.run = Some((by, self.run.map_or(1, |(_, queued)| queued + 1)));
+    }
+
     /// Sends all that is queued; what was received is forgotten.
     pub fn send_all(&mut self) {
         self.flush();
         self.batch.clear();
     }
 
-    fn judge(&mut self, ready: Ready, slot: usize) {
-        let (Some(source), place) = (self.batch.source(slot), self.batch.place(slot)) else { return };
-        let instant = self.now.instant;
-        let step = match (ready, &mut self.turn, place) {
-            (Ready::Pair(at), _, place) => self.pairs.forward(at, source, self.batch.bytes(), place),
-            (Ready::Listener(listener), Some(turn), Some(packet)) => {
-                turn.handle_datagram(listener, source, self.batch.bytes(), packet, self.now)
-            }
-            (Ready::Relayed(slot), Some(turn), Some(packet)) => {
-                turn.handle_relayed(slot, PeerAddr(source), self.batch.bytes_mut(), packet, instant)
-            }
-            _ => Step::Done,
-        };
-        self.carry(step);
-    }
-
-    fn carry(&mut self, step: Step) {
-        match step {
-            Step::Done => {}
-            Step::Leave { from, to, packet } => self.queue(from, to, packet),
-            Step::ToClient { client, message } => {
-                let Some(turn) = &mut self.turn else { return };
-                match turn.outlet(client) {
-                    Some(outlet) => self.queue(outlet, client.client.0, message),
-                    None => {
-                        let message = self.batch.bytes().get(message).unwrap_or_default();
-                        turn.send(client, message, Cargo::Media);
-                    }
-                }
-            }
-        }
-    }
-
-    fn queue(&mut self, from: Outlet, to: SocketAddr, packet: Range<usize>) {
-        if self.run.is_some_and(|(outlet, _)| outlet != from) {
-            self.flush();
-        }
-        if self.batch.queue(packet.clone(), Some(to)).is_err() {
-            self.flush();
-            let _ = self.batch.queue(packet, Some(to));
-        }
-        self.run = Some((from, self.run.map_or(1, |(_, queued)| queued + 1)));
-    }
-
     fn flush(&mut self) {
-        let Some((from, queued)) = self.run.take() else { return };
-        let Some(socket) = outlet_socket(&self.pairs, self.turn.as_ref(), from) else {
-            return self.batch.clear_queue();
+        let Some((by, queued)) = self.run.take() else { return };
+        let turn = self.turn.as_ref();
+        let socket = match by {
+            Outlet::Pair(socket) => self.pairs.socket(socket).map(AsFd::as_fd),
+            Outlet::Listener(listener) => turn.and_then(|turn| turn.listener(listener)).map(AsFd::as_fd),
+            Outlet::Relayed { socket, .. } => turn.and_then(|turn| turn.relayed(socket)).map(AsFd::as_fd),
+            Outlet::Worker(worker) => self.shortcuts.to(worker).map(AsFd::as_fd),
         };
-        let sent = self.batch.flush(&socket);
-        match (from, &mut self.turn) {
-            (Outlet::Pair(socket), _) => self.pairs.count(socket, queued, sent, self.now.instant),
-            (_, Some(turn)) => turn.count_lost(queued.saturating_sub(sent.datagrams)),
+        let whole = matches!(by, Outlet::Relayed { dont_fragment: true, .. });
+        let sent = match socket {
+            Some(socket) if whole => {
+                let _ = set_dont_fragment(&socket, true);
+                let sent = self.batch.flush(&socket);
+                let _ = set_dont_fragment(&socket, false);
+                sent
+            }
+            Some(socket) => self.batch.flush(&socket),
+            // Its allocation ended before this could leave.
+            None => {
+                self.batch.clear_queue();
+                Sent::default()
+            }
+        };
+        match by {
+            Outlet::Pair(socket) => self.pairs.count(socket, queued, sent, self.now.instant),
+            _ => (sent.datagrams..queued).for_each(|_| self.drop_packet(None, Reason::Full)),
+        }
+    }
+
+    fn drop_packet(&mut self, by: Option<Outlet>, reason: Reason) {
+        match (by, &self.turn) {
+            (Some(Outlet::Pair(socket)), _) => self.pairs.count(socket, 1, Sent::default(), self.now.instant),
+            (_, Some(turn)) => turn.count_dropped(reason),
             (_, None) => {}
         }
     }
 }
 
-fn socket<'a>(pairs: &'a Pairs, turn: Option<&'a Turn>, ready: Ready) -> Option<BorrowedFd<'a>> {
+/// Where a socket for datagrams is that the poll names.
+fn in_socket<'a>(
+    pairs: &'a Pairs,
+    turn: Option<&'a Turn>,
+    shortcuts: &'a Shortcuts,
+    ready: Ready,
+) -> Option<BorrowedFd<'a>> {
     match ready {
         Ready::Pair(socket) => pairs.socket(socket).map(AsFd::as_fd),
         Ready::Listener(listener) => turn?.listener(listener).map(AsFd::as_fd),
         Ready::Relayed(slot) => turn?.relayed_in(slot).map(AsFd::as_fd),
-        _ => None,
-    }
-}
-
-fn outlet_socket<'a>(pairs: &'a Pairs, turn: Option<&'a Turn>, outlet: Outlet) -> Option<BorrowedFd<'a>> {
-    match outlet {
-        Outlet::Pair(socket) => pairs.socket(socket).map(AsFd::as_fd),
-        Outlet::Listener(listener) => turn?.listener(listener).map(AsFd::as_fd),
-        Outlet::Relayed(socket) => turn?.relayed(socket).map(AsFd::as_fd),
+        Ready::Shortcut => Some(shortcuts.inbox().as_fd()),
+        Ready::Doorbell | Ready::Accept(_) | Ready::Stream(_) => None,
     }
 }

@@ -74,6 +74,9 @@ impl Worker {
                 if event.is_read_closed() {
                     self.path.hung_up(ready);
                 }
+                if event.is_error() {
+                    self.path.take_errors(ready);
+                }
                 packets += self.read(ready);
             }
             if began >= next_sweep {
@@ -159,6 +162,7 @@ mod tests {
     use super::super::mailbox::WorkerHandle;
     use super::super::pairs::{NewPair, Pairs};
     use super::super::path::{BATCH, TURNS};
+    use super::super::shortcut::shortcuts;
     use super::super::token::PairSocket;
     use super::*;
     use crate::base::RelayedAddr;
@@ -176,8 +180,9 @@ mod tests {
             WorkerHandle::new(poll.registry(), std::sync::mpsc::channel().0, Arc::new(Mutex::new(events)))
                 .unwrap();
         let totals = Arc::new(SideCounters::default());
-        let path = PacketPath::new(Pairs::new(totals.clone()), None, now());
         let directory = Arc::new(Directory::new([]));
+        let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
+        let path = PacketPath::new(Pairs::new(totals.clone(), Arc::new([])), None, shortcuts, now());
         let mut worker = Worker::new(poll, inbox, Duration::from_secs(60), 0, directory, path);
 
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -6,6 +6,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod batch;
+mod fragments;
 mod interfaces;
 mod name;
 mod open_files;
@@ -13,10 +14,11 @@ mod send_batch;
 mod undelivered;
 
 pub use batch::{Batch, QueueFull, Sent, Slot};
+pub use fragments::set_dont_fragment;
 pub use interfaces::own_addresses;
 pub use open_files::raise_open_files;
 pub use send_batch::{Refused, SendBatch};
-pub use undelivered::{keep_undelivered, next_undelivered};
+pub use undelivered::{keep_undelivered, next_icmp, next_undelivered};
 
 use std::io;
 

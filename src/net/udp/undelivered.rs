@@ -9,13 +9,15 @@ use libc::sock_extended_err;
 
 use super::counted;
 use super::name::Name;
+use crate::stun::Icmp;
 
 /// ICMP "destination unreachable", its code "fragmentation needed", and "parameter problem" (RFC 792).
 const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 const PARAMETER_PROBLEM: u8 = 12;
-/// The same of ICMPv6 (RFC 4443 §3.1, §3.4).
+/// The same of ICMPv6, and "packet too big" (RFC 4443 §3.1, §3.2, §3.4).
 const UNREACHABLE_V6: u8 = 1;
+const TOO_BIG_V6: u8 = 2;
 const PARAMETER_PROBLEM_V6: u8 = 4;
 
 /// Has the kernel keep ICMP errors about what this socket sends, for [`next_undelivered`]. From then on any call on it
@@ -40,6 +42,33 @@ pub fn keep_undelivered(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
 /// Takes one error off the queue: where the datagram was sent that did not arrive, or `None` if it is an error of
 /// another kind. Never blocks; `WouldBlock` means that the queue is empty.
 pub fn next_undelivered(socket: &impl AsFd) -> io::Result<Option<SocketAddr>> {
+    let (error, to) = next_error(socket)?;
+    Ok(error.filter(says_undelivered).and(to))
+}
+
+/// Takes one error off the queue: where the datagram was sent, and what ICMP said of it; the kernel's own word that it is too
+/// long for the way there counts as ICMP's. Otherwise like [`next_undelivered`].
+pub fn next_icmp(socket: &impl AsFd) -> io::Result<Option<(SocketAddr, Icmp)>> {
+    let (error, to) = next_error(socket)?;
+    let (Some(error), Some(to)) = (error, to) else { return Ok(None) };
+    Ok(as_icmp(&error, to.is_ipv6()).map(|icmp| (to, icmp)))
+}
+
+fn as_icmp(error: &sock_extended_err, is_ipv6: bool) -> Option<Icmp> {
+    let (too_long, too_long_code) =
+        if is_ipv6 { (TOO_BIG_V6, 0) } else { (UNREACHABLE, FRAGMENTATION_NEEDED) };
+    let (kind, code) = match error.ee_origin {
+        libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6 => (error.ee_type, error.ee_code),
+        libc::SO_EE_ORIGIN_LOCAL if error.ee_errno == libc::EMSGSIZE as u32 => (too_long, too_long_code),
+        _ => return None,
+    };
+    // RFC 8656 §18.13: the MTU, and nothing with others.
+    let data = if (kind, code) == (too_long, too_long_code) { error.ee_info } else { 0 };
+    Some(Icmp { kind, code: code.into(), data })
+}
+
+/// The next error, and where what it is about was sent.
+fn next_error(socket: &impl AsFd) -> io::Result<(Option<sock_extended_err>, Option<SocketAddr>)> {
     let mut name = Name::empty();
     // Room for the error and the address of who reports it, aligned as control messages are.
     let mut control = [0_u64; 16];
@@ -59,7 +88,7 @@ pub fn next_undelivered(socket: &impl AsFd) -> io::Result<Option<SocketAddr>> {
             Ok(_) => break,
         }
     }
-    Ok(extended_error(&header).filter(says_undelivered).and_then(|_| name.decode()))
+    Ok((extended_error(&header), name.decode()))
 }
 
 /// The first control message, which is the only one that these sockets ask for.
@@ -107,17 +136,35 @@ mod tests {
         }
     }
 
+    fn error(ee_origin: u8, ee_type: u8, ee_code: u8) -> sock_extended_err {
+        sock_extended_err { ee_errno: 0, ee_origin, ee_type, ee_code, ee_pad: 0, ee_info: 1400, ee_data: 0 }
+    }
+
+    #[test]
+    fn icmp_says_of_which_kind_it_is() {
+        for (ip, unreachable) in [("127.0.0.1", (3, 3)), ("::1", (1, 4))] {
+            let here = UdpSocket::bind((ip, 0)).unwrap();
+            keep_undelivered(&here, ip == "::1").unwrap();
+            let closed = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+            here.send_to(b"anybody there?", closed).unwrap();
+            let (to, icmp) = next_icmp(&here).unwrap().unwrap();
+            assert_eq!((to, (icmp.kind, icmp.code), icmp.data), (closed, unreachable, 0));
+        }
+        let (v4, v6, local) = (libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6, libc::SO_EE_ORIGIN_LOCAL);
+        let too_long = |ee_errno| sock_extended_err { ee_errno, ..error(local, 0, 0) };
+        let emsgsize = libc::EMSGSIZE as u32;
+        let needed = Icmp { kind: 3, code: 4, data: 1400 };
+        let too_big = Icmp { kind: 2, code: 0, data: 1400 };
+        assert_eq!(as_icmp(&error(v4, 3, 4), false), Some(needed));
+        assert_eq!(as_icmp(&error(v6, 2, 0), true), Some(too_big));
+        assert_eq!(as_icmp(&too_long(emsgsize), false), Some(needed));
+        assert_eq!(as_icmp(&too_long(emsgsize), true), Some(too_big));
+        assert_eq!(as_icmp(&too_long(1), true), None);
+        assert_eq!(as_icmp(&error(v4, 11, 0), false), Some(Icmp { kind: 11, code: 0, data: 0 }));
+    }
+
     #[test]
     fn what_is_no_failure_in_sending_is_passed_over() {
-        let error = |ee_origin, ee_type, ee_code| sock_extended_err {
-            ee_errno: 0,
-            ee_origin,
-            ee_type,
-            ee_code,
-            ee_pad: 0,
-            ee_info: 0,
-            ee_data: 0,
-        };
         let (v4, v6, local) = (libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6, libc::SO_EE_ORIGIN_LOCAL);
         for code in [0, 1, 2, 3, 13] {
             assert!(says_undelivered(&error(v4, 3, code)));

@@ -47,12 +47,23 @@ fn stun() -> Vec<u8> {
 }
 
 fn to(component: Component, addr: &str) -> Verdict {
-    Verdict::Forward(Exit { component, to: at(addr) })
+    Verdict::Forward(Exit { component, to: at(addr), ours: false })
 }
 
 const SOURCE: Verdict = Verdict::Drop(Reason::Source);
 const PAYLOAD: Verdict = Verdict::Drop(Reason::Payload);
 const UNDELIVERABLE: Verdict = Verdict::Drop(Reason::Undeliverable);
+
+#[test]
+fn an_exit_knows_a_relay_address_of_ours_as_soon_as_it_is_latched() {
+    let mut pair = Pair::new(["198.51.100.1".parse().unwrap()].into());
+    pair.set_leg(Side::A, rules(A));
+    pair.set_leg(Side::B, LegRules { send_before_latch: false, ..rules(B) });
+    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), UNDELIVERABLE);
+    assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, A));
+    let ours = Exit { component: Rtp, to: at(B), ours: true };
+    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), Verdict::Forward(ours));
+}
 
 #[test]
 fn both_ways_and_rtcp_beside() {
@@ -181,7 +192,7 @@ proptest! {
             }
             if let Some(heard) = latched[0] {
                 let back = pair.forward(Side::B, Rtp, at(B), &rtp(0));
-                prop_assert_eq!(back, Verdict::Forward(Exit { component: Rtp, to: heard }));
+                prop_assert_eq!(back, Verdict::Forward(Exit { component: Rtp, to: heard, ours: false }));
             }
         }
     }

@@ -111,10 +111,39 @@ fn our_own_listeners_are_never_peers() {
     assert!(!opens(&everyone, "203.0.113.11:3478"));
     assert!(opens(&everyone, "203.0.113.11:3477") && opens(&everyone, "203.0.113.11:3479"));
     assert!(!opens(&everyone, "[64:ff9b::203.0.113.11]:3478"));
-    // Where relayed addresses are, nothing else can be a peer.
+    // Where relayed addresses are, nothing else can be a peer of a role that does not name them.
     assert!(!opens(&everyone, "203.0.113.10:5060") && !opens(&everyone, "203.0.113.10:22"));
     assert!(opens(&everyone, "203.0.113.10:40000") && opens(&Peers::Calls, "203.0.113.10:49999"));
     assert!(!opens(&everyone, "[64:ff9b::203.0.113.10]:40000"), "a detour round the short-cut");
+}
+
+#[test]
+fn a_role_that_names_a_relay_address_reaches_all_of_it_but_our_listeners() {
+    let through = |peers: &Peers, own: Own, ip: &str| {
+        let reach = Neighbourhood::new(own).reach(peers, &[], ip.parse().unwrap());
+        assert!(!reach.holds(5060));
+        (reach.through, reach.holds(40000), reach.holds(9))
+    };
+    assert_eq!(through(&networks(&["0.0.0.0/0"]), own(), "203.0.113.10"), (Through::Own, true, false));
+    assert_eq!(through(&Peers::Calls, own(), "203.0.113.10"), (Through::Own, true, false));
+    assert_eq!(through(&networks(&["203.0.113.0/24"]), own(), "203.0.113.10"), (Through::Own, true, false));
+    assert_eq!(
+        through(&networks(&["203.0.113.10/32"]), own(), "203.0.113.10"),
+        (Through::OwnOrKernel, true, true)
+    );
+    let at_home = || Own {
+        listeners: vec!["127.0.0.1:5060".parse().unwrap(), "127.0.0.1:40001".parse().unwrap()],
+        relay_addresses: vec!["127.0.0.1".parse().unwrap()],
+        ..own()
+    };
+    assert_eq!(
+        through(&networks(&["127.0.0.0/8"]), at_home(), "127.0.0.1"),
+        (Through::OwnOrKernel, true, true)
+    );
+    assert_eq!(through(&networks(&["0.0.0.0/0"]), at_home(), "127.0.0.1"), (Through::Own, true, false));
+    assert_eq!(through(&Peers::Calls, at_home(), "127.0.0.1"), (Through::Own, true, false));
+    let reach = Neighbourhood::new(at_home()).reach(&Peers::Calls, &[], "127.0.0.1".parse().unwrap());
+    assert!(!reach.holds(40001), "a listener among the relay ports");
 }
 
 #[test]
@@ -141,7 +170,7 @@ fn a_call_opens_its_address_and_port_as_long_as_one_call_names_it() {
     assert!(around.open_call_peer(peer));
     assert!(!around.open_call_peer(peer));
     let reach = around.reach(&Peers::Calls, &[], peer.ip());
-    assert!(reach.holds(30000) && !reach.holds(30001) && !reach.ours);
+    assert!(reach.holds(30000) && !reach.holds(30001) && reach.through == Through::Kernel);
     assert!(!around.close_call_peer(peer));
     assert!(around.close_call_peer(peer));
     assert!(!around.close_call_peer(peer));

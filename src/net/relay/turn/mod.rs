@@ -33,6 +33,7 @@ use crate::base::{ClientAddr, FlowId, Now, PeerAddr};
 use crate::net::bind::TurnSocket;
 use crate::net::relay::streams::{Cargo, Streams};
 use crate::net::udp::SendBatch;
+use crate::stun::Icmp;
 use crate::turn::forward::{Reason, Verdict};
 use crate::turn::server::{Output, Server};
 use crate::turn::sockets::RelaySocketId;
@@ -121,9 +122,16 @@ impl Turn {
         step(self.server.handle_relayed(socket, peer, bytes, payload, now), 0)
     }
 
-    /// What could not leave: a socket's buffer was full, or there is no way there.
-    pub fn count_lost(&self, packets: usize) {
-        (0..packets).for_each(|_| self.server.counters().count_dropped(Reason::Full));
+    /// ICMP says that `peer` did not get what left from the relayed socket in a slot.
+    pub fn handle_icmp(&mut self, slot: usize, peer: PeerAddr, icmp: Icmp, now: Instant) {
+        if let Some((socket, _)) = self.server.sockets().in_slot(slot) {
+            self.server.handle_icmp(socket, peer, icmp, now);
+        }
+    }
+
+    /// A packet went nowhere.
+    pub fn count_dropped(&self, reason: Reason) {
+        self.server.counters().count_dropped(reason);
     }
 
     // ---- carriers ----
@@ -231,11 +239,15 @@ impl Turn {
 fn step(verdict: Verdict, start: usize) -> Step {
     let shifted = |range: Range<usize>| range.start + start..range.end + start;
     match verdict {
-        Verdict::ToPeer { from, to, payload, .. } => {
-            Step::Leave { from: Outlet::Relayed(from), to: to.0, packet: shifted(payload) }
+        Verdict::ToPeer { from, to, payload, dont_fragment } => {
+            let by = Outlet::Relayed { socket: from, dont_fragment };
+            Step::Leave { by, to: to.0, packet: shifted(payload) }
+        }
+        Verdict::ToOwn { from, to, payload, or_leaves, dont_fragment } => {
+            let by = Outlet::Relayed { socket: from.id, dont_fragment };
+            Step::ToOwn { by, from: from.addr, to, packet: shifted(payload), or_leaves }
         }
         Verdict::ToClient { client, message } => Step::ToClient { client, message: shifted(message) },
-        // The way from one allocation to another is being built.
-        Verdict::ToOwn { .. } | Verdict::Control | Verdict::Drop(_) => Step::Done,
+        Verdict::Control | Verdict::Drop(_) => Step::Done,
     }
 }

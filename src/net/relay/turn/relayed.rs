@@ -14,6 +14,7 @@ use crate::net::relay::directory::{Directory, Home};
 use crate::net::relay::pools::{Pools, Taken};
 use crate::net::relay::token::Ready;
 use crate::net::settings::TurnAddress;
+use crate::net::udp::{keep_undelivered, set_dont_fragment};
 use crate::relay::RelayAddress;
 use crate::stun::Family;
 use crate::turn::FiveTuple;
@@ -165,7 +166,10 @@ impl Grounds {
 }
 
 impl Bound {
+    /// Without these options the socket still relays, so that one that the kernel does not know is no reason to refuse.
     fn new(address: RelayAddress, socket: UdpSocket, taken: Taken) -> Bound {
+        let _ = keep_undelivered(&socket, taken.bind.is_ipv6());
+        let _ = set_dont_fragment(&socket, false);
         Bound { socket, addr: RelayedAddr((address.advertise, taken.port).into()), taken }
     }
 }
