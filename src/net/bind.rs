@@ -7,14 +7,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::node::StartError;
 use super::settings::TurnListener;
-use super::udp::keep_undelivered;
+use super::udp::{keep_undelivered, set_buffers};
 use crate::base::Transport;
 use crate::edge::settings::Listener;
 
 /// Connections that the kernel holds until we accept them.
 const BACKLOG: i32 = 1_024;
-/// Asked for; the kernel gives what `net.core.rmem_max` and `wmem_max` allow. A burst of calls must fit.
-const UDP_BUFFER: usize = 4 * 1024 * 1024;
+/// A burst of calls, or the media of a thousand clients while their thread waits for a core, must fit.
+const UDP_BUFFER: i32 = 4 * 1024 * 1024;
 
 /// A listener's socket.
 pub(super) enum Socketed {
@@ -155,8 +155,7 @@ fn udp(addr: SocketAddr, beside: bool, group: bool) -> io::Result<UdpSocket> {
     socket.set_reuse_address(beside)?;
     socket.set_reuse_port(group)?;
     prepare(&socket, addr)?;
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER);
-    let _ = socket.set_send_buffer_size(UDP_BUFFER);
+    let _ = set_buffers(&socket, UDP_BUFFER);
     socket.bind(&addr.into())?;
     Ok(socket.into())
 }

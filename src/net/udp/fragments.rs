@@ -1,10 +1,9 @@
 //! Whether datagrams may be fragmented on their way (`IP_MTU_DISCOVER` in `ip(7)`, `IPV6_DONTFRAG` in RFC 3542 §11.2).
 
 use std::io;
-use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::counted;
+use super::set;
 
 /// With `dont_fragment`, what this socket sends over IPv4 has the DF bit, and over IPv6 it is not fragmented here; what is too
 /// long for the way fails with `EMSGSIZE`. Without, it may be fragmented, here or on its way: RFC 8656 §14 wants no DF bit
@@ -21,23 +20,11 @@ pub fn set_dont_fragment(socket: &impl AsFd, dont_fragment: bool) -> io::Result<
     }
 }
 
-fn set(fd: libc::c_int, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the value is an int that outlives the call, and its size is what the call is told.
-    let result = unsafe {
-        libc::setsockopt(
-            fd,
-            level,
-            option,
-            (&raw const value).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
-    counted(result).map(drop)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::counted;
     use super::*;
+    use std::mem::size_of;
     use std::net::UdpSocket;
 
     fn get(socket: &UdpSocket, level: libc::c_int, option: libc::c_int) -> libc::c_int {

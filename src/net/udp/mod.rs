@@ -6,6 +6,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod batch;
+mod buffers;
 mod fragments;
 mod interfaces;
 mod name;
@@ -14,6 +15,7 @@ mod send_batch;
 mod undelivered;
 
 pub use batch::{Batch, QueueFull, Sent, Slot};
+pub use buffers::set_buffers;
 pub use fragments::set_dont_fragment;
 pub use interfaces::own_addresses;
 pub use open_files::raise_open_files;
@@ -25,6 +27,21 @@ use std::io;
 /// What a system call that counts has to say: its count, or `errno`.
 fn counted(result: libc::c_int) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sets an option of a socket.
+fn set(fd: libc::c_int, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is an int that outlives the call, and its size is what the call is told.
+    let result = unsafe {
+        libc::setsockopt(
+            fd,
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    counted(result).map(drop)
 }
 
 /// An empty header of `recvmmsg` and `sendmmsg`.
