@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bind::{bind_all, bind_turn};
 use super::certificates::{CertificateError, OwnCertificate};
 use super::places::Places;
-use super::relay::{TurnServer, UdpRelay, streams};
+use super::relay::{TurnServer, TurnWorkers, UdpRelay, streams};
 use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::udp::own_addresses;
@@ -136,7 +136,7 @@ impl Node {
         let NodeSettings { mut edge, policy, relay, mut net, admin, numbers } = settings;
         let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };
         data_dir::make(&net.data_dir).map_err(in_data_dir)?;
-        open_files::raise(&edge, &relay);
+        open_files::raise(&edge, &relay, &net);
         let names = edge.listeners.iter().map(|listener| listener.name.clone()).collect();
         let observers = Observers::start(&edge.name, names, numbers, &net.data_dir).map_err(in_data_dir)?;
         let metrics = observers.metrics().clone();
@@ -173,6 +173,7 @@ impl Node {
                 let _ = relay_events.try_send(event);
             }),
         )?;
+        let turn = relay.turn();
         let listeners = edge.listeners.clone();
         let signalling = Signalling {
             edge: Arc::new(edge),
@@ -189,7 +190,8 @@ impl Node {
             relay_events: relay_inbox,
         };
         let thread = signalling::start(signalling)?;
-        Ok(Node { handle: Handle { commands, metrics }, listeners, turn_listeners, thread: Some(thread) })
+        let handle = Handle { commands, metrics, turn };
+        Ok(Node { handle, listeners, turn_listeners, thread: Some(thread) })
     }
 
     /// The listeners, with the addresses that they were really given.
@@ -259,6 +261,7 @@ impl Drop for Node {
 pub struct Handle {
     commands: mpsc::Sender<Command>,
     metrics: Arc<Metrics>,
+    turn: Option<TurnWorkers>,
 }
 
 impl Handle {
@@ -277,8 +280,13 @@ impl Handle {
 
     /// All TURN allocations.
     pub async fn turn_allocations(&self) -> Result<Vec<TurnAllocation>, Stopped> {
-        // No worker has any yet.
-        Ok(Vec::new())
+        if self.commands.is_closed() {
+            return Err(Stopped);
+        }
+        match &self.turn {
+            Some(turn) => Ok(turn.allocations().await),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Takes no new calls and waits up to `grace` for the live ones to end; ends those that are left. The node still

@@ -17,6 +17,7 @@ use super::datagrams::Datagrams;
 use super::flow::{Flow, Flows};
 use super::node::Status;
 use super::places::{Place, Places};
+use super::relay::TurnWorkers;
 use super::settings::{NetSettings, Patience};
 use super::stream::{self, End, Opening};
 use super::tls;
@@ -50,6 +51,7 @@ pub(super) struct Shard {
     places: Places,
     tls_clients: Vec<tls::Client>,
     relayed: Vec<Arc<SideCounters>>,
+    turn: Option<TurnWorkers>,
     observers: Observers,
     subscribers: Vec<SyncSender<Event>>,
     timer: Rc<Notify>,
@@ -72,6 +74,7 @@ impl Shard {
         net: &NetSettings,
         ways: Ways,
         relayed: Vec<Arc<SideCounters>>,
+        turn: Option<TurnWorkers>,
         observers: Observers,
     ) -> Rc<RefCell<Shard>> {
         let Ways { flows, places, tls_clients } = ways;
@@ -87,6 +90,7 @@ impl Shard {
                 places,
                 tls_clients,
                 relayed,
+                turn,
                 observers,
                 subscribers: Vec::new(),
                 timer: Rc::new(Notify::new()),
@@ -291,10 +295,13 @@ impl Shard {
         self.carry_out(now);
     }
 
-    /// See [`Edge::drain`].
+    /// See [`Edge::drain`]; new TURN clients are sent elsewhere.
     pub fn drain(&mut self, end_calls: bool) {
         let now = now();
         self.edge.drain(end_calls, now);
+        if let Some(turn) = &self.turn {
+            turn.drain();
+        }
         self.carry_out(now);
     }
 
@@ -504,7 +511,8 @@ impl Shard {
     /// What is live.
     pub fn status(&self) -> Status {
         let media = self.relayed.iter().map(|worker| worker.read()).sum();
-        Status { edge: self.edge.status(), connections: self.connections.len(), media, turn: None }
+        let turn = self.turn.as_ref().map(TurnWorkers::totals);
+        Status { edge: self.edge.status(), connections: self.connections.len(), media, turn }
     }
 
     /// See [`Edge::is_quiet`].

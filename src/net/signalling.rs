@@ -78,9 +78,9 @@ impl Signalling {
         let policy = policy::Engine::new(self.policy, &self.edge.key);
         let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
         let ways = Ways { flows, places: self.places, tls_clients: self.tls_clients };
-        let relayed = self.relay.worker_counters();
+        let (relayed, turn) = (self.relay.worker_counters(), self.relay.turn());
         let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
-        let shard = Shard::new(edge, self.edge.clone(), &self.net, ways, relayed, self.observers);
+        let shard = Shard::new(edge, self.edge.clone(), &self.net, ways, relayed, turn, self.observers);
         listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));

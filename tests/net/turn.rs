@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use turnpike::base::Transport;
 use turnpike::net::settings::{TurnAddress, TurnListener, TurnSettings, TurnTransport};
-use turnpike::net::{Node, NodeSettings};
+use turnpike::net::{Node, NodeSettings, TurnAllocation};
 use turnpike::relay::RelayAddress;
-use turnpike::stun::{Method, Type};
+use turnpike::stun::{ErrorCode, Method, Type};
 use turnpike::turn::credentials::{self, Keys, RoleId, User};
+use turnpike::turn::forward::Reason;
 use turnpike::turn::peers::Peers;
 use turnpike::turn::quota::{Capacity, Role};
 
@@ -331,4 +332,90 @@ fn what_a_call_named_is_a_peer_while_the_call_lasts() {
     for client in &mut clients {
         eventually("the permission is gone", || client.permit(named) == 403);
     }
+}
+
+#[test]
+fn what_is_live_and_what_was_relayed_is_seen_from_outside() {
+    let (node, _dir) = turn_node(2, |_| ());
+    let totals = || node.status().unwrap().turn.unwrap();
+    let mut clients: Vec<(TurnClient, SocketAddr)> = (0..6)
+        .map(|n| {
+            let mut client = client(&node, if n == 0 { "caller" } else { "alice" });
+            let relayed = client.allocate();
+            (client, relayed)
+        })
+        .collect();
+    let (bob, bob_addr) = peer();
+    let (alice, at_alice) = &mut clients[1];
+    assert_eq!(alice.bind(0x4000, bob_addr), 0);
+    alice.send_on(0x4000, &[1; 100]);
+    receive(&bob);
+    bob.send_to(&[2; 50], *at_alice).unwrap();
+    alice.receive();
+    alice.send_on(0x4001, b"no such channel");
+    eventually("counted", || totals().dropped().any(|(reason, n)| reason == Reason::NoChannel && n == 1));
+    let seen = totals();
+    assert_eq!((seen.allocations, seen.permissions, seen.channels), (6, 1, 1));
+    assert_eq!((seen.to_peers.packets, seen.to_peers.bytes), (1, 100));
+    assert_eq!((seen.to_clients.packets, seen.to_clients.bytes), (1, 50));
+    assert!(seen.refused().any(|(code, n)| code == ErrorCode::UNAUTHENTICATED && n == 6));
+
+    let listed = listing(&node);
+    assert_eq!(listed.len(), 6);
+    assert!(listed.iter().all(|one| one.transport == TurnTransport::Udp));
+    let of_alice = listed.iter().find(|one| one.listed.relayed[0].0 == *at_alice).unwrap();
+    assert_eq!(&*of_alice.listed.user, "alice");
+    assert_eq!((of_alice.listed.permissions, of_alice.listed.channels), (1, 1));
+    assert_eq!((of_alice.listed.to_peers.bytes, of_alice.listed.to_client.bytes), (100, 50));
+    let text = block_on(node.handle().metrics()).unwrap();
+    assert!(text.contains("turn"), "{text}");
+
+    clients.iter_mut().for_each(|(client, _)| assert_eq!(client.refresh(0), 0));
+    eventually("all gone", || totals().allocations == 0 && listing(&node).is_empty());
+    assert_eq!((totals().permissions, totals().channels), (0, 0));
+}
+
+#[test]
+fn a_node_that_drains_sends_new_clients_elsewhere_and_serves_the_old_ones() {
+    let elsewhere: SocketAddr = "192.0.2.9:3478".parse().unwrap();
+    for alternates in [vec![elsewhere], Vec::new()] {
+        let mut callee = Udp::new("127.0.0.1:9".parse().unwrap());
+        let (node, _dir) = node(|settings| {
+            with_turn(settings, 2, TurnSettings { alternates: alternates.clone(), ..self::settings() });
+            with_pbx(settings, Transport::Udp, callee.addr());
+        });
+        callee.to = node.listener("udp").unwrap();
+        let (mut alice, (bob, bob_addr)) = (client(&node, "alice"), peer());
+        let relayed = alice.allocate();
+        // A call keeps the node up.
+        let call = Call::up(Udp::new(callee.to), callee, &sdp(bob_addr), &sdp(bob_addr));
+        let handle = node.handle().clone();
+        let drain = std::thread::spawn(move || block_on(handle.drain(DEADLINE)));
+        let mut refused = None;
+        eventually("new clients are refused", || {
+            let answer = client(&node, "alice").ask(Method::ALLOCATE, |writer| {
+                writer.put_requested_transport(17);
+            });
+            let code = answer.code();
+            refused = Some(answer);
+            code != 0
+        });
+        let refused = refused.unwrap();
+        let expected = if alternates.is_empty() { (508, None) } else { (300, Some(elsewhere)) };
+        assert_eq!((refused.code(), refused.message().alternate_server().unwrap()), expected);
+        assert_eq!(alice.refresh(600), 0);
+        assert_eq!(alice.permit(bob_addr), 0);
+        alice.send(bob_addr, b"still here");
+        assert_eq!(receive(&bob), (b"still here".to_vec(), relayed));
+        call.hang_up();
+        drain.join().unwrap().unwrap();
+    }
+}
+
+fn listing(node: &Node) -> Vec<TurnAllocation> {
+    block_on(node.handle().turn_allocations()).unwrap()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -9,11 +10,13 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use mio::{Registry, Waker};
+use tokio::sync::oneshot;
 
 use super::EventSink;
 use super::pairs::NewPair;
 use super::token::Ready;
 use crate::base::PeerAddr;
+use crate::net::node::TurnAllocation;
 use crate::relay::{LegRules, PairId, Side};
 
 /// Commands that wait for one worker. It takes all of them at least once a round, so whoever finds it full waits for
@@ -28,13 +31,28 @@ pub(super) enum Command {
     OpenCallPeer(PeerAddr),
     CloseCallPeer(PeerAddr),
     Revoke(Arc<str>),
+    /// New clients are sent to these instead.
+    Drain(Arc<[SocketAddr]>),
+    /// All TURN allocations.
+    List(oneshot::Sender<Vec<TurnAllocation>>),
+    Stop,
     Ban(IpAddr, Instant),
+}
+
+/// Where a worker is told something. Clones lead to the same worker.
+#[derive(Clone)]
+pub(super) struct Mailbox(Arc<Shared>);
+
+struct Shared {
+    commands: SyncSender<Command>,
+    /// Set by who puts something in.
+    rung: Arc<AtomicBool>,
+    waker: Waker,
 }
 
 /// The worker's end.
 pub(super) struct Inbox {
     commands: Receiver<Command>,
-    /// Set by who puts something into the mailbox.
     rung: Arc<AtomicBool>,
     /// Told when a pair's sockets are really closed: only now can its ports be bound again.
     pub closed: Sender<PairId>,
@@ -42,70 +60,30 @@ pub(super) struct Inbox {
     pub events: Arc<Mutex<EventSink>>,
 }
 
-/// The edge's end of one worker.
-pub(super) struct WorkerHandle {
-    /// `None` once it is told to stop.
-    mailbox: Option<SyncSender<Command>>,
-    rung: Arc<AtomicBool>,
-    waker: Waker,
-    thread: Option<JoinHandle<()>>,
-    pub pairs: usize,
-}
-
-impl WorkerHandle {
+impl Mailbox {
     /// Both ends; the doorbell is in the poll of `registry`.
     pub fn new(
         registry: &Registry,
         closed: Sender<PairId>,
         events: Arc<Mutex<EventSink>>,
-    ) -> io::Result<(WorkerHandle, Inbox)> {
+    ) -> io::Result<(Mailbox, Inbox)> {
         let waker = Waker::new(registry, Ready::Doorbell.token())?;
         let (sender, commands) = sync_channel(MAILBOX);
         let rung = Arc::new(AtomicBool::new(false));
         let inbox = Inbox { commands, rung: rung.clone(), closed, events };
-        Ok((WorkerHandle { mailbox: Some(sender), rung, waker, thread: None, pairs: 0 }, inbox))
-    }
-
-    /// Starts the worker's thread; it is joined when the handle is dropped.
-    pub fn start(
-        &mut self,
-        number: usize,
-        run: impl FnOnce() -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
-        let thread = std::thread::Builder::new().name(format!("relay-{number}")).spawn(move || {
-            if let Err(error) = run() {
-                tracing::error!(%error, "relay worker {number} has stopped: restart turnpike");
-            }
-        })?;
-        self.thread = Some(thread);
-        Ok(())
+        Ok((Mailbox(Arc::new(Shared { commands: sender, rung, waker })), inbox))
     }
 
     /// False if the worker is gone.
     pub fn tell(&self, command: Command) -> bool {
-        let told = self.mailbox.as_ref().is_some_and(|mailbox| mailbox.send(command).is_ok());
-        self.ring();
-        told
-    }
-
-    /// One system call for all commands that are put into the mailbox before the worker looks.
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.waker.wake()
+        let told = self.0.commands.send(command).is_ok();
+        // One system call for all commands that are put in before the worker looks.
+        if !self.0.rung.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.0.waker.wake()
         {
             tracing::error!(%error, "a relay worker cannot be woken: restart turnpike");
         }
-    }
-}
-
-impl Drop for WorkerHandle {
-    fn drop(&mut self) {
-        self.mailbox = None;
-        self.ring();
-        if let Some(thread) = self.thread.take() {
-            // A worker that panicked has said so already.
-            let _ = thread.join();
-        }
+        told
     }
 }
 
@@ -118,5 +96,39 @@ impl Inbox {
     /// The next command.
     pub fn next(&self) -> Result<Command, TryRecvError> {
         self.commands.try_recv()
+    }
+}
+
+/// A worker's thread, as the edge's side holds it: told to stop, and joined, when this is dropped.
+pub(super) struct WorkerHandle {
+    pub mailbox: Mailbox,
+    thread: Option<JoinHandle<()>>,
+    /// How many it serves.
+    pub pairs: usize,
+}
+
+impl WorkerHandle {
+    /// Starts it.
+    pub fn start(
+        number: usize,
+        mailbox: Mailbox,
+        run: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> io::Result<WorkerHandle> {
+        let thread = std::thread::Builder::new().name(format!("relay-{number}")).spawn(move || {
+            if let Err(error) = run() {
+                tracing::error!(%error, "relay worker {number} has stopped: restart turnpike");
+            }
+        })?;
+        Ok(WorkerHandle { mailbox, thread: Some(thread), pairs: 0 })
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        self.mailbox.tell(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has said so already.
+            let _ = thread.join();
+        }
     }
 }

@@ -22,6 +22,7 @@ mod pairs;
 mod path;
 mod pools;
 mod shortcut;
+mod start;
 pub(super) mod streams;
 mod token;
 mod turn;
@@ -29,48 +30,34 @@ mod worker;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use mio::Poll;
-use rand::rngs::{StdRng, SysRng};
-use rand::{RngExt, SeedableRng, TryRng};
 use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
 
-use super::bind::TurnSocket;
-use super::settings::TurnSettings;
-use super::shard::now;
-use crate::base::{NodeKey, PeerAddr, RelayedAddr};
+use super::node::TurnAllocation;
+use crate::base::{PeerAddr, RelayedAddr};
 use crate::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
     Settings, Side, SideAddrs, SideCounters,
 };
-use crate::turn::connection::Place;
-use crate::turn::credentials::{Accounts, Credentials};
-use crate::turn::peers::Own;
-use crate::turn::quota::Books;
-use crate::turn::server;
+use crate::turn::totals::{Counters, Totals};
 use directory::Directory;
-use mailbox::{Command, WorkerHandle};
-use pairs::{NewPair, Pairs};
-use path::PacketPath;
+use mailbox::{Command, Mailbox, WorkerHandle};
+use pairs::NewPair;
 use pools::{Pools, Taken};
-use shortcut::shortcuts;
-use streams::Streams;
-use turn::{Grounds, RelayedSockets, Reserve, Turn};
-use worker::Worker;
+use start::Started;
+pub use start::TurnServer;
 
 /// Told what happens, on a worker's thread: it must not block.
 pub type EventSink = Box<dyn FnMut(RelayEvent) + Send>;
 
-/// The directory names as many.
-const MOST_WORKERS: usize = 255;
-
 /// [`Relay`] with UDP sockets. Dropping it closes every pair and joins the workers.
 pub struct UdpRelay {
     workers: Vec<WorkerHandle>,
-    serves_turn: bool,
+    turn: Option<TurnWorkers>,
     totals: Vec<Arc<SideCounters>>,
     pools: Arc<Pools>,
     directory: Arc<Directory>,
@@ -91,39 +78,6 @@ struct Open {
     shown: [SideAddrs; 2],
 }
 
-/// The TURN server that the workers are to serve.
-pub struct TurnServer {
-    /// What the config says.
-    pub settings: TurnSettings,
-    /// The sockets of its listeners: for each worker, as many as there are listeners.
-    pub(super) sockets: Vec<Vec<TurnSocket>>,
-    /// Of the node.
-    pub(super) key: NodeKey,
-    /// Every SIP, TURN and admin listener, as [`Own::listeners`] wants them.
-    pub(super) listeners: Vec<SocketAddr>,
-    /// What its connections are told.
-    pub(super) streams: streams::Settings,
-}
-
-/// What all workers have in common.
-struct Common {
-    idle_timeout: std::time::Duration,
-    pools: Arc<Pools>,
-    directory: Arc<Directory>,
-    reserve: Reserve,
-    turn: Option<Serving>,
-}
-
-/// What the TURN servers of all workers have in common.
-struct Serving {
-    settings: TurnSettings,
-    server: server::Settings,
-    accounts: Arc<Accounts>,
-    books: Books,
-    key: NodeKey,
-    streams: streams::Settings,
-}
-
 impl UdpRelay {
     /// Starts the workers; pairs can be opened on `addresses`. Fails if the system has no random numbers, threads or
     /// pollers left.
@@ -133,61 +87,13 @@ impl UdpRelay {
         turn: Option<TurnServer>,
         events: EventSink,
     ) -> io::Result<UdpRelay> {
-        let mut rng = seeded()?;
-        let mut addresses: Vec<RelayAddress> = addresses.into_iter().collect();
-        addresses.extend(turn.iter().flat_map(|turn| &turn.settings.addresses).map(|turn| turn.address));
-        let binds = addresses.iter().map(|address| address.bind);
-        let pools = Arc::new(Pools::new(&settings.ports, binds, seeded()?));
-        let directory = Arc::new(Directory::new(addresses.iter().map(|address| address.advertise)));
-        let count = settings.workers.clamp(1, MOST_WORKERS);
-        let mut turn_sockets = Vec::new();
-        let serves_turn = turn.is_some();
-        let turn = turn.map(|turn| {
-            turn_sockets = turn.sockets;
-            let accounts = Arc::new(Accounts::new(turn.settings.accounts.clone(), rng.random()));
-            let own = Own {
-                listeners: turn.listeners,
-                relay_addresses: addresses.iter().flat_map(|at| [at.bind, at.advertise]).collect(),
-                relay_ports: settings.ports.clone(),
-            };
-            let server = server::Settings {
-                roles: turn.settings.roles.clone(),
-                capacity: turn.settings.capacity,
-                own,
-                place: Place { worker: 0, of: count as u32 },
-            };
-            let books = Books::new(turn.settings.capacity.allocations);
-            Serving { settings: turn.settings, server, accounts, books, key: turn.key, streams: turn.streams }
-        });
-        let common = Common {
-            idle_timeout: settings.idle_timeout,
-            pools: pools.clone(),
-            directory: directory.clone(),
-            reserve: Reserve::default(),
-            turn,
-        };
         let (closed_sender, closed) = channel();
-        let (mut workers, mut totals) = (Vec::new(), Vec::new());
-        let events = Arc::new(Mutex::new(events));
-        let mut turn_sockets = turn_sockets.into_iter();
-        for (number, shortcuts) in shortcuts(count, &directory)?.into_iter().enumerate() {
-            let poll = Poll::new()?;
-            let (mut handle, inbox) =
-                WorkerHandle::new(poll.registry(), closed_sender.clone(), events.clone())?;
-            let counters = Arc::new(SideCounters::default());
-            let turn = common.turn(number, &poll, turn_sockets.next().unwrap_or_default())?;
-            shortcuts.watch(poll.registry())?;
-            let pairs = Pairs::new(counters.clone(), directory.addresses());
-            let path = PacketPath::new(pairs, turn, shortcuts, now());
-            let worker =
-                Worker::new(poll, inbox, common.idle_timeout, number, common.directory.clone(), path);
-            handle.start(number, || worker.run())?;
-            workers.push(handle);
-            totals.push(counters);
-        }
+        let addresses = addresses.into_iter().collect();
+        let Started { workers, totals, turn, pools, directory } =
+            start::start(settings, addresses, turn, closed_sender, events)?;
         Ok(UdpRelay {
             workers,
-            serves_turn,
+            turn,
             totals,
             pools,
             directory,
@@ -204,6 +110,11 @@ impl UdpRelay {
         self.totals.clone()
     }
 
+    /// The TURN servers of the workers, if there are any, for those who look at them and drain them.
+    pub fn turn(&self) -> Option<TurnWorkers> {
+        self.turn.clone()
+    }
+
     /// Ports whose sockets a worker has closed go back to their pools.
     fn collect_closed(&mut self) {
         while let Ok(pair) = self.closed.try_recv() {
@@ -215,44 +126,57 @@ impl UdpRelay {
 
     /// Tells the TURN servers of all workers, if there are any.
     fn tell_turn(&self, command: impl Fn() -> Command) {
-        for worker in self.workers.iter().filter(|_| self.serves_turn) {
-            worker.tell(command());
+        if let Some(turn) = &self.turn {
+            turn.tell(command);
         }
     }
 }
 
-impl Common {
-    /// The TURN server of a worker, with its listeners in its poll.
-    fn turn(&self, worker: usize, poll: &Poll, sockets: Vec<TurnSocket>) -> io::Result<Option<Turn>> {
-        let Some(serving) = &self.turn else { return Ok(None) };
-        let grounds = Grounds {
-            worker,
-            addresses: serving.settings.addresses.clone(),
-            pools: self.pools.clone(),
-            directory: self.directory.clone(),
-            reserve: self.reserve.clone(),
-            registry: poll.registry().try_clone()?,
+/// The TURN servers of all workers, seen from outside. Clones are the same.
+#[derive(Clone)]
+pub struct TurnWorkers {
+    mailboxes: Vec<Mailbox>,
+    counters: Vec<Arc<Counters>>,
+    alternates: Arc<[SocketAddr]>,
+}
+
+impl TurnWorkers {
+    /// What they have counted, all together.
+    pub fn totals(&self) -> Totals {
+        self.counters.iter().map(|counters| counters.read()).sum()
+    }
+
+    /// All allocations. A worker that has stopped has none.
+    pub async fn allocations(&self) -> Vec<TurnAllocation> {
+        let ask = |mailbox: &Mailbox| {
+            let (reply, answer) = oneshot::channel();
+            mailbox.tell(Command::List(reply));
+            answer
         };
-        let credentials = Credentials::new(serving.accounts.clone(), serving.key.clone(), now().instant);
-        let place = Place { worker: worker as u32, ..serving.server.place };
-        let server = server::Server::new(
-            server::Settings { place, ..serving.server.clone() },
-            credentials,
-            serving.books.clone(),
-            RelayedSockets::new(grounds),
-            Box::new(seeded()?),
-        );
-        let registry = poll.registry().try_clone()?;
-        let counters = server.counters().clone();
-        let streams = Streams::new(serving.streams.clone(), registry, counters, now().instant);
-        Turn::new(server, sockets, streams, poll.registry()).map(Some)
+        let answers: Vec<_> = self.mailboxes.iter().map(ask).collect();
+        let mut all = Vec::new();
+        for answer in answers {
+            all.extend(answer.await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// New clients are sent elsewhere from now on (RFC 8656 §7.2); allocations that there are live on.
+    pub fn drain(&self) {
+        self.tell(|| Command::Drain(self.alternates.clone()));
+    }
+
+    fn tell(&self, command: impl Fn() -> Command) {
+        for mailbox in &self.mailboxes {
+            mailbox.tell(command());
+        }
     }
 }
 
-fn seeded() -> io::Result<StdRng> {
-    let mut seed = <StdRng as SeedableRng>::Seed::default();
-    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
-    Ok(StdRng::from_seed(seed))
+impl std::fmt::Debug for TurnWorkers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TurnWorkers({})", self.mailboxes.len())
+    }
 }
 
 impl Relay for UdpRelay {
@@ -271,7 +195,7 @@ impl Relay for UdpRelay {
             self.directory.promise(address, worker);
         }
         let pair = NewPair { id, sockets: [sockets_a, sockets_b], shown, counters: counters.clone() };
-        if !self.workers[worker].tell(Command::Open(pair)) {
+        if !self.workers[worker].mailbox.tell(Command::Open(pair)) {
             all_of(&shown).for_each(|address| self.directory.remove(address));
             self.pools.give_back_pair(taken_a);
             self.pools.give_back_pair(taken_b);
@@ -286,7 +210,7 @@ impl Relay for UdpRelay {
 
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
         if let Some(open) = self.open.get(&pair) {
-            self.workers[open.worker].tell(Command::SetLeg(pair, side, rules));
+            self.workers[open.worker].mailbox.tell(Command::SetLeg(pair, side, rules));
         }
     }
 
@@ -298,7 +222,7 @@ impl Relay for UdpRelay {
         }
         let worker = &mut self.workers[open.worker];
         worker.pairs -= 1;
-        worker.tell(Command::Close(pair));
+        worker.mailbox.tell(Command::Close(pair));
         self.closing.insert(pair, open.ports);
         self.collect_closed();
     }

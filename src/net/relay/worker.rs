@@ -127,8 +127,8 @@ impl Worker {
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             };
-            let (pairs, server) = (&mut self.path.pairs, self.path.turn.as_mut().map(|turn| turn.server()));
-            match (command, server) {
+            let (pairs, turn) = (&mut self.path.pairs, self.path.turn.as_mut());
+            match (command, turn) {
                 (Command::Open(pair), _) => {
                     pairs.open(pair, self.poll.registry(), &self.directory, self.number, now);
                 }
@@ -138,11 +138,17 @@ impl Worker {
                         let _ = self.inbox.closed.send(id);
                     }
                 }
-                (Command::OpenCallPeer(peer), Some(server)) => server.open_call_peer(peer),
-                (Command::CloseCallPeer(peer), Some(server)) => server.close_call_peer(peer),
-                (Command::Revoke(user), Some(server)) => server.revoke(&user),
-                (Command::Ban(source, until), Some(server)) => server.ban(source, until, now),
-                // Nobody serves TURN.
+                (Command::OpenCallPeer(peer), Some(turn)) => turn.server().open_call_peer(peer),
+                (Command::CloseCallPeer(peer), Some(turn)) => turn.server().close_call_peer(peer),
+                (Command::Revoke(user), Some(turn)) => turn.server().revoke(&user),
+                (Command::Ban(source, until), Some(turn)) => turn.server().ban(source, until, now),
+                (Command::Drain(alternates), Some(turn)) => turn.server().drain(alternates.to_vec()),
+                (Command::List(reply), Some(turn)) => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(turn.list(now));
+                }
+                (Command::Stop, _) => return false,
+                // Told to the TURN server where there is none.
                 (_, None) => {}
             }
         }
@@ -159,7 +165,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mailbox::WorkerHandle;
+    use super::super::mailbox::Mailbox;
     use super::super::pairs::{NewPair, Pairs};
     use super::super::path::{BATCH, TURNS};
     use super::super::shortcut::shortcuts;
@@ -176,8 +182,8 @@ mod tests {
     fn a_flooded_socket_has_its_turns_and_then_the_others() {
         let poll = Poll::new().unwrap();
         let events: super::super::EventSink = Box::new(|_| {});
-        let (_handle, inbox) =
-            WorkerHandle::new(poll.registry(), std::sync::mpsc::channel().0, Arc::new(Mutex::new(events)))
+        let (_mailbox, inbox) =
+            Mailbox::new(poll.registry(), std::sync::mpsc::channel().0, Arc::new(Mutex::new(events)))
                 .unwrap();
         let totals = Arc::new(SideCounters::default());
         let directory = Arc::new(Directory::new([]));

@@ -26,7 +26,7 @@ use slab::Slab;
 use super::token::Ready;
 use crate::base::{ClientAddr, FlowId};
 use crate::net::places::Places;
-use crate::net::settings::Patience;
+use crate::net::settings::{Patience, TurnTransport};
 use crate::turn::forward::Reason;
 use crate::turn::totals::{Closed, Counters};
 use crate::turn::{Carrier, FiveTuple};
@@ -293,6 +293,16 @@ impl Streams {
     pub fn set_allocated(&mut self, client: FiveTuple, allocated: bool, now: Instant) {
         if let Some(connection) = self.find(client) {
             connection.set_allocated(allocated, now);
+        }
+    }
+
+    /// What the client speaks.
+    pub fn transport(&self, client: FiveTuple) -> TurnTransport {
+        let connection = self.connections.get(slot_of(client.flow));
+        if connection.is_some_and(|connection| connection.wire.is_tls()) {
+            TurnTransport::Tls
+        } else {
+            TurnTransport::Tcp
         }
     }
 

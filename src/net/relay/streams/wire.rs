@@ -95,6 +95,11 @@ impl Wire {
         &mut self.socket
     }
 
+    /// It speaks TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The TLS handshake is not done.
     pub fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())

@@ -31,7 +31,9 @@ use super::path::{Outlet, Step};
 use super::token::Ready;
 use crate::base::{ClientAddr, FlowId, Now, PeerAddr};
 use crate::net::bind::TurnSocket;
+use crate::net::node::TurnAllocation;
 use crate::net::relay::streams::{Cargo, Streams};
+use crate::net::settings::TurnTransport;
 use crate::net::udp::SendBatch;
 use crate::stun::Icmp;
 use crate::turn::forward::{Reason, Verdict};
@@ -134,7 +136,22 @@ impl Turn {
         self.server.counters().count_dropped(reason);
     }
 
+    /// All allocations, for people to see.
+    pub fn list(&self, now: Instant) -> Vec<TurnAllocation> {
+        let listing = self.server.listing(None, now).into_iter();
+        listing.map(|listed| TurnAllocation { transport: self.transport(listed.client), listed }).collect()
+    }
+
     // ---- carriers ----
+
+    /// What the client speaks.
+    fn transport(&self, client: FiveTuple) -> TurnTransport {
+        match client.carrier {
+            Carrier::Udp => TurnTransport::Udp,
+            Carrier::Dtls => TurnTransport::Dtls,
+            Carrier::Stream => self.streams.transport(client),
+        }
+    }
 
     /// Sends a message to a client.
     pub fn send(&mut self, to: FiveTuple, message: &[u8], cargo: Cargo) {
@@ -182,8 +199,16 @@ impl Turn {
         while let Some(output) = self.server.poll_output() {
             match output {
                 Output::Send { to, bytes } => self.send(to, &bytes, Cargo::Answer),
-                Output::Allocated { client, .. } => self.streams.set_allocated(client, true, now),
-                Output::Freed { client, .. } => self.streams.set_allocated(client, false, now),
+                Output::Allocated { user, client, relayed } => {
+                    self.streams.set_allocated(client, true, now);
+                    let over = self.transport(client).name();
+                    tracing::info!(?user, client = %client.client, over, ?relayed, "TURN allocation");
+                }
+                Output::Freed { user, client, why, to_peers, to_client } => {
+                    self.streams.set_allocated(client, false, now);
+                    let (sent, received) = (to_peers.bytes, to_client.bytes);
+                    tracing::info!(?user, client = %client.client, ?why, sent, received, "TURN allocation ended");
+                }
                 // Of TCP allocations, whose relayed sockets are being built.
                 Output::Connect { .. }
                 | Output::Bound { .. }

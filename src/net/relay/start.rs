@@ -1,0 +1,200 @@
+//! Starting the workers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mio::Poll;
+use rand::rngs::{StdRng, SysRng};
+use rand::{RngExt, SeedableRng, TryRng};
+
+use super::directory::Directory;
+use super::mailbox::{Mailbox, WorkerHandle};
+use super::pairs::Pairs;
+use super::path::PacketPath;
+use super::pools::Pools;
+use super::shortcut::shortcuts;
+use super::streams::{self, Streams};
+use super::turn::{Grounds, RelayedSockets, Reserve, Turn};
+use super::worker::Worker;
+use super::{EventSink, TurnWorkers};
+use crate::base::NodeKey;
+use crate::net::bind::TurnSocket;
+use crate::net::settings::TurnSettings;
+use crate::net::shard::now;
+use crate::relay::{PairId, RelayAddress, Settings, SideCounters};
+use crate::turn::connection::Place;
+use crate::turn::credentials::{Accounts, Credentials};
+use crate::turn::peers::Own;
+use crate::turn::quota::Books;
+use crate::turn::server;
+use crate::turn::totals::Counters;
+
+/// The directory names as many.
+const MOST_WORKERS: usize = 255;
+
+/// The TURN server that the workers are to serve.
+pub struct TurnServer {
+    /// What the config says.
+    pub settings: TurnSettings,
+    /// The sockets of its listeners: for each worker, as many as there are listeners.
+    pub(in crate::net) sockets: Vec<Vec<TurnSocket>>,
+    /// Of the node.
+    pub(in crate::net) key: NodeKey,
+    /// Every SIP, TURN and admin listener, as [`Own::listeners`] wants them.
+    pub(in crate::net) listeners: Vec<SocketAddr>,
+    /// What its connections are told.
+    pub(in crate::net) streams: streams::Settings,
+}
+
+/// What was started.
+pub(super) struct Started {
+    pub workers: Vec<WorkerHandle>,
+    /// Of each worker.
+    pub totals: Vec<Arc<SideCounters>>,
+    pub turn: Option<TurnWorkers>,
+    pub pools: Arc<Pools>,
+    pub directory: Arc<Directory>,
+}
+
+/// What all workers have in common.
+struct Common {
+    idle_timeout: Duration,
+    pools: Arc<Pools>,
+    directory: Arc<Directory>,
+    closed: Sender<PairId>,
+    events: Arc<Mutex<EventSink>>,
+    reserve: Reserve,
+    turn: Option<Serving>,
+}
+
+/// What the TURN servers of all workers have in common.
+struct Serving {
+    settings: TurnSettings,
+    server: server::Settings,
+    accounts: Arc<Accounts>,
+    books: Books,
+    key: NodeKey,
+    streams: streams::Settings,
+}
+
+/// Starts the workers, which tell `closed` what [`super::UdpRelay`] has told them to close.
+pub(super) fn start(
+    settings: Settings,
+    mut addresses: Vec<RelayAddress>,
+    turn: Option<TurnServer>,
+    closed: Sender<PairId>,
+    events: EventSink,
+) -> io::Result<Started> {
+    addresses.extend(turn.iter().flat_map(|turn| &turn.settings.addresses).map(|turn| turn.address));
+    let binds = addresses.iter().map(|address| address.bind);
+    let pools = Arc::new(Pools::new(&settings.ports, binds, seeded()?));
+    let directory = Arc::new(Directory::new(addresses.iter().map(|address| address.advertise)));
+    let count = settings.workers.clamp(1, MOST_WORKERS);
+    let (turn, sockets) = match turn {
+        Some(turn) => {
+            let (serving, sockets) = Serving::new(turn, &settings, &addresses, count)?;
+            (Some(serving), sockets)
+        }
+        None => (None, Vec::new()),
+    };
+    let alternates = turn.as_ref().map(|turn| turn.settings.alternates.clone().into());
+    let common = Common {
+        idle_timeout: settings.idle_timeout,
+        pools: pools.clone(),
+        directory: directory.clone(),
+        closed,
+        events: Arc::new(Mutex::new(events)),
+        reserve: Reserve::default(),
+        turn,
+    };
+    let (mut workers, mut totals, mut counters) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sockets = sockets.into_iter();
+    for (number, shortcuts) in shortcuts(count, &directory)?.into_iter().enumerate() {
+        let poll = Poll::new()?;
+        shortcuts.watch(poll.registry())?;
+        let of_pairs = Arc::new(SideCounters::default());
+        let pairs = Pairs::new(of_pairs.clone(), directory.addresses());
+        let (turn, of_turn) = common.turn(number, &poll, sockets.next().unwrap_or_default())?.unzip();
+        let path = PacketPath::new(pairs, turn, shortcuts, now());
+        workers.push(common.worker(number, poll, path)?);
+        totals.push(of_pairs);
+        counters.extend(of_turn);
+    }
+    let mailboxes: Vec<Mailbox> = workers.iter().map(|worker| worker.mailbox.clone()).collect();
+    let turn = alternates.map(|alternates| TurnWorkers { mailboxes, counters, alternates });
+    Ok(Started { workers, totals, turn, pools, directory })
+}
+
+impl Serving {
+    /// Besides, the sockets of the listeners.
+    fn new(
+        turn: TurnServer,
+        settings: &Settings,
+        addresses: &[RelayAddress],
+        workers: usize,
+    ) -> io::Result<(Serving, Vec<Vec<TurnSocket>>)> {
+        let accounts = Arc::new(Accounts::new(turn.settings.accounts.clone(), seeded()?.random()));
+        let own = Own {
+            listeners: turn.listeners,
+            relay_addresses: addresses.iter().flat_map(|at| [at.bind, at.advertise]).collect(),
+            relay_ports: settings.ports.clone(),
+        };
+        let server = server::Settings {
+            roles: turn.settings.roles.clone(),
+            capacity: turn.settings.capacity,
+            own,
+            place: Place { worker: 0, of: workers as u32 },
+        };
+        let books = Books::new(turn.settings.capacity.allocations);
+        let (settings, key, streams) = (turn.settings, turn.key, turn.streams);
+        Ok((Serving { settings, server, accounts, books, key, streams }, turn.sockets))
+    }
+}
+
+impl Common {
+    fn worker(&self, number: usize, poll: Poll, path: PacketPath) -> io::Result<WorkerHandle> {
+        let (mailbox, inbox) = Mailbox::new(poll.registry(), self.closed.clone(), self.events.clone())?;
+        let worker = Worker::new(poll, inbox, self.idle_timeout, number, self.directory.clone(), path);
+        WorkerHandle::start(number, mailbox, || worker.run())
+    }
+
+    /// The TURN server of a worker, with its listeners in its poll, and what it counts.
+    fn turn(
+        &self,
+        worker: usize,
+        poll: &Poll,
+        sockets: Vec<TurnSocket>,
+    ) -> io::Result<Option<(Turn, Arc<Counters>)>> {
+        let Some(serving) = &self.turn else { return Ok(None) };
+        let grounds = Grounds {
+            worker,
+            addresses: serving.settings.addresses.clone(),
+            pools: self.pools.clone(),
+            directory: self.directory.clone(),
+            reserve: self.reserve.clone(),
+            registry: poll.registry().try_clone()?,
+        };
+        let credentials = Credentials::new(serving.accounts.clone(), serving.key.clone(), now().instant);
+        let place = Place { worker: worker as u32, ..serving.server.place };
+        let server = server::Server::new(
+            server::Settings { place, ..serving.server.clone() },
+            credentials,
+            serving.books.clone(),
+            RelayedSockets::new(grounds),
+            Box::new(seeded()?),
+        );
+        let registry = poll.registry().try_clone()?;
+        let counters = server.counters().clone();
+        let streams = Streams::new(serving.streams.clone(), registry, counters.clone(), now().instant);
+        Ok(Some((Turn::new(server, sockets, streams, poll.registry())?, counters)))
+    }
+}
+
+fn seeded() -> io::Result<StdRng> {
+    let mut seed = <StdRng as SeedableRng>::Seed::default();
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(StdRng::from_seed(seed))
+}
