@@ -33,6 +33,8 @@ const CODES: [ErrorCode; 16] = [
 pub enum Closed {
     /// There are as many as there may be, or as its source may have: it was closed at once.
     TooMany,
+    /// Policy has banned its source.
+    Banned,
     /// What came on it was not TURN.
     Garbage,
     /// What came on it was not TLS, or not as we speak it.
@@ -45,13 +47,14 @@ pub enum Closed {
 
 impl Closed {
     /// All, in the order of their counters.
-    pub const ALL: [Closed; 5] =
-        [Closed::TooMany, Closed::Garbage, Closed::Tls, Closed::Overdue, Closed::Full];
+    pub const ALL: [Closed; 6] =
+        [Closed::TooMany, Closed::Banned, Closed::Garbage, Closed::Tls, Closed::Overdue, Closed::Full];
 
     /// As it stands in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Closed::TooMany => "too_many",
+            Closed::Banned => "banned",
             Closed::Garbage => "garbage",
             Closed::Tls => "tls",
             Closed::Overdue => "overdue",

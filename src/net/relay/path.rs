@@ -94,7 +94,7 @@ impl PacketPath {
     pub fn read(&mut self, ready: Ready) -> Looked {
         match (ready, &mut self.turn) {
             (Ready::Accept(listener), Some(turn)) => {
-                turn.streams().accept(listener, self.now.instant);
+                turn.accept(listener, self.now.instant);
                 Looked::default()
             }
             // What it has left after its turns is served from [`Self::begin_round`].

@@ -141,7 +141,7 @@ impl Worker {
                 (Command::OpenCallPeer(peer), Some(turn)) => turn.server().open_call_peer(peer),
                 (Command::CloseCallPeer(peer), Some(turn)) => turn.server().close_call_peer(peer),
                 (Command::Revoke(user), Some(turn)) => turn.server().revoke(&user),
-                (Command::Ban(source, until), Some(turn)) => turn.server().ban(source, until, now),
+                (Command::Ban(source, until), Some(turn)) => turn.ban(source, until, now),
                 (Command::Drain(alternates), Some(turn)) => turn.server().drain(alternates.to_vec()),
                 (Command::List(reply), Some(turn)) => {
                     // Whoever asked may have gone.

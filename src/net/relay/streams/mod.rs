@@ -13,7 +13,7 @@ mod wire;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use rustls::ServerConfig;
 use slab::Slab;
 
 use super::token::Ready;
+use crate::base::ban::banned;
 use crate::base::{ClientAddr, FlowId};
 use crate::net::places::Places;
 use crate::net::settings::{Patience, TurnTransport};
@@ -235,14 +236,15 @@ impl Streams {
         }
     }
 
-    /// Accepts connections of a listener that the poll has named.
-    pub fn accept(&mut self, index: usize, now: Instant) {
+    /// Accepts connections of a listener that the poll has named, unless they are of a source that `is_banned`.
+    pub fn accept(&mut self, index: usize, now: Instant, is_banned: impl Fn(IpAddr) -> bool) {
         for _ in 0..ACCEPTS {
             let Some(listener) = self.listeners.get_mut(&index) else { return };
             if listener.is_postponed {
                 return; // It has had its turns in this round.
             }
             match listener.socket.accept() {
+                Ok((_, remote)) if is_banned(remote.ip()) => self.counters.count_closed(Closed::Banned),
                 Ok((socket, remote)) => {
                     let tls = listener.tls.clone();
                     self.open(socket, remote, tls, now);
@@ -260,6 +262,16 @@ impl Streams {
         if let Some(listener) = self.listeners.get_mut(&index) {
             listener.is_postponed = true;
             self.postponed.push_back(Ready::Accept(index));
+        }
+    }
+
+    /// Closes all connections of a source that was banned.
+    pub fn ban(&mut self, source: IpAddr) {
+        let is_theirs = |connection: &Connection| banned(connection.client.client.0.ip()) == banned(source);
+        let theirs = |(slot, connection): (usize, &Connection)| is_theirs(connection).then_some(slot);
+        let slots: Vec<usize> = self.connections.iter().filter_map(theirs).collect();
+        for slot in slots {
+            self.end(slot, Ended::Banned);
         }
     }
 

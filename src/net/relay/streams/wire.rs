@@ -33,6 +33,8 @@ pub(super) enum Ended {
     /// One of our deadlines has passed.
     #[error("{0}")]
     Overdue(&'static str),
+    #[error("its source was banned")]
+    Banned,
     #[error("an answer for a peer that has not read the ones before it")]
     Full,
 }
@@ -45,6 +47,7 @@ impl Ended {
             Ended::Garbage => Some(Closed::Garbage),
             Ended::Tls(_) => Some(Closed::Tls),
             Ended::Overdue(_) => Some(Closed::Overdue),
+            Ended::Banned => Some(Closed::Banned),
             Ended::Full => Some(Closed::Full),
         }
     }

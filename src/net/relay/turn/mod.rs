@@ -17,7 +17,7 @@
 mod relayed;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -83,6 +83,12 @@ impl Turn {
     /// For the mailbox: call peers come and go, users are banned.
     pub fn server(&mut self) -> &mut Server<RelayedSockets> {
         &mut self.server
+    }
+
+    /// Policy has banned a source.
+    pub fn ban(&mut self, source: IpAddr, until: Instant, now: Instant) {
+        self.server.ban(source, until, now);
+        self.streams.ban(source);
     }
 
     // ---- packets ----
@@ -161,6 +167,12 @@ impl Turn {
             // No listener brings such clients yet.
             Carrier::Dtls => {}
         }
+    }
+
+    /// Accepts connections of a listener, but not from banned sources.
+    pub fn accept(&mut self, listener: usize, now: Instant) {
+        let Turn { server, streams, .. } = self;
+        streams.accept(listener, now, |source| server.refuses(source, now));
     }
 
     /// Those who come over TCP and TLS.

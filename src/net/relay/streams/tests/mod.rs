@@ -69,6 +69,23 @@ fn what_is_not_turn_is_closed_at_once_and_others_are_served() {
 }
 
 #[test]
+fn a_banned_source_has_no_connections() {
+    let mut world = World::new();
+    let client = world.connect();
+    let mut client = world.allocated(client);
+    let source = client.socket.local_addr().unwrap().ip();
+    world.streams.ban("192.0.2.1".parse().unwrap());
+    world.settle();
+    assert!(world.closed.is_empty());
+    world.streams.ban(source);
+    world.banned = Some(source);
+    world.until(&mut client, |world, client| client.is_closed && world.closed.len() == 1);
+    let mut again = world.connect();
+    world.until(&mut again, |_, client| client.is_closed);
+    assert_eq!(world.count(Closed::Banned), 2);
+}
+
+#[test]
 fn who_hangs_up_behind_a_request_still_has_its_answer() {
     for secure in [false, true] {
         let mut world = World::new();

@@ -30,6 +30,8 @@ pub struct World {
     pub messages: Vec<(FiveTuple, Vec<u8>)>,
     pub closed: Vec<FiveTuple>,
     room: Vec<u8>,
+    /// Connections from there are not accepted.
+    pub banned: Option<IpAddr>,
     _data_dir: tempfile::TempDir,
 }
 
@@ -71,7 +73,18 @@ impl World {
         };
         let (plain, tls) = (listen(0), listen(1));
         let (messages, closed) = (Vec::new(), Vec::new());
-        World { streams, poll, plain, tls, now, messages, closed, room: vec![0; ROOM], _data_dir: data_dir }
+        World {
+            streams,
+            poll,
+            plain,
+            tls,
+            now,
+            messages,
+            closed,
+            room: vec![0; ROOM],
+            banned: None,
+            _data_dir: data_dir,
+        }
     }
 
     /// One round. Requests are sent back as they came, and the first makes an allocation; ChannelData is sent back too.
@@ -96,7 +109,10 @@ impl World {
 
     fn serve(&mut self, ready: Ready) {
         match ready {
-            Ready::Accept(listener) => self.streams.accept(listener, self.now),
+            Ready::Accept(listener) => {
+                let banned = self.banned;
+                self.streams.accept(listener, self.now, |source| Some(source) == banned);
+            }
             Ready::Stream(slot) => self.read(slot),
             _ => panic!("{ready:?}"),
         }
