@@ -76,6 +76,28 @@ fn data_goes_both_ways_by_indication_and_by_channel() {
     }
 }
 
+/// In the process, headers and padding are written round packets that stand in the middle of a stream.
+#[test]
+fn data_goes_from_one_client_to_another() {
+    for workers in [1, 3] {
+        let (node, dir) = node(workers);
+        let [mut plain, mut secure] = both(&node, dir.path());
+        let (at_plain, at_secure) = (plain.allocate(), secure.allocate());
+        assert_eq!((plain.bind(0x4001, at_secure), secure.permit(at_plain)), (0, 0));
+        let sizes = [0, 1, 2, 3, 4, 5, 60, 61, 62, 63, 1200];
+        for size in sizes {
+            plain.send_on(0x4001, &vec![size as u8; size]);
+        }
+        for size in sizes {
+            assert_eq!(secure.receive(), Received::Data(at_plain, vec![size as u8; size]));
+            secure.send(at_plain, &vec![size as u8; size]);
+        }
+        for size in sizes {
+            assert_eq!(plain.receive(), Received::Channel(0x4001, vec![size as u8; size]));
+        }
+    }
+}
+
 #[test]
 fn an_allocation_ends_with_its_connection() {
     let (node, dir) = node(1);
