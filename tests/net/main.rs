@@ -13,6 +13,7 @@ mod stun_keep_alives;
 mod targets;
 mod tls;
 mod turn;
+mod turn_calls;
 #[path = "../support/turn_client.rs"]
 mod turn_client;
 #[path = "../support/turn_stream.rs"]

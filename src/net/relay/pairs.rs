@@ -139,13 +139,21 @@ impl Pairs {
                 return Step::Leave { by, to: exit.to, packet };
             }
             (Verdict::Forward(_), None) => {}
-            (Verdict::Drop(reason), _) => {
-                for counters in [of_side(&open.new.counters, at.side), &self.totals] {
-                    add(dropped(counters, reason), 1);
-                }
-            }
+            (Verdict::Drop(reason), _) => self.count_dropped(at, reason),
         }
         Step::Done
+    }
+
+    /// A packet came that is from nobody who may speak, whatever the rules say.
+    pub fn refuse(&self, at: PairSocket) {
+        self.count_dropped(at, Reason::Source);
+    }
+
+    fn count_dropped(&self, at: PairSocket, reason: Reason) {
+        let Some(open) = self.open.get(at.slot) else { return };
+        for counters in [of_side(&open.new.counters, at.side), &self.totals] {
+            add(dropped(counters, reason), 1);
+        }
     }
 
     /// Counts what left from a socket, of `queued` packets.

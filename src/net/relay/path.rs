@@ -219,6 +219,9 @@ impl PacketPath {
     /// What becomes of the datagram in a slot.
     fn judge(&mut self, ready: Ready, slot: usize) {
         let (source, place) = (self.batch.source(slot), self.batch.place(slot));
+        if source.is_some_and(|source| self.shortcuts.is_ours(source)) {
+            return self.drop_forged(ready);
+        }
         let (now, batch) = (self.now, &mut self.batch);
         let step = match (ready, source, place, &mut self.turn) {
             (Ready::Pair(at), Some(source), place, _) => self.pairs.forward(at, source, batch.bytes(), place),
@@ -232,6 +235,15 @@ impl PacketPath {
             _ => Step::Done,
         };
         self.carry(step, 0);
+    }
+
+    /// From the network, in the name of a relayed address of ours: those speak to each other inside the process.
+    fn drop_forged(&mut self, ready: Ready) {
+        match (ready, &self.turn) {
+            (Ready::Pair(at), _) => self.pairs.refuse(at),
+            (_, Some(turn)) => turn.count_dropped(Reason::NoPermission),
+            (_, None) => {}
+        }
     }
 
     /// What another worker handed over.

@@ -69,6 +69,12 @@ impl Shortcuts {
         Some(if worker == self.number { Ok(home) } else { Err(worker) })
     }
 
+    /// True if somebody in the process has this relayed address.
+    #[inline]
+    pub fn is_ours(&self, addr: SocketAddr) -> bool {
+        self.directory.is_open(addr)
+    }
+
     /// What others send.
     pub fn inbox(&self) -> &UnixDatagram {
         &self.inbox
@@ -152,6 +158,7 @@ mod tests {
         let both = shortcuts(2, &directory).unwrap();
         assert_eq!(both[0].find(addr), None);
         directory.enter(addr.0, 1, Home::Relayed(5));
+        assert!(both[0].is_ours(addr.0));
         assert_eq!(both[0].find(addr), Some(Err(1)));
         assert_eq!(both[1].find(addr), Some(Ok(Home::Relayed(5))));
         both[0].to(1).unwrap().send(b"hello").unwrap();
