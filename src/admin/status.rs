@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::stun::ErrorCode;
     use crate::turn::forward::Reason;
-    use crate::turn::totals::Counters;
+    use crate::turn::totals::{Closed, Counters};
 
     #[test]
     fn people_and_machines_are_told_the_same() {
@@ -117,6 +117,7 @@ mod tests {
         counted.count_refused(ErrorCode::UNAUTHENTICATED);
         counted.count_refused(ErrorCode::ALLOCATION_QUOTA_REACHED);
         counted.count_dropped(Reason::NoPermission);
+        counted.count_closed(Closed::Garbage);
         let live = Status {
             edge: crate::edge::Status {
                 calls: 3,

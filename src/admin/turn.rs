@@ -20,7 +20,9 @@ pub struct TurnReport {
     pub channels: u64,
     /// TCP, TLS and DTLS connections of clients.
     pub connections: u64,
-    /// Since the start of the node, as the next five.
+    /// TCP connections with peers (RFC 6062).
+    pub peer_connections: u64,
+    /// Since the start of the node, as the next six.
     pub to_peers_packets: u64,
     pub to_peers_bytes: u64,
     pub to_clients_packets: u64,
@@ -29,24 +31,27 @@ pub struct TurnReport {
     pub refused: BTreeMap<u16, u64>,
     /// Packets, by reason (docs/turn.md); reasons that did not occur are left out.
     pub dropped: BTreeMap<String, u64>,
+    /// Connections of clients that we closed, by reason, likewise.
+    pub closed: BTreeMap<String, u64>,
 }
 
 impl TurnReport {
     pub(super) fn new(totals: &Totals) -> TurnReport {
         let (Relayed { packets, bytes }, to_clients) = (totals.to_peers, totals.to_clients);
-        let refused = totals.refused().filter(|(_, requests)| *requests > 0);
-        let dropped = totals.dropped().filter(|(_, packets)| *packets > 0);
+        let named = |(name, count): (&str, u64)| (count > 0).then(|| (name.to_owned(), count));
         TurnReport {
             allocations: totals.allocations,
             permissions: totals.permissions,
             channels: totals.channels,
             connections: totals.connections,
+            peer_connections: totals.peer_connections,
             to_peers_packets: packets,
             to_peers_bytes: bytes,
             to_clients_packets: to_clients.packets,
             to_clients_bytes: to_clients.bytes,
-            refused: refused.map(|(code, requests)| (code.0, requests)).collect(),
-            dropped: dropped.map(|(reason, packets)| (reason.name().to_owned(), packets)).collect(),
+            refused: totals.refused().filter(|(_, n)| *n > 0).map(|(code, n)| (code.0, n)).collect(),
+            dropped: totals.dropped().filter_map(|(reason, n)| named((reason.name(), n))).collect(),
+            closed: totals.closed().filter_map(|(why, n)| named((why.name(), n))).collect(),
         }
     }
 }
@@ -55,31 +60,31 @@ impl TurnReport {
 impl fmt::Display for TurnReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, value: fmt::Arguments<'_>| writeln!(f, "{name:<15} {value}");
+        let (allocations, permissions, channels) = (self.allocations, self.permissions, self.channels);
         row(
             "turn",
-            format_args!(
-                "{} allocations, {} permissions, {} channels, {} connections",
-                self.allocations, self.permissions, self.channels, self.connections
-            ),
+            format_args!("{allocations} allocations, {permissions} permissions, {channels} channels"),
         )?;
+        let (clients, peers) = (self.connections, self.peer_connections);
+        row("turn over TCP", format_args!("{clients} connections of clients, {peers} with peers"))?;
         row(
             "turn to peers",
             format_args!("{} packets, {} bytes", self.to_peers_packets, self.to_peers_bytes),
         )?;
-        row(
-            "turn to clients",
-            format_args!("{} packets, {} bytes", self.to_clients_packets, self.to_clients_bytes),
-        )?;
-        let list = |each: &mut dyn Iterator<Item = String>| each.collect::<Vec<_>>().join(", ");
-        if !self.refused.is_empty() {
-            let codes =
-                list(&mut self.refused.iter().map(|(code, requests)| format!("{requests} with {code}")));
-            row("turn refused", format_args!("{codes}"))?;
-        }
-        if !self.dropped.is_empty() {
-            let reasons =
-                list(&mut self.dropped.iter().map(|(reason, packets)| format!("{packets} {reason}")));
-            row("turn dropped", format_args!("{reasons}"))?;
+        let (packets, bytes) = (self.to_clients_packets, self.to_clients_bytes);
+        row("turn to clients", format_args!("{packets} packets, {bytes} bytes"))?;
+        let refused = self.refused.iter().map(|(code, requests)| format!("{requests} with {code}"));
+        let of = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>()
+        };
+        for (name, counts) in [
+            ("turn refused", refused.collect()),
+            ("turn dropped", of(&self.dropped)),
+            ("turn closed", of(&self.closed)),
+        ] {
+            if !counts.is_empty() {
+                row(name, format_args!("{}", counts.join(", ")))?;
+            }
         }
         Ok(())
     }

@@ -289,11 +289,9 @@ impl<S: RelaySockets> Server<S> {
         self.allocations.iter().map(|(_, allocation)| allocation)
     }
 
-    /// All allocations of this worker, or those of `user`, for people to see.
-    pub fn listing(&self, user: Option<&str>, now: Instant) -> Vec<Listed> {
-        let theirs =
-            self.allocations().filter(|allocation| user.is_none_or(|user| *allocation.user == *user));
-        theirs.map(|allocation| allocation.listed(now)).collect()
+    /// All allocations of this worker, for people to see.
+    pub fn listing(&self, now: Instant) -> Vec<Listed> {
+        self.allocations().map(|allocation| allocation.listed(now)).collect()
     }
 
     /// What is live, was relayed, refused and dropped here. The server writes all but what its sockets know.

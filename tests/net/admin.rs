@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use turnpike::admin::settings::{AdminSettings, Token};
-use turnpike::admin::{Admin, AdminError, StatusReport};
+use turnpike::admin::{Admin, AdminError, AllocationsReport, StatusReport};
 use turnpike::relay::RelayAddress;
 
 use crate::harness::*;
+use crate::turn::{client, peer, turn_node};
 
 fn get(to: SocketAddr, path: &str, header: &str) -> (u16, String) {
     let mut stream = tcp(to);
@@ -60,4 +61,33 @@ fn a_token_is_asked_for_and_nobody_outside_is_let_in_without() {
     let at = SocketAddr::from(([127, 0, 0, 1], outside.addr().port()));
     assert_eq!(get(at, "/metrics", "").0, 401);
     assert_eq!(get(at, "/metrics", "Authorization: Bearer s3cret\r\n").0, 200);
+}
+
+#[test]
+fn who_relays_over_turn_is_told_to_those_who_may_ask() {
+    let (node, _dir) = turn_node(2, |_| ());
+    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
+    let listing = || {
+        let (status, body) = get(open.addr(), "/turn/allocations", "");
+        assert_eq!(status, 200);
+        serde_json::from_str::<AllocationsReport>(&body).unwrap()
+    };
+    assert!(listing().allocations.is_empty());
+    let (mut alice, (_bob, bob_addr)) = (client(&node, "alice"), peer());
+    let relayed = alice.allocate();
+    client(&node, "caller").allocate();
+    assert_eq!(alice.permit(bob_addr), 0);
+    let report = listing();
+    assert_eq!(report.users.iter().map(|user| &*user.user).collect::<Vec<_>>(), ["alice", "caller"]);
+    let hers = &report.of_user("alice").allocations[0];
+    assert_eq!((&*hers.transport, &hers.relayed[..], hers.permissions), ("udp", &[relayed][..], 1));
+    assert!((1..=600).contains(&hers.seconds_left));
+    let (_, status) = get(open.addr(), "/status", "");
+    let status: StatusReport = serde_json::from_str(&status).unwrap();
+    assert_eq!(status.turn.unwrap().allocations, 2);
+    assert_eq!(get(guarded.addr(), "/turn/allocations", "").0, 401);
+    assert_eq!(get(guarded.addr(), "/turn/allocations", "Authorization: Bearer s3cret\r\n").0, 200);
+    drop(node);
+    assert_eq!(get(open.addr(), "/turn/allocations", "").0, 503);
 }

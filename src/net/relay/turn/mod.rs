@@ -144,7 +144,7 @@ impl Turn {
 
     /// All allocations, for people to see.
     pub fn list(&self, now: Instant) -> Vec<TurnAllocation> {
-        let listing = self.server.listing(None, now).into_iter();
+        let listing = self.server.listing(now).into_iter();
         listing.map(|listed| TurnAllocation { transport: self.transport(listed.client), listed }).collect()
     }
 
