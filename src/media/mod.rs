@@ -1,5 +1,6 @@
 //! What a leg of a call's media is allowed to do.
 
+pub mod dtls;
 pub mod latch;
 pub mod packet;
 
