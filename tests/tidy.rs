@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sdp", &["base"]),
     ("stun", &["base"]),
     ("ice", &["base", "stun"]),
-    ("media", &["base", "stun", "ice"]),
+    ("media", &["base", "sdp", "stun", "ice"]),
     ("turn", &["base", "stun"]),
     ("relay", &["base", "media", "stun", "turn", "ice"]),
     ("policy", &["base"]),

@@ -2,21 +2,42 @@
 //! encryption allows.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
-/// The payload type of a valid RTP packet (RFC 3550 §5.1): version 2, and CSRC list and header extension fit. The
-/// padding is not looked at: under SRTP it is encrypted.
-pub fn rtp_payload_type(packet: &[u8]) -> Option<u8> {
+/// What the header of an RTP packet says (RFC 3550 §5.1).
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RtpHeader {
+    pub payload_type: u8,
+    pub sequence: u16,
+    pub ssrc: u32,
+    /// All of it, with CSRC list and header extension.
+    pub len: usize,
+}
+
+/// The header of a valid RTP packet: version 2, and CSRC list and header extension fit. The padding is not looked at:
+/// under SRTP it is encrypted.
+pub fn rtp_header(packet: &[u8]) -> Option<RtpHeader> {
     let (fixed, rest) = packet.split_first_chunk::<12>()?;
-    let [flags, marker_and_type, ..] = *fixed;
+    let [flags, marker_and_type, high, low, _, _, _, _, ssrc @ ..] = *fixed;
     if flags >> 6 != 2 {
         return None;
     }
-    let after_csrcs = rest.get(usize::from(flags & 0x0f) * 4..)?;
+    let mut after = rest.get(usize::from(flags & 0x0f) * 4..)?;
     if flags & 0x10 != 0 {
         // RFC 3550 §5.3.1: 16 bits of profile, 16 bits of length in words.
-        let ([_, _, high, low], extension) = after_csrcs.split_first_chunk::<4>()?;
-        extension.get(usize::from(u16::from_be_bytes([*high, *low])) * 4..)?;
+        let ([_, _, high, low], extension) = after.split_first_chunk::<4>()?;
+        after = extension.get(usize::from(u16::from_be_bytes([*high, *low])) * 4..)?;
     }
-    Some(marker_and_type & 0x7f)
+    Some(RtpHeader {
+        payload_type: marker_and_type & 0x7f,
+        sequence: u16::from_be_bytes([high, low]),
+        ssrc: u32::from_be_bytes(ssrc),
+        len: packet.len() - after.len(),
+    })
+}
+
+/// The payload type of a valid RTP packet.
+pub fn rtp_payload_type(packet: &[u8]) -> Option<u8> {
+    rtp_header(packet).map(|header| header.payload_type)
 }
 
 /// True for a valid RTCP packet (RFC 3550 §6.4, also reduced-size, RFC 5506, and SRTCP): version 2, a packet type that
@@ -25,6 +46,12 @@ pub fn is_rtcp(packet: &[u8]) -> bool {
     let Some(([flags, packet_type, high, low], _)) = packet.split_first_chunk::<4>() else { return false };
     let first_part = 4 * (usize::from(u16::from_be_bytes([*high, *low])) + 1);
     flags >> 6 == 2 && is_rtcp_type(*packet_type) && first_part >= 8 && first_part <= packet.len()
+}
+
+/// The SSRC of the sender of a valid RTCP packet (RFC 3550 §6.4.1).
+pub fn rtcp_ssrc(packet: &[u8]) -> Option<u32> {
+    let ([_, _, _, _, ssrc @ ..], _) = packet.split_first_chunk::<8>()?;
+    is_rtcp(packet).then(|| u32::from_be_bytes(*ssrc))
 }
 
 /// RFC 5761 §4: with RTP and RTCP on one port, a second byte of 192 to 223 says RTCP.

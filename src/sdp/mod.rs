@@ -4,7 +4,10 @@
 //! the body and replaces those spans. Every other line, known or not, in whatever encoding, passes byte for byte.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod attribute;
 mod candidate;
+pub mod crypto;
+pub mod dtls;
 mod parse;
 mod rewrite;
 #[cfg(test)]

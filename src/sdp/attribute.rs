@@ -1,0 +1,62 @@
+//! Attributes that the editor does not own: read where somebody asks for them, so that nobody else pays for it.
+
+use super::Session;
+
+impl<'s> Session<'s> {
+    /// Values of the lines `a=<name>:<value>` in section `media`, in order.
+    pub fn attributes<'n>(
+        &self,
+        media: usize,
+        name: &'n str,
+    ) -> impl Iterator<Item = &'s [u8]> + use<'s, 'n> {
+        let section =
+            self.sections.get(media).and_then(|section| self.body.get(section.port.end..section.end));
+        values(section.unwrap_or_default(), name)
+    }
+
+    /// The same for what a section inherits: its own lines, or, if it has none, the session's.
+    pub fn inherited<'n>(&self, media: usize, name: &'n str) -> impl Iterator<Item = &'s [u8]> + use<'s, 'n> {
+        let end = self.sections.first().map_or(self.body.len(), |section| section.port.start);
+        let mut own = self.attributes(media, name).peekable();
+        let session = if own.peek().is_none() { self.body.get(..end).unwrap_or_default() } else { &[] };
+        own.chain(values(session, name))
+    }
+}
+
+fn values<'s, 'n>(lines: &'s [u8], name: &'n str) -> impl Iterator<Item = &'s [u8]> + use<'s, 'n> {
+    lines.split(|c| *c == b'\n').filter_map(move |line| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        line.strip_prefix(b"a=")?.strip_prefix(name.as_bytes())?.strip_prefix(b":")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &[u8] = b"v=0\r\na=setup:actpass\r\na=fingerprint:sha-256 00\r\n\
+        m=audio 4000 RTP/SAVP 0\r\na=crypto:1 one\r\na=crypto-not:2\r\na=crypto:3 three\r\n\
+        m=video 4002 UDP/TLS/RTP/SAVPF 96\r\na=fingerprint:sha-256 01\r\na=fingerprint:sha-512 02\r\n\
+        m=text 4004 RTP/AVP 98\na=crypto:9";
+
+    fn texts<'s>(values: impl Iterator<Item = &'s [u8]>) -> Vec<&'s str> {
+        values.map(|value| std::str::from_utf8(value).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_are_found_in_their_own_section() {
+        let session = Session::parse(BODY).unwrap();
+        assert_eq!(texts(session.attributes(0, "crypto")), ["1 one", "3 three"]);
+        assert_eq!(texts(session.attributes(1, "crypto")), [""; 0]);
+        assert_eq!(texts(session.attributes(2, "crypto")), ["9"]);
+        assert_eq!(texts(session.attributes(3, "crypto")), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_section_does_not_say_the_session_says() {
+        let session = Session::parse(BODY).unwrap();
+        assert_eq!(texts(session.inherited(0, "fingerprint")), ["sha-256 00"]);
+        assert_eq!(texts(session.inherited(1, "fingerprint")), ["sha-256 01", "sha-512 02"]);
+        assert_eq!(texts(session.inherited(1, "setup")), ["actpass"]);
+    }
+}
