@@ -24,8 +24,6 @@ pub(super) enum Stage {
 pub(super) struct Connection {
     pub client: FiveTuple,
     pub wire: Wire,
-    /// Messages that wait to be written, one after the other.
-    pub queue: Vec<u8>,
     /// To be closed at the end of the round.
     pub ended: Option<Ended>,
     /// The end that stands behind what was read.
@@ -53,7 +51,6 @@ impl Connection {
         Connection {
             client,
             wire,
-            queue: Vec::new(),
             ended: None,
             ends: None,
             is_marked: false,
@@ -117,11 +114,6 @@ impl Connection {
     /// The socket takes no more: it will say when it does.
     pub fn is_blocked(&self) -> bool {
         self.blocked.is_some()
-    }
-
-    /// Bytes that wait to be written.
-    pub fn waiting(&self) -> usize {
-        self.queue.len() + self.wire.sealed()
     }
 
     /// Which of our deadlines has passed. A client with an allocation may be silent for as long as that lives (RFC 8656 §8).

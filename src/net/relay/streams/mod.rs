@@ -202,7 +202,7 @@ impl Streams {
         connection.ends = arrived.ended;
         let client = connection.client;
         let goes_on = connection.ends.is_none() && (arrived.more || connection.has_hung_up && arrived.any);
-        if connection.wire.sealed() > 0 {
+        if connection.wire.waiting() > 0 {
             self.mark(slot);
         }
         Some(Stretch { client, bytes: arrived.bytes, more: goes_on })
@@ -279,25 +279,19 @@ impl Streams {
 
     /// Sends a whole message at the end of the round. Nobody is told if the connection is gone.
     pub fn send(&mut self, to: FiveTuple, message: &[u8], cargo: Cargo) {
-        let slot = slot_of(to.flow);
-        let Some(connection) = self.find(to) else { return };
-        if connection.ended.is_some() {
-            return;
-        }
-        let is_blocked = connection.is_blocked();
-        if connection.waiting() + message.len() <= self.settings.outbound_bytes {
-            if let Some(connection) = self.connections.get_mut(slot) {
-                self.spare.lend(&mut connection.queue);
-                connection.queue.extend_from_slice(message);
+        let (slot, most) = (slot_of(to.flow), self.settings.outbound_bytes);
+        let connection = self.connections.get_mut(slot).filter(|connection| connection.client == to);
+        let Some(connection) = connection.filter(|connection| connection.ended.is_none()) else { return };
+        if connection.wire.waiting() + message.len() > most {
+            match cargo {
+                Cargo::Media => self.counters.count_dropped(Reason::Full),
+                Cargo::Answer => self.end(slot, Ended::Full),
             }
+        } else if let Err(why) = connection.wire.push(message, &mut self.spare) {
+            self.end(slot, why);
+        } else if !connection.is_blocked() {
             // One that is blocked is marked when its socket takes more.
-            if !is_blocked {
-                self.mark(slot);
-            }
-        } else if cargo == Cargo::Answer {
-            self.end(slot, Ended::Full);
-        } else {
-            self.counters.count_dropped(Reason::Full);
+            self.mark(slot);
         }
     }
 
@@ -327,7 +321,7 @@ impl Streams {
         while let Some(slot) = self.serving.pop() {
             let Some(connection) = self.connections.get_mut(slot) else { continue };
             connection.is_marked = false;
-            match connection.wire.write(&mut connection.queue, &mut self.spare) {
+            match connection.wire.write(&mut self.spare) {
                 Ok(taken) => connection.has_written(taken, now),
                 Err(ended) => connection.ended = connection.ended.take().or(Some(ended)),
             }

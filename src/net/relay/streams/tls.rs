@@ -110,7 +110,7 @@ impl Tls {
         self.is_over = true;
     }
 
-    /// Appends `content` to `sealed`, in as few records as can be.
+    /// Appends `content` to `sealed`: one record, if it fits into one.
     pub fn seal(&mut self, content: &[u8], sealed: &mut Vec<u8>) -> Result<(), Error> {
         if self.is_over {
             return Err(Error::General("TLS is over".into()));

@@ -82,15 +82,15 @@ pub(super) struct Wire {
     tls: Option<Box<Tls>>,
     /// A message whose rest has not arrived.
     partial: Vec<u8>,
-    /// TLS records that the socket has not taken.
-    sealed: Vec<u8>,
+    /// What the socket has not taken.
+    outgoing: Vec<u8>,
 }
 
 impl Wire {
     /// Just accepted; `tls` if the listener is one for TLS.
     pub fn new(socket: TcpStream, tls: Option<Arc<ServerConfig>>) -> Result<Wire, rustls::Error> {
         let tls = tls.map(|config| Tls::new(config).map(Box::new)).transpose()?;
-        Ok(Wire { socket, tls, partial: Vec::new(), sealed: Vec::new() })
+        Ok(Wire { socket, tls, partial: Vec::new(), outgoing: Vec::new() })
     }
 
     /// For the poll.
@@ -113,16 +113,16 @@ impl Wire {
         !self.partial.is_empty() || self.tls.as_ref().is_some_and(|tls| tls.has_begun())
     }
 
-    /// TLS records wait to be written.
-    pub fn sealed(&self) -> usize {
-        self.sealed.len()
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.outgoing.len()
     }
 
     /// Bytes of buffers that it holds.
     #[cfg(test)]
     pub fn held(&self) -> usize {
         let of_tls = self.tls.as_ref().map_or(0, |tls| tls.held());
-        self.partial.capacity() + of_tls + self.sealed.capacity()
+        self.partial.capacity() + of_tls + self.outgoing.capacity()
     }
 
     /// Reads once. What [`Self::keep`] was given and what arrived stands in `room` then, which holds [`ROOM`] bytes; TLS
@@ -139,7 +139,7 @@ impl Wire {
                 let mut arrived = receive(&mut self.socket, stretch);
                 let stream = records.get_mut(..cut + arrived.bytes).unwrap_or_default();
                 arrived.bytes = 0;
-                let outcome = tls.open(stream, &mut self.sealed, |content| {
+                let outcome = tls.open(stream, &mut self.outgoing, |content| {
                     let end = arrived.bytes + content.len();
                     if let Some(room) = rest.get_mut(arrived.bytes..end) {
                         room.copy_from_slice(content);
@@ -163,29 +163,44 @@ impl Wire {
         self.partial.extend_from_slice(rest);
     }
 
-    /// Writes what the socket takes of `queue`, and of what TLS has to say itself.
-    pub fn write(&mut self, queue: &mut Vec<u8>, spare: &mut Spare) -> Result<Taken, Ended> {
-        let Some(tls) = &mut self.tls else { return drain(&mut self.socket, queue, spare) };
-        let mut any = false;
-        loop {
-            let taken = drain(&mut self.socket, &mut self.sealed, spare)?;
-            any |= taken.any;
-            // What the peer does not read is sealed only when it does.
-            if !taken.all || queue.is_empty() {
-                return Ok(Taken { any, ..taken });
-            }
-            spare.lend(&mut self.sealed);
-            tls.seal(queue, &mut self.sealed).map_err(Ended::Tls)?;
-            spare.take_back(queue);
+    /// Queues a message. Over TLS it has a record of its own: there are clients (coturn's) that take each for one message.
+    pub fn push(&mut self, message: &[u8], spare: &mut Spare) -> Result<(), Ended> {
+        spare.lend(&mut self.outgoing);
+        match &mut self.tls {
+            None => self.outgoing.extend_from_slice(message),
+            Some(tls) => tls.seal(message, &mut self.outgoing).map_err(Ended::Tls)?,
         }
+        Ok(())
+    }
+
+    /// Writes what the socket takes.
+    pub fn write(&mut self, spare: &mut Spare) -> Result<Taken, Ended> {
+        let mut any = false;
+        while !self.outgoing.is_empty() {
+            match self.socket.write(&self.outgoing) {
+                Ok(0) => return Err(Ended::Broken(ErrorKind::WriteZero.into())),
+                Ok(n) if n == self.outgoing.len() => {
+                    spare.take_back(&mut self.outgoing);
+                    any = true;
+                }
+                Ok(n) => {
+                    self.outgoing.drain(..n);
+                    any = true;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Taken { any, all: false }),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Ended::Broken(error)),
+            }
+        }
+        Ok(Taken { any, all: true })
     }
 
     /// Tells a TLS peer that this is the end, and why if it is TLS that failed.
     pub fn say_good_bye(&mut self, spare: &mut Spare) {
         if let Some(tls) = &mut self.tls {
-            tls.end(&mut self.sealed);
+            tls.end(&mut self.outgoing);
             // Who does not hear it sees the connection closed all the same.
-            let _ = drain(&mut self.socket, &mut self.sealed, spare);
+            let _ = self.write(spare);
         }
     }
 
@@ -213,26 +228,4 @@ fn receive(socket: &mut TcpStream, room: &mut [u8]) -> Arrived {
         Err(error) if error.kind() == ErrorKind::Interrupted => Arrived { more: true, ..Arrived::nothing() },
         Err(error) => Arrived { ended: Some(Ended::Broken(error)), ..Arrived::nothing() },
     }
-}
-
-/// Writes `bytes` from the front until they are gone or the socket is full.
-fn drain(socket: &mut TcpStream, bytes: &mut Vec<u8>, spare: &mut Spare) -> Result<Taken, Ended> {
-    let mut any = false;
-    while !bytes.is_empty() {
-        match socket.write(bytes) {
-            Ok(0) => return Err(Ended::Broken(ErrorKind::WriteZero.into())),
-            Ok(n) if n == bytes.len() => {
-                spare.take_back(bytes);
-                any = true;
-            }
-            Ok(n) => {
-                bytes.drain(..n);
-                any = true;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Taken { any, all: false }),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Ended::Broken(error)),
-        }
-    }
-    Ok(Taken { any, all: true })
 }
