@@ -168,7 +168,7 @@ impl Association {
         self.give_keys();
     }
 
-    /// A DTLS packet from the peer's address; whoever else could send one was dropped before (RFC 5764 §5.1.2).
+    /// A DTLS packet from the peer's address; whoever else could send one was dropped before.
     pub fn handle_packet(&mut self, packet: &[u8], now: Instant) {
         self.handle_timeout(now);
         if self.state == State::Over {

@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// RFC 4568 §9.1 and §5.1.1.
+    /// One of RFC 4568's own.
     const KEY: &str = "PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR";
 
     fn parse(line: &str) -> Result<Crypto<'_>, Unusable> {

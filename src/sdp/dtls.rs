@@ -5,8 +5,8 @@ use std::str;
 
 use smallvec::SmallVec;
 
-/// A hash function that a fingerprint may be made with. SHA-1 and older ones are not accepted (RFC 8122 §5 asks for
-/// SHA-256 or better).
+/// A hash function that a fingerprint may be made with. SHA-1 and older ones are not accepted: everybody has SHA-256
+/// (RFC 8122 §5).
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hash {

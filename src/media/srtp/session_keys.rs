@@ -211,7 +211,7 @@ impl CounterMode {
     }
 }
 
-/// RFC 3711 §4.3.3: the key stream of AES-CM under the master key, from the point that the label says; RFC 6188 §4.2
+/// RFC 3711 §4.3.3: the key stream of AES-CM under the master key, from the point that the label says; RFC 6188 §3
 /// and RFC 7714 §11 with a key of 256 bits. Keys are derived once (a key derivation rate of zero).
 #[allow(clippy::expect_used, reason = "aws-lc refuses a wrong length only, and these are the suite's")]
 fn pseudo_random(master: &MasterKey, label: u8, out: &mut [u8]) {
