@@ -19,6 +19,9 @@ impl Folder {
         folder.certificate("tls/chain.pem", "tls/key.pem", 2100);
         folder.certificate("tls/carriers-ca.pem", "tls/other-key.pem", 2100);
         folder.certificate("tls/expired.pem", "tls/expired-key.pem", 2001);
+        folder.certificate_of("tls/rsa.pem", "tls/rsa-key.pem", 2100, &rcgen::PKCS_RSA_SHA256);
+        let chain = ["tls/chain.pem", "tls/carriers-ca.pem"].map(|file| folder.read(file)).concat();
+        folder.write("tls/long-chain.pem", &chain);
         folder.write("broken-users.yaml", "\"201\": { role: phones }\n");
         folder.write("no-role-users.yaml", "\"201\": { password: \"env:USER_201_PASSWORD\" }\n");
         folder.write("short", "secret\n");
@@ -39,11 +42,25 @@ impl Folder {
         std::fs::copy(from, self.path().join(name)).unwrap();
     }
 
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path().join(name)).unwrap()
+    }
+
     fn certificate(&self, chain: &str, key: &str, expires: i32) {
+        self.certificate_of(chain, key, expires, &rcgen::PKCS_ECDSA_P256_SHA256);
+    }
+
+    fn certificate_of(
+        &self,
+        chain: &str,
+        key: &str,
+        expires: i32,
+        algorithm: &'static rcgen::SignatureAlgorithm,
+    ) {
         let mut params = rcgen::CertificateParams::new(vec!["sip.example.com".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(expires, 1, 1);
-        let pair = rcgen::KeyPair::generate().unwrap();
+        let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
         self.write(chain, &params.self_signed(&pair).unwrap().pem());
         self.write(key, &pair.serialize_pem());
     }

@@ -4,9 +4,12 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::SystemTime;
 
+use dimpl::DtlsCertificate;
+use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
@@ -14,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::settings::{Certificate, CertificateSource};
+use super::settings::{Certificate, CertificateSource, DTLS_SIGNATURES};
 
 /// A certificate that cannot be used: names the file and what to do.
 #[allow(missing_docs)]
@@ -30,6 +33,8 @@ pub enum CertificateError {
     Mismatch { name: Arc<str>, chain: PathBuf, key: PathBuf },
     #[error("certificate '{name}': cannot be made: {reason}. Check `self_signed:` and that {} is writable", folder.display())]
     SelfSigned { name: Arc<str>, folder: PathBuf, reason: String },
+    #[error("certificate '{name}': DTLS needs an ECDSA key on the curve P-256 or P-384, and {} holds another kind: make such a key (openssl ecparam -name prime256v1 -genkey) and have it certified, or use `transport: tls`", key.display())]
+    NotForDtls { name: Arc<str>, key: PathBuf },
 }
 
 /// One certificate with its key, as TLS handshakes take it.
@@ -39,7 +44,16 @@ pub(super) struct OwnCertificate {
     chain: PathBuf,
     key: PathBuf,
     read_at: Mutex<Modified>,
-    current: RwLock<Arc<CertifiedKey>>,
+    current: RwLock<Current>,
+    serves_dtls: AtomicBool,
+}
+
+/// What is in force.
+#[derive(Clone, Debug)]
+struct Current {
+    tls: Arc<CertifiedKey>,
+    /// The same for DTLS, whose library wants it in another form; `None` if it is of a kind that it cannot use.
+    dtls: Option<Arc<DtlsCertificate>>,
 }
 
 /// Modification times of chain and key.
@@ -54,8 +68,8 @@ impl OwnCertificate {
             CertificateSource::SelfSigned { names } => keep_self_signed(&name, names, data_dir)?,
         };
         let read_at = Mutex::new(modified(&chain, &key));
-        let current = RwLock::new(Arc::new(read(&name, &chain, &key)?));
-        Ok(OwnCertificate { name, chain, key, read_at, current })
+        let current = RwLock::new(read(&name, &chain, &key)?);
+        Ok(OwnCertificate { name, chain, key, read_at, current, serves_dtls: AtomicBool::new(false) })
     }
 
     /// Reads the files again if one has changed since; true if there is a new certificate now. On an error the old one
@@ -67,8 +81,13 @@ impl OwnCertificate {
             return Ok(false);
         }
         *read_at = seen;
-        let new = Arc::new(read(&self.name, &self.chain, &self.key)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = new;
+        let mut new = read(&self.name, &self.chain, &self.key)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if new.dtls.is_none() && self.serves_dtls.load(Ordering::Relaxed) {
+            tracing::warn!("{}; until then DTLS shows the certificate before it", self.of_another_kind());
+            new.dtls = current.dtls.take();
+        }
+        *current = new;
         Ok(true)
     }
 
@@ -77,8 +96,22 @@ impl OwnCertificate {
         &self.name
     }
 
+    /// As DTLS handshakes take it: of the chain only the first certificate.
+    pub fn for_dtls(&self) -> Result<Arc<DtlsCertificate>, CertificateError> {
+        self.serves_dtls.store(true, Ordering::Relaxed);
+        self.read().dtls.clone().ok_or_else(|| self.of_another_kind())
+    }
+
+    fn of_another_kind(&self) -> CertificateError {
+        CertificateError::NotForDtls { name: self.name.clone(), key: self.key.clone() }
+    }
+
     fn current(&self) -> Arc<CertifiedKey> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.read().tls.clone()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Current> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,7 +122,7 @@ impl ResolvesServerCert for OwnCertificate {
 }
 
 impl ResolvesClientCert for OwnCertificate {
-    fn resolve(&self, _: &[&[u8]], _: &[rustls::SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
     }
     fn has_certs(&self) -> bool {
@@ -101,7 +134,7 @@ fn modified(chain: &Path, key: &Path) -> Modified {
     [chain, key].map(|file| fs::metadata(file).and_then(|meta| meta.modified()).ok())
 }
 
-fn read(name: &Arc<str>, chain: &Path, key: &Path) -> Result<CertifiedKey, CertificateError> {
+fn read(name: &Arc<str>, chain: &Path, key: &Path) -> Result<Current, CertificateError> {
     let unreadable = |file: &Path, reason: String| CertificateError::Unreadable {
         name: name.clone(),
         file: file.to_owned(),
@@ -115,10 +148,16 @@ fn read(name: &Arc<str>, chain: &Path, key: &Path) -> Result<CertifiedKey, Certi
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(key, error.to_string()))?;
     let signing = any_supported_type(&private).map_err(|error| unreadable(key, error.to_string()))?;
-    let certified = CertifiedKey::new(certificates, signing);
-    match certified.keys_match() {
+    let dtls = signing.choose_scheme(DTLS_SIGNATURES).map(|_| {
+        let certificate = certificates.first().map(|leaf| leaf.to_vec()).unwrap_or_default();
+        Arc::new(DtlsCertificate { certificate, private_key: private.secret_der().to_vec() })
+    });
+    let tls = Arc::new(CertifiedKey::new(certificates, signing));
+    match tls.keys_match() {
         // `Unknown` is a key type that cannot say: the first handshake will.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+            Ok(Current { tls, dtls })
+        }
         Err(rustls::Error::InconsistentKeys(_)) => Err(CertificateError::Mismatch {
             name: name.clone(),
             chain: chain.to_owned(),
@@ -136,7 +175,7 @@ fn keep_self_signed(
 ) -> Result<(PathBuf, PathBuf), CertificateError> {
     let folder = data_dir.join("certificates");
     let (chain, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
-    if read(name, &chain, &key).is_ok_and(|kept| carries(&kept, names)) {
+    if read(name, &chain, &key).is_ok_and(|kept| carries(&kept.tls, names)) {
         return Ok((chain, key));
     }
     let failed =
@@ -229,6 +268,41 @@ mod tests {
         put(dir.path(), &two, &two_key);
         assert!(certificate.refresh().unwrap());
         assert_ne!(leaf(&certificate), before);
+    }
+
+    #[test]
+    fn dtls_takes_ecdsa_and_says_what_to_do_about_others() {
+        let of = |algorithm| {
+            let dir = tempfile::tempdir().unwrap();
+            let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let certificate = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+            put(dir.path(), &certificate.self_signed(&key).unwrap().pem(), &key.serialize_pem());
+            let certificate = OwnCertificate::load(&from_files(dir.path()), dir.path()).unwrap();
+            certificate.for_dtls().map(|dtls| (dtls.certificate.clone(), leaf(&certificate)))
+        };
+        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384] {
+            let (dtls, tls) = of(algorithm).unwrap();
+            assert_eq!(dtls, tls);
+        }
+        for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_RSA_SHA256] {
+            let error = of(algorithm).unwrap_err();
+            assert!(error.to_string().contains("openssl ecparam"), "{error}");
+        }
+    }
+
+    #[test]
+    fn dtls_keeps_its_certificate_when_a_renewed_one_is_of_another_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, one_key) = self_sign(&["one.example".into()]).unwrap();
+        put(dir.path(), &one, &one_key);
+        let certificate = OwnCertificate::load(&from_files(dir.path()), dir.path()).unwrap();
+        let before = certificate.for_dtls().unwrap();
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let other = rcgen::CertificateParams::new(["another.example".to_owned()]).unwrap();
+        put(dir.path(), &other.self_signed(&key).unwrap().pem(), &key.serialize_pem());
+        assert!(certificate.refresh().unwrap());
+        assert_eq!(certificate.for_dtls().unwrap().certificate, before.certificate);
+        assert_ne!(leaf(&certificate), before.certificate);
     }
 
     #[test]

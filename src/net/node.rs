@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::bind::{bind_all, bind_turn};
 use super::certificates::{CertificateError, OwnCertificate};
 use super::places::Places;
-use super::relay::{TurnServer, TurnWorkers, UdpRelay, streams};
+use super::relay::{TurnServer, TurnWorkers, UdpRelay, dtls, streams};
 use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::udp::own_addresses;
@@ -157,7 +157,12 @@ impl Node {
                     outbound_bytes: net.capacity.outbound_bytes,
                     patience: net.patience,
                 };
-                Some(turn_server(turn, &edge, admin, relay.workers, streams)?)
+                let dtls = dtls::Settings {
+                    certificates: turn_dtls(&turn, &certificates)?,
+                    places: places.clone(),
+                    patience: net.patience,
+                };
+                Some(turn_server(turn, &edge, admin, relay.workers, dtls, streams)?)
             }
             None => None,
         };
@@ -319,6 +324,7 @@ fn turn_server(
     edge: &Settings,
     admin: Option<SocketAddr>,
     workers: usize,
+    dtls: dtls::Settings,
     streams: streams::Settings,
 ) -> Result<TurnServer, StartError> {
     let sockets = bind_turn(&mut settings.listeners, workers.max(1))?;
@@ -327,7 +333,7 @@ fn turn_server(
     let sip = edge.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let turn = settings.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let listeners = as_peers(sip.chain(turn).chain(admin.map(|admin| (admin, None))), &relayed)?;
-    Ok(TurnServer { settings, sockets, key: edge.key.clone(), listeners, streams })
+    Ok(TurnServer { settings, sockets, key: edge.key.clone(), listeners, dtls, streams })
 }
 
 /// The addresses under which one of `listeners` (as bound, and as advertised) could be named as a peer. A wildcard stands for
@@ -356,15 +362,37 @@ fn turn_tls(
     turn: &TurnSettings,
     certificates: &[Arc<OwnCertificate>],
 ) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, StartError> {
-    let server = |listener: &TurnListener| {
-        if listener.transport != TurnTransport::Tls {
+    let of_tls = turn_certificates(turn, certificates, TurnTransport::Tls)?.into_iter();
+    let server = |certificate| tls::server(certificate, None);
+    Ok(of_tls.map(|certificate| certificate.map(server).transpose()).collect::<Result<_, _>>()?)
+}
+
+/// By index of the TURN listener. What DTLS cannot use is said now.
+fn turn_dtls(
+    turn: &TurnSettings,
+    certificates: &[Arc<OwnCertificate>],
+) -> Result<Vec<Option<Arc<OwnCertificate>>>, StartError> {
+    let of_dtls = turn_certificates(turn, certificates, TurnTransport::Dtls)?;
+    for certificate in of_dtls.iter().flatten() {
+        certificate.for_dtls()?;
+    }
+    Ok(of_dtls)
+}
+
+/// By index of the TURN listener: of those with this transport.
+fn turn_certificates(
+    turn: &TurnSettings,
+    certificates: &[Arc<OwnCertificate>],
+    transport: TurnTransport,
+) -> Result<Vec<Option<Arc<OwnCertificate>>>, StartError> {
+    let certificate = |listener: &TurnListener| {
+        if listener.transport != transport {
             return Ok(None);
         }
         let certificate = listener.certificate.and_then(|index| certificates.get(index));
-        let certificate = certificate.ok_or_else(|| StartError::NoCertificate(listener.name.clone()))?;
-        Ok(Some(tls::server(certificate.clone(), None)?))
+        certificate.cloned().map(Some).ok_or_else(|| StartError::NoCertificate(listener.name.clone()))
     };
-    turn.listeners.iter().map(server).collect()
+    turn.listeners.iter().map(certificate).collect()
 }
 
 fn tls_servers(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use rustls::SignatureScheme;
 
 use crate::relay::RelayAddress;
 use crate::turn::credentials;
@@ -31,6 +32,10 @@ pub struct NetSettings {
     /// How long `net/` waits.
     pub patience: Patience,
 }
+
+/// What a certificate's key must be able to sign with, one of them, for DTLS to show it.
+pub const DTLS_SIGNATURES: &[SignatureScheme] =
+    &[SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ECDSA_NISTP384_SHA384];
 
 /// One entry of `certificates:`.
 #[derive(Clone, Debug)]

@@ -37,7 +37,7 @@ pub enum Closed {
     Banned,
     /// What came on it was not TURN.
     Garbage,
-    /// What came on it was not TLS, or not as we speak it.
+    /// What came on it was not TLS (or DTLS), or not as we speak it.
     Tls,
     /// The client kept us waiting: for a handshake, a message, an allocation, or to read.
     Overdue,

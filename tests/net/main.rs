@@ -4,6 +4,8 @@
 mod admin;
 mod calls;
 mod drain;
+#[path = "../support/dtls_client.rs"]
+mod dtls_client;
 mod harness;
 mod hostile;
 mod life;
@@ -16,6 +18,7 @@ mod turn;
 mod turn_calls;
 #[path = "../support/turn_client.rs"]
 mod turn_client;
+mod turn_dtls;
 #[path = "../support/turn_stream.rs"]
 mod turn_stream;
 mod turn_streams;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -12,7 +13,7 @@ use super::super::read::{At, Wrong};
 use super::super::words::{Reference, is_host_name};
 use super::super::x509;
 use super::{Context, files};
-use crate::net::settings::{Certificate, CertificateSource};
+use crate::net::settings::{Certificate, CertificateSource, DTLS_SIGNATURES};
 
 /// `certificates:`, in the order of the file.
 pub(super) fn certificates(cx: &mut Context<'_>) -> Vec<Certificate> {
@@ -107,6 +108,27 @@ fn check_dates(cx: &mut Context<'_>, chain: &At<PathBuf>, certificates: &[Certif
 }
 
 impl Context<'_> {
+    /// Tells if DTLS cannot show the certificate that is called so and stands there, or not all of it.
+    pub(super) fn check_for_dtls(&mut self, certificate: &At<String>, index: usize) {
+        let entry = self.raw.certificates.as_ref().and_then(|all| all.entries.get(index));
+        let Some((_, raw::Certificate { chain: Some(chain), key: Some(key), .. })) = entry else { return };
+        let Reference::File(key) = &key.value else { return };
+        let (chain, key) = (self.folder.join(&chain.value), self.folder.join(key));
+        // What cannot be read is told where the certificate stands.
+        let (Ok(chain), Ok(private_key)) = (read_chain(&chain), read_key(&key)) else { return };
+        let Ok(signing) = any_supported_type(&private_key) else { return };
+        if signing.choose_scheme(DTLS_SIGNATURES).is_none() {
+            let what = format!("DTLS needs an ECDSA key on P-256 or P-384, and {} is another", key.display());
+            let help = "name a certificate for such a key (`openssl ecparam -name prime256v1 -genkey -noout`), \
+                        or listen on `tls://` instead";
+            self.problems.error(certificate.at, what, help);
+        } else if chain.len() > 1 {
+            let what = "of this chain DTLS shows the first certificate alone";
+            let help = "clients that check it must know the others already; `tls://` shows them all";
+            self.problems.warning(certificate.at, what, help);
+        }
+    }
+
     /// The path of a PEM file of certificates that we trust; tells if there is none in it.
     pub(super) fn authorities(&mut self, path: &At<PathBuf>) -> PathBuf {
         let file = self.folder.join(&path.value);

@@ -70,9 +70,6 @@ fn listeners(cx: &mut Context<'_>, turn: &raw::Turn) -> Vec<TurnListener> {
     }
     let mut built = Vec::new();
     for (index, (name, listener)) in entries.iter().enumerate() {
-        if listener.bind.value.transport == TurnTransport::Dtls {
-            cx.not_yet(listener.bind.at, "TURN over DTLS", "comment this listener out");
-        }
         is_free(cx, entries.get(..index).unwrap_or_default(), listener);
         built.push(TurnListener {
             name: name.value.as_str().into(),
@@ -119,7 +116,11 @@ fn certificate(cx: &mut Context<'_>, name: &At<String>, listener: &raw::TurnList
     let transport = bind.value.transport;
     match &listener.certificate {
         Some(certificate) if transport.is_secure() => {
-            cx.index(cx.raw.certificates.as_ref(), "certificate", certificate)
+            let index = cx.index(cx.raw.certificates.as_ref(), "certificate", certificate)?;
+            if transport == TurnTransport::Dtls {
+                cx.check_for_dtls(certificate, index);
+            }
+            Some(index)
         }
         Some(certificate) => {
             let what = format!("a {} listener shows no certificate", transport.name());

@@ -11,11 +11,13 @@
 //! | `path` | a packet's way through a worker |
 //! | `pairs` | media pairs: what arrives on one side leaves from the other |
 //! | `turn` | the TURN server, its clients and its relayed sockets |
+//! | `dtls` | TURN clients over DTLS |
 //! | `streams` | TURN clients over TCP and TLS |
 //! | `pools`, `directory` | shared by all: which ports are free, who has which |
 //! | `shortcut` | from one relayed address of ours to another, also between workers |
 
 mod directory;
+pub(super) mod dtls;
 mod mailbox;
 mod pace;
 mod pairs;

@@ -225,6 +225,11 @@ impl PacketPath {
         let (now, batch) = (self.now, &mut self.batch);
         let step = match (ready, source, place, &mut self.turn) {
             (Ready::Pair(at), Some(source), place, _) => self.pairs.forward(at, source, batch.bytes(), place),
+            (Ready::Listener(listener), Some(source), Some(datagram), Some(turn))
+                if turn.is_sealed(listener) =>
+            {
+                return self.unseal(listener, source, datagram);
+            }
             (Ready::Listener(listener), Some(source), Some(packet), Some(turn)) => {
                 turn.handle_datagram(listener, source, batch.bytes(), packet, now)
             }
@@ -244,6 +249,24 @@ impl PacketPath {
             (_, Some(turn)) => turn.count_dropped(Reason::NoPermission),
             (_, None) => {}
         }
+    }
+
+    /// A datagram of DTLS: its messages take its place, one behind the other.
+    fn unseal(&mut self, listener: usize, source: SocketAddr, mut place: Range<usize>) {
+        let Some(turn) = &mut self.turn else { return };
+        let datagram = self.batch.bytes().get(place.clone()).unwrap_or_default();
+        turn.handle_sealed(listener, source, datagram, self.now);
+        while let Some((client, length)) = self.next_message(place.clone()) {
+            let message = place.start..place.start + length;
+            // A record takes more room than its message with the padding that may be put behind that.
+            place.start = (message.end + TAILROOM).min(place.end);
+            self.handle_client(client, message);
+        }
+    }
+
+    fn next_message(&mut self, room: Range<usize>) -> Option<(FiveTuple, usize)> {
+        let room = self.batch.bytes_mut().get_mut(room)?;
+        self.turn.as_mut()?.next_message(room, self.now)
     }
 
     /// What another worker handed over.
@@ -309,7 +332,8 @@ impl PacketPath {
         }
     }
 
-    /// What stands close before a packet out of a stream may still be queued: it goes before it is overwritten.
+    /// What stands close before a packet out of a stream, or out of a datagram of several, may still be queued: it goes before it
+    /// is overwritten.
     fn keep_headroom(&mut self, packet: &Range<usize>) {
         if self.batch.queued_to() + HEADROOM > packet.start {
             self.flush();

@@ -11,6 +11,7 @@ use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 
 use super::directory::Directory;
+use super::dtls::{self, Associations};
 use super::mailbox::{Mailbox, WorkerHandle};
 use super::pairs::Pairs;
 use super::path::PacketPath;
@@ -45,6 +46,8 @@ pub struct TurnServer {
     pub(in crate::net) key: NodeKey,
     /// Every SIP, TURN and admin listener, as [`Own::listeners`] wants them.
     pub(in crate::net) listeners: Vec<SocketAddr>,
+    /// What its DTLS associations are told.
+    pub(in crate::net) dtls: dtls::Settings,
     /// What its connections are told.
     pub(in crate::net) streams: streams::Settings,
 }
@@ -77,6 +80,7 @@ struct Serving {
     accounts: Arc<Accounts>,
     books: Books,
     key: NodeKey,
+    dtls: dtls::Settings,
     streams: streams::Settings,
 }
 
@@ -138,7 +142,7 @@ impl Serving {
     ) -> io::Result<(Serving, Vec<Vec<TurnSocket>>)> {
         let accounts = Arc::new(Accounts::new(turn.settings.accounts.clone(), seeded()?.random()));
         let own = Own {
-            listeners: turn.listeners,
+            listeners: turn.listeners.clone(),
             relay_addresses: addresses.iter().flat_map(|at| [at.bind, at.advertise]).collect(),
             relay_ports: settings.ports.clone(),
         };
@@ -149,8 +153,8 @@ impl Serving {
             place: Place { worker: 0, of: workers as u32 },
         };
         let books = Books::new(turn.settings.capacity.allocations);
-        let (settings, key, streams) = (turn.settings, turn.key, turn.streams);
-        Ok((Serving { settings, server, accounts, books, key, streams }, turn.sockets))
+        let TurnServer { settings, sockets, key, dtls, streams, .. } = turn;
+        Ok((Serving { settings, server, accounts, books, key, dtls, streams }, sockets))
     }
 }
 
@@ -188,8 +192,11 @@ impl Common {
         );
         let registry = poll.registry().try_clone()?;
         let counters = server.counters().clone();
-        let streams = Streams::new(serving.streams.clone(), registry, counters.clone(), now().instant);
-        Ok(Some((Turn::new(server, sockets, streams, poll.registry())?, counters)))
+        let now = now().instant;
+        let dtls = Associations::new(serving.dtls.clone(), seeded()?.random(), counters.clone(), now);
+        let streams = Streams::new(serving.streams.clone(), registry, counters.clone(), now);
+        let turn = Turn::new(server, sockets, dtls.map_err(io::Error::other)?, streams, poll.registry())?;
+        Ok(Some((turn, counters)))
     }
 }
 

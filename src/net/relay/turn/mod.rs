@@ -1,7 +1,7 @@
 //! The TURN server of a worker, and the ways in which clients reach it.
 //!
 //! The server ([`Server`]) knows clients by their [`FiveTuple`] and nothing of sockets. A **carrier** is what brings their
-//! packets and takes what they are sent: datagrams (here), connections, DTLS. Two sentences are all that passes between them:
+//! packets and takes what they are sent: datagrams ([`datagrams`]), connections, DTLS. Two sentences are all that passes between them:
 //!
 //! * *"Here is a packet from this five-tuple"*: [`PacketPath::handle_client`](super::path::PacketPath::handle_client). The
 //!   packet, one STUN message or ChannelData without its padding, stands in the bytes of
@@ -14,44 +14,37 @@
 //! each round to write what it has queued and to say which clients are gone ([`Turn::finish_round`]). Its sockets are in the poll under a [`Ready`](super::token::Ready) of its own. Its
 //! [`FlowId`]s are its own, too: five-tuples differ by carrier.
 
+mod datagrams;
 mod relayed;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
+use mio::Registry;
 
+use datagrams::Datagrams;
 pub(super) use relayed::{Grounds, RelayedSockets, Reserve};
 
+use super::dtls::Associations;
 use super::path::{Outlet, Step};
-use super::token::Ready;
 use crate::base::{ClientAddr, FlowId, Now, PeerAddr};
 use crate::net::bind::TurnSocket;
 use crate::net::node::TurnAllocation;
 use crate::net::relay::streams::{Cargo, Streams};
 use crate::net::settings::TurnTransport;
-use crate::net::udp::SendBatch;
 use crate::stun::Icmp;
 use crate::turn::forward::{Reason, Verdict};
 use crate::turn::server::{Output, Server};
 use crate::turn::sockets::RelaySocketId;
 use crate::turn::{Carrier, FiveTuple};
 
-/// Answers, and their bytes, that leave in one system call.
-const ANSWERS: (usize, usize) = (64, 64 * 1024);
-
 /// The server with its carriers.
 pub(super) struct Turn {
     server: Server<RelayedSockets>,
-    /// By index of the listener; `None` for those that take connections.
-    listeners: Vec<Option<UdpSocket>>,
-    /// To clients of one listener.
-    answers: SendBatch,
-    answering: usize,
+    datagrams: Datagrams,
+    dtls: Associations,
     streams: Streams,
 }
 
@@ -60,24 +53,18 @@ impl Turn {
     pub fn new(
         server: Server<RelayedSockets>,
         sockets: Vec<TurnSocket>,
+        dtls: Associations,
         mut streams: Streams,
         registry: &Registry,
     ) -> io::Result<Turn> {
-        let mut listeners = Vec::new();
+        let mut datagrams = Datagrams::default();
         for (listener, socket) in sockets.into_iter().enumerate() {
-            listeners.push(match socket {
-                TurnSocket::Datagrams(socket) => {
-                    let token = Ready::Listener(listener).token();
-                    registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE)?;
-                    Some(socket)
-                }
-                TurnSocket::Connections(socket) => {
-                    streams.listen(listener, socket)?;
-                    None
-                }
-            });
+            match socket {
+                TurnSocket::Datagrams(socket) => datagrams.listen(listener, socket, registry)?,
+                TurnSocket::Connections(socket) => streams.listen(listener, socket)?,
+            }
         }
-        Ok(Turn { server, listeners, answers: SendBatch::new(ANSWERS.0, ANSWERS.1), answering: 0, streams })
+        Ok(Turn { server, datagrams, dtls, streams })
     }
 
     /// For the mailbox: call peers come and go, users are banned.
@@ -106,6 +93,22 @@ impl Turn {
         let client =
             FiveTuple { flow: FlowId(listener as u64), client: ClientAddr(source), carrier: Carrier::Udp };
         self.handle_client(client, bytes, packet, now)
+    }
+
+    /// Clients speak DTLS to this listener: its datagrams go to [`Self::handle_sealed`].
+    #[inline]
+    pub fn is_sealed(&self, listener: usize) -> bool {
+        self.dtls.serves(listener)
+    }
+
+    /// A datagram on such a listener; then [`Self::next_message`] until there is none.
+    pub fn handle_sealed(&mut self, listener: usize, source: SocketAddr, datagram: &[u8], now: Now) {
+        self.dtls.handle_datagram(listener, source, datagram, now.instant, &mut self.datagrams);
+    }
+
+    /// The next message in it, unsealed: [`Associations::next_message`].
+    pub fn next_message(&mut self, room: &mut [u8], now: Now) -> Option<(FiveTuple, usize)> {
+        self.dtls.next_message(room, now.instant, &mut self.datagrams)
     }
 
     /// `packet` of `bytes` came from a client.
@@ -162,10 +165,9 @@ impl Turn {
     /// Sends a message to a client.
     pub fn send(&mut self, to: FiveTuple, message: &[u8], cargo: Cargo) {
         match to.carrier {
-            Carrier::Udp => self.send_datagram(to.flow.0 as usize, to.client.0, message),
+            Carrier::Udp => self.datagrams.send(to.flow.0 as usize, to.client.0, message),
+            Carrier::Dtls => self.dtls.send(to, message, &mut self.datagrams),
             Carrier::Stream => self.streams.send(to, message, cargo),
-            // No listener brings such clients yet.
-            Carrier::Dtls => {}
         }
     }
 
@@ -187,24 +189,26 @@ impl Turn {
 
     /// When [`Self::handle_timeout`] is wanted.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        [self.server.poll_timeout(), self.streams.next_due()].into_iter().flatten().min()
+        let due = [self.server.poll_timeout(), self.dtls.next_due(), self.streams.next_due()];
+        due.into_iter().flatten().min()
     }
 
     /// Lets expire what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.server.handle_timeout(now);
+        self.dtls.handle_timeout(now, &mut self.datagrams);
     }
 
     /// Sends the answers to all that was read.
     pub fn finish_round(&mut self, now: Instant) {
         self.carry_out(now);
-        self.flush_answers();
         self.streams.end_round(now);
-        while let Some(client) = self.streams.next_closed() {
+        while let Some(client) = self.streams.next_closed().or_else(|| self.dtls.next_closed()) {
             self.server.handle_closed(client);
         }
         // What went with those connections.
         self.carry_out(now);
+        self.datagrams.flush();
     }
 
     fn carry_out(&mut self, now: Instant) {
@@ -212,12 +216,12 @@ impl Turn {
             match output {
                 Output::Send { to, bytes } => self.send(to, &bytes, Cargo::Answer),
                 Output::Allocated { user, client, relayed } => {
-                    self.streams.set_allocated(client, true, now);
+                    self.set_allocated(client, true, now);
                     let over = self.transport(client).name();
                     tracing::info!(?user, client = %client.client, over, ?relayed, "TURN allocation");
                 }
                 Output::Freed { user, client, why, to_peers, to_client } => {
-                    self.streams.set_allocated(client, false, now);
+                    self.set_allocated(client, false, now);
                     let (sent, received) = (to_peers.bytes, to_client.bytes);
                     tracing::info!(?user, client = %client.client, ?why, sent, received, "TURN allocation ended");
                 }
@@ -230,26 +234,11 @@ impl Turn {
         }
     }
 
-    fn send_datagram(&mut self, listener: usize, to: SocketAddr, message: &[u8]) {
-        if listener != self.answering {
-            self.flush_answers();
-            self.answering = listener;
-        }
-        if self.answers.push(to, message).is_err() {
-            self.flush_answers();
-            let _ = self.answers.push(to, message);
-        }
-    }
-
-    /// What the kernel has no room for is lost: the client will ask again.
-    fn flush_answers(&mut self) {
-        let Some(Some(socket)) = self.listeners.get(self.answering) else { return self.answers.clear() };
-        while !self.answers.is_empty() {
-            match self.answers.flush(socket) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return self.answers.clear(),
-                // One of them cannot go; the others may.
-                Ok(_) | Err(_) => {}
-            }
+    fn set_allocated(&mut self, client: FiveTuple, allocated: bool, now: Instant) {
+        match client.carrier {
+            Carrier::Udp => {}
+            Carrier::Dtls => self.dtls.set_allocated(client, allocated, now),
+            Carrier::Stream => self.streams.set_allocated(client, allocated, now),
         }
     }
 
@@ -257,7 +246,7 @@ impl Turn {
 
     /// A listener's socket for datagrams.
     pub fn listener(&self, listener: usize) -> Option<&UdpSocket> {
-        self.listeners.get(listener)?.as_ref()
+        self.datagrams.socket(listener)
     }
 
     /// A relayed socket by its slot.
