@@ -298,6 +298,27 @@ fn the_shipped_config_with_turn_loads_and_runs() {
     assert!(compiled.report.is_empty() && compiled.net.turn.is_some(), "{}", compiled.report);
 }
 
+/// docs/turn.md: "That is a complete server".
+#[test]
+fn the_turn_server_of_the_documentation_loads() {
+    let page = std::fs::read_to_string("docs/turn.md").unwrap();
+    let (_, block) = page.split_once("```yaml\n").unwrap();
+    let (relay, _) = block.split_once("```").unwrap();
+    let rest = r#"
+name: edge-1
+zones: { internet: { trust: none, admit: registered } }
+certificates: { public: { chain: tls/chain.pem, key: "file:tls/key.pem" } }
+listeners: { phones: { zone: internet, bind: "udp://203.0.113.10:5060" } }
+routes: [{ name: nothing, reject: 404 }]
+policies: []
+"#;
+    let folder = Folder::new();
+    folder.write("edge.yaml", &(relay.to_owned() + rest));
+    let compiled =
+        load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
+    assert!(compiled.report.is_empty() && compiled.net.turn.is_some(), "{}", compiled.report);
+}
+
 /// "Lines that begin with #- are understood by `check`."
 #[test]
 fn what_the_shipped_config_comments_out_for_later_is_understood() {
