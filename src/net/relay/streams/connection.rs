@@ -18,6 +18,8 @@ pub(super) enum Stage {
     Stranger,
     /// With one.
     Client,
+    /// It had one: what it still sends on channels is dropped and no reason to close.
+    Former,
 }
 
 /// A connection.
@@ -68,7 +70,7 @@ impl Connection {
     pub fn follows(&self) -> Follows {
         match (&self.ended, self.stage) {
             (Some(_), _) => Follows::Nothing,
-            (None, Stage::Client) => Follows::Messages,
+            (None, Stage::Client | Stage::Former) => Follows::Messages,
             (None, Stage::Handshake | Stage::Stranger) => Follows::Requests,
         }
     }
@@ -79,7 +81,7 @@ impl Connection {
 
     /// An allocation was made, or is gone.
     pub fn set_allocated(&mut self, allocated: bool, now: Instant) {
-        self.come_to(if allocated { Stage::Client } else { Stage::Stranger }, now);
+        self.come_to(if allocated { Stage::Client } else { Stage::Former }, now);
     }
 
     fn come_to(&mut self, stage: Stage, now: Instant) {
@@ -118,10 +120,11 @@ impl Connection {
 
     /// Which of our deadlines has passed. A client with an allocation may be silent for as long as that lives (RFC 8656 §8).
     pub fn overdue(&self, patience: &Patience, now: Instant) -> Option<&'static str> {
+        let without = matches!(self.stage, Stage::Stranger | Stage::Former);
         let over = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
         let limits = [
             (Some(self.heard).filter(|_| self.is_handshaking()), patience.handshake, "no handshake"),
-            (Some(self.heard).filter(|_| self.stage == Stage::Stranger), patience.message, "no allocation"),
+            (Some(self.heard).filter(|_| without), patience.message, "no allocation"),
             (self.begun, patience.message, "a message began and did not end"),
             (self.blocked, patience.write, "the peer does not read"),
         ];

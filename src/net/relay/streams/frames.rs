@@ -11,7 +11,7 @@ pub(super) const LONGEST_MESSAGE: usize = 4 + (1 << 16);
 /// What may stand next on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Follows {
-    /// STUN messages: there is no allocation.
+    /// STUN messages: there has been no allocation.
     Requests,
     /// STUN messages and ChannelData.
     Messages,

@@ -1,7 +1,7 @@
 //! TURN clients over TCP and TLS (RFC 8656 §2.1), on the worker that accepted them.
 //!
 //! In a round of the worker, what has arrived is read into the packet path's memory and cut into messages there, what there is
-//! to say is gathered, and at the end it is written: many packets for one client leave in one system call and few TLS records.
+//! to say is gathered, and at the end it is written: many packets for one client leave in one system call.
 //! Nothing here waits, an idle connection holds no buffer, and a peer that does not read loses packets and then its connection.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 

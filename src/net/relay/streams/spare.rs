@@ -2,9 +2,9 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 /// Kept at most.
-const BUFFERS: usize = 128;
+const BUFFERS: usize = 512;
 /// One that grew beyond it is not kept.
-const LONGEST: usize = 64 * 1024;
+const LONGEST: usize = 16 * 1024;
 /// Of a new one: a few packets.
 const FIRST: usize = 2048;
 

@@ -86,6 +86,18 @@ fn a_banned_source_has_no_connections() {
 }
 
 #[test]
+fn what_is_still_on_its_way_when_the_allocation_ends_closes_nothing() {
+    let mut world = World::new();
+    let client = world.connect();
+    let mut client = world.allocated(client);
+    let from = world.only().client;
+    world.streams.set_allocated(from, false, world.now);
+    client.send(&on_channel(b"late"));
+    world.until(&mut client, |_, client| client.received == on_channel(b"late"));
+    assert!(world.closed.is_empty());
+}
+
+#[test]
 fn who_hangs_up_behind_a_request_still_has_its_answer() {
     for secure in [false, true] {
         let mut world = World::new();
