@@ -6,19 +6,8 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::name::Name;
+use super::queue::{Queue, QueueFull, Sent};
 use super::{counted, header};
-
-/// How often one datagram is tried. ICMP errors about earlier ones surface in the next call, instead of what it asks for
-/// (`keep_undelivered`): each costs one try.
-const TRIES: usize = 4;
-
-/// What the kernel took for sending.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    pub datagrams: usize,
-    pub bytes: usize,
-}
 
 /// How a slot of a [`Batch`] is cut: nothing is received into the bytes before and behind the datagram, so that a header
 /// can be put round it in place.
@@ -45,20 +34,11 @@ pub struct Batch {
     iovecs: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     filled: usize,
-    out_names: Vec<Name>,
-    out_iovecs: Vec<libc::iovec>,
-    out_headers: Vec<libc::mmsghdr>,
-    /// Where the last of the queued ends.
-    out_end: usize,
+    queue: Queue,
 }
 
 // SAFETY: the raw pointers lead into heap memory that this value owns alone and never reallocates.
 unsafe impl Send for Batch {}
-
-/// It did not fit in: flush first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the queue is full")]
-pub struct QueueFull;
 
 impl Batch {
     /// Room for `datagrams` of up to `size` bytes each, with nothing round them.
@@ -82,18 +62,7 @@ impl Batch {
             header
         });
         let headers = headers.collect();
-        Batch {
-            bytes,
-            slot,
-            names,
-            iovecs,
-            headers,
-            filled: 0,
-            out_names: Vec::with_capacity(slots),
-            out_iovecs: Vec::with_capacity(slots),
-            out_headers: Vec::with_capacity(slots),
-            out_end: 0,
-        }
+        Batch { bytes, slot, names, iovecs, headers, filled: 0, queue: Queue::new(slots) }
     }
 
     /// How many slots there are.
@@ -190,7 +159,7 @@ impl Batch {
 
     /// Where in [`Self::bytes`] the last of the queued ranges ends: nothing may be written before it.
     pub fn queued_to(&self) -> usize {
-        self.out_end
+        self.queue.end()
     }
 
     /// Queues `range` of the bytes for [`Self::flush`]; `to` is `None` if the socket is connected. Ranges are queued in the
@@ -198,69 +167,19 @@ impl Batch {
     #[inline]
     pub fn queue(&mut self, range: Range<usize>, to: Option<SocketAddr>) -> Result<(), QueueFull> {
         let Some(bytes) = self.bytes.get_mut(range.clone()) else { return Ok(()) };
-        if self.out_headers.len() == self.out_headers.capacity() {
-            return Err(QueueFull);
-        }
-        self.out_end = range.end;
-        // Within their capacity none of the vectors moves, so the pointers hold until they are cleared.
-        let last = self.out_headers.len();
-        let (name, name_len) = to.map_or((Name::empty(), 0), Name::encode);
-        self.out_names.push(name);
-        self.out_iovecs.push(libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() });
-        let mut header = header(self.out_iovecs.as_mut_ptr().wrapping_add(last));
-        if to.is_some() {
-            header.msg_hdr.msg_name = self.out_names.as_mut_ptr().wrapping_add(last).cast();
-            header.msg_hdr.msg_namelen = name_len;
-        }
-        self.out_headers.push(header);
-        Ok(())
+        self.queue.push(bytes, range.end, to)
     }
 
     /// Sends all that is queued. Never blocks. Returns what the kernel took; the others are lost: its buffer was full, there
     /// is no way there, or one is too long.
     pub fn flush(&mut self, socket: &impl AsFd) -> Sent {
-        let fd = socket.as_fd().as_raw_fd();
-        let mut rest = &mut self.out_headers[..];
-        let (mut sent, mut tries) = (Sent::default(), TRIES);
-        while !rest.is_empty() {
-            let done = match send(fd, rest) {
-                Ok(n) => {
-                    sent.datagrams += n;
-                    sent.bytes += rest.iter().take(n).map(|header| header.msg_len as usize).sum::<usize>();
-                    n
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // About this datagram, or an ICMP error about an earlier one.
-                Err(_) if tries > 1 => {
-                    tries -= 1;
-                    continue;
-                }
-                Err(_) => 1,
-            };
-            tries = TRIES;
-            rest = rest.get_mut(done..).unwrap_or_default();
-        }
-        self.clear_queue();
-        sent
+        self.queue.flush(socket.as_fd().as_raw_fd())
     }
 
     /// Forgets what is queued.
     pub fn clear_queue(&mut self) {
-        self.out_names.clear();
-        self.out_iovecs.clear();
-        self.out_headers.clear();
-        self.out_end = 0;
+        self.queue.clear();
     }
-}
-
-/// One system call; how many of `headers` went, from the front.
-fn send(fd: libc::c_int, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
-    // SAFETY: each of the headers points to an iovec of its own, that into the bytes of the batch, and to a name of its own
-    // or none; all in vectors that have not moved since `queue`, and that the caller borrows mutably.
-    counted(unsafe {
-        libc::sendmmsg(fd, headers.as_mut_ptr(), headers.len() as libc::c_uint, libc::MSG_DONTWAIT as _)
-    })
 }
 
 #[cfg(test)]

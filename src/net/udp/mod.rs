@@ -1,6 +1,6 @@
 //! Batched UDP: many datagrams a system call (`recvmmsg(2)`, `sendmmsg(2)`), over any socket that has a descriptor.
 //!
-//! The only place of the house with `unsafe`: nine system calls, the reading of socket addresses and of a control message. Each batch owns
+//! The only place of the house with `unsafe`: ten system calls, the reading of socket addresses and of a control message. Each batch owns
 //! what its headers point to, and nothing of it moves or grows after `new`.
 #![allow(unsafe_code)]
 #![deny(clippy::undocumented_unsafe_blocks)]
@@ -11,14 +11,16 @@ mod fragments;
 mod interfaces;
 mod name;
 mod open_files;
+mod queue;
 mod send_batch;
 mod undelivered;
 
-pub use batch::{Batch, QueueFull, Sent, Slot};
+pub use batch::{Batch, Slot};
 pub use buffers::set_buffers;
 pub use fragments::set_dont_fragment;
 pub use interfaces::own_addresses;
 pub use open_files::raise_open_files;
+pub use queue::{QueueFull, Sent};
 pub use send_batch::{Refused, SendBatch};
 pub use undelivered::{keep_undelivered, next_icmp, next_undelivered};
 
