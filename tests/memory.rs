@@ -1,17 +1,22 @@
-//! What a held call costs: bytes that stay allocated per answered call after the timers of its INVITE have run out.
+//! What is held costs, in bytes that stay allocated: an answered call after the timers of its INVITE have run out, and a TURN
+//! allocation.
 #![allow(unsafe_code, reason = "counting allocated bytes takes an allocator")]
 #![allow(dead_code, reason = "the simulated world has more than this test needs")]
 
+#[path = "rfc8656/world.rs"]
+mod turn_world;
 #[path = "edge/ua.rs"]
 mod ua;
 #[path = "edge/world.rs"]
 mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use turnpike::edge::settings::Anchor;
+use turnpike::turn::quota::Role;
 use ua::{Leg, answer, request, sdp};
 use world::{Actor, World};
 
@@ -35,6 +40,7 @@ unsafe impl GlobalAlloc for Counting {
 static COUNTING: Counting = Counting;
 
 const CALLS: isize = 1_000;
+const ALLOCATIONS: isize = 500;
 
 /// Bytes per held call; the fake relay's own tables are among them.
 fn held_call(anchor: Anchor) -> isize {
@@ -67,8 +73,41 @@ fn held_call(anchor: Anchor) -> isize {
     (LIVE.load(Relaxed) - before) / CALLS
 }
 
+/// Bytes per held allocation with a permission and a channel, and bytes left when all have ended; the fake sockets' own tables
+/// are among them.
+fn held_allocation() -> (isize, isize) {
+    let mut world = turn_world::World::with(|settings| {
+        settings.capacity.allocations = ALLOCATIONS as usize;
+        settings.roles = settings.roles.iter().map(|role| generous(role)).collect();
+    });
+    let before = LIVE.load(Relaxed);
+    let phones: Vec<_> = (0..ALLOCATIONS)
+        .map(|n| {
+            let from = format!("198.51.{}.{}:5000", 1 + n / 250, 1 + n % 250);
+            let (phone, _) = world.allocated(&from, turn_world::INTERNET);
+            assert_eq!(world.bind(&phone, 0x4000, "192.0.2.1:9000"), 0);
+            phone
+        })
+        .collect();
+    let held = LIVE.load(Relaxed) - before;
+    for phone in &phones {
+        assert_eq!(world.refresh(phone, 0), 0);
+    }
+    drop(phones);
+    (held / ALLOCATIONS, LIVE.load(Relaxed) - before)
+}
+
+fn generous(role: &Role) -> Arc<Role> {
+    Arc::new(Role { allocations: ALLOCATIONS as usize, ..role.clone() })
+}
+
 #[test]
-fn a_held_call_costs_a_few_kilobytes() {
+fn a_held_call_costs_a_few_kilobytes_and_an_allocation_less() {
+    let (held, left) = held_allocation();
+    println!("a held allocation: {held} bytes; {left} left of {ALLOCATIONS} when all have ended");
+    assert!(held < 2_500, "{held} bytes");
+    assert!(left < 60_000, "{left} bytes are not given back");
+
     let (bare, relayed) = (held_call(Anchor::Never), held_call(Anchor::Always));
     println!("a held call: {bare} bytes without media, {relayed} with media through the (fake) relay");
     assert!(bare < 10_000 && relayed < 10_000, "{bare} and {relayed} bytes");

@@ -2,11 +2,13 @@
 
 mod addr;
 pub mod ban;
+mod shrink;
 mod time;
 mod timers;
 mod token;
 
 pub use addr::{ClientAddr, FlowId, ListenerId, PeerAddr, RelayedAddr, Transport, TrunkId, ZoneId};
+pub use shrink::should_shrink;
 pub use time::{Now, UnixTime};
 pub use timers::{TimerId, Timers};
 pub use token::NodeKey;

@@ -95,7 +95,9 @@ impl<K> Timers<K> {
         if self.heap.len() > 64 && self.heap.len() > 2 * self.armed.len() {
             let mut entries = std::mem::take(&mut self.heap).into_vec();
             entries.retain(|Reverse((_, serial, slot))| self.is_live(*slot, *serial));
+            entries.shrink_to_fit();
             self.heap = entries.into();
+            self.armed.shrink_to_fit();
         }
     }
 }

@@ -20,7 +20,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::base::ban::Bans;
-use crate::base::{Now, PeerAddr, RelayedAddr, Rng, Timers};
+use crate::base::{Now, PeerAddr, RelayedAddr, Rng, Timers, should_shrink};
 use crate::stun::demux::{self, Protocol};
 use crate::stun::{Class, Family, Icmp, Message, Method, TransactionId, Type, Writer, binding};
 
@@ -250,7 +250,11 @@ impl<S: RelaySockets> Server<S> {
 
     /// The next thing to do, if any.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if should_shrink(self.outputs.len(), self.outputs.capacity()) {
+            self.outputs.shrink_to_fit();
+        }
+        output
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is wanted.
@@ -448,6 +452,11 @@ impl<S: RelaySockets> Server<S> {
         self.close(&sockets);
         let (to_peers, to_client) = (row.to_peers.traffic, row.to_client.traffic);
         self.outputs.push_back(Output::Freed { user, client: row.client, why, to_peers, to_client });
+        if should_shrink(self.allocations.len(), self.allocations.capacity()) {
+            self.allocations.shrink_to_fit();
+            self.by_client.shrink_to_fit();
+            self.by_socket.shrink_to_fit();
+        }
     }
 
     fn close(&mut self, sockets: &[RelaySocketId]) {

@@ -422,3 +422,58 @@ fn in_socket<'a>(
         Ready::Doorbell | Ready::Accept(_) | Ready::Stream(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::directory::Directory;
+    use super::super::pairs::NewPair;
+    use super::super::shortcut::shortcuts;
+    use super::*;
+    use crate::net::shard::now;
+    use crate::relay::{Component, LegRules, PairCounters, PairId, Side, SideAddrs};
+    use std::net::UdpSocket;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    /// Two pairs whose legs are each other: what came in would go round for ever.
+    #[test]
+    fn a_circle_of_our_own_addresses_ends() {
+        let poll = mio::Poll::new().unwrap();
+        let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let sockets: [_; 2] = [(); 2].map(|()| [[bind(), bind()], [bind(), bind()]]);
+        let at = |socket: &UdpSocket| RelayedAddr(socket.local_addr().unwrap());
+        let shown = sockets
+            .each_ref()
+            .map(|pair| pair.each_ref().map(|side| SideAddrs { rtp: at(&side[0]), rtcp: at(&side[1]) }));
+        let directory = Arc::new(Directory::new(["127.0.0.1".parse().unwrap()]));
+        let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
+        let mut pairs = Pairs::new(Arc::default(), directory.addresses());
+        let counters = [(); 2].map(|()| Arc::new(PairCounters::default()));
+        for (n, sockets) in sockets.into_iter().enumerate() {
+            let (id, instant) = (PairId(n as u64), now().instant);
+            shown[n].iter().for_each(|side| directory.promise(side.rtp.0, 0));
+            let pair = NewPair { id, sockets, shown: shown[n], counters: counters[n].clone() };
+            pairs.open(pair, poll.registry(), &directory, 0, instant);
+            for side in [Side::A, Side::B] {
+                let rtp = Some(shown[1 - n][side as usize].rtp.0);
+                pairs.set_leg(
+                    id,
+                    side,
+                    LegRules { rtp, send_before_latch: true, ..LegRules::default() },
+                    instant,
+                );
+            }
+        }
+        let mut path = PacketPath::new(pairs, None, shortcuts, now());
+        let by = Outlet::Pair(PairSocket { slot: 1, side: Side::A, component: Component::Rtp });
+        let (from, to) = (shown[1][0].rtp, shown[0][0].rtp);
+        let packet = HEADROOM..HEADROOM + 20;
+        path.carry(Step::ToOwn { by, from, to, packet, or_leaves: true }, 0);
+        let all = counters.iter().flat_map(|pair| [&pair.a, &pair.b]);
+        let (relayed, lost) = all.fold((0, 0), |(relayed, lost), side| {
+            let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            (relayed + count(&side.packets), lost + count(&side.undeliverable))
+        });
+        assert_eq!((relayed, lost), (u64::from(MOST_HOPS), 1));
+    }
+}

@@ -9,7 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use slab::Slab;
 
-use crate::base::{PeerAddr, RelayedAddr};
+use crate::base::{PeerAddr, RelayedAddr, should_shrink};
 use crate::net::relay::directory::{Directory, Home};
 use crate::net::relay::pools::{Pools, Taken};
 use crate::net::relay::token::Ready;
@@ -139,6 +139,9 @@ impl RelaySockets for RelayedSockets {
             let (_, bound) = self.open.remove(slot);
             self.grounds.directory.remove(bound.addr.0);
             self.grounds.give_back(bound);
+            if should_shrink(self.open.len(), self.open.capacity()) {
+                self.open.shrink_to_fit();
+            }
         }
     }
 }
