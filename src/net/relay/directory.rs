@@ -45,13 +45,13 @@ impl Directory {
         self.entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0)
     }
 
-    /// Which worker has it, and where. `None` also in the moment before the worker has it.
+    /// Which worker has it, and where; no home in the moment before the worker has it.
     #[inline]
-    pub fn find(&self, addr: SocketAddr) -> Option<(usize, Home)> {
+    pub fn find(&self, addr: SocketAddr) -> Option<(usize, Option<Home>)> {
         let entry = self.entry(addr)?.load(Ordering::Relaxed);
         let worker = (entry >> INDEX).checked_sub(1)?;
         let index = entry & NOWHERE;
-        (index != NOWHERE).then(|| (worker as usize, Home::from_index(index)))
+        Some((worker as usize, (index != NOWHERE).then(|| Home::from_index(index))))
     }
 
     /// `worker` will have it in a moment.
@@ -124,11 +124,11 @@ mod tests {
         assert_eq!(directory.find(v4), None);
         directory.promise(v4, 0);
         assert!(directory.is_open(v4));
-        assert_eq!(directory.find(v4), None);
+        assert_eq!(directory.find(v4), Some((0, None)));
         directory.keep_promise(v4, 0, pair);
-        assert_eq!(directory.find(v4), Some((0, pair)));
+        assert_eq!(directory.find(v4), Some((0, Some(pair))));
         directory.enter(v6, 254, Home::Relayed(70_000));
-        assert_eq!(directory.find(v6), Some((254, Home::Relayed(70_000))));
+        assert_eq!(directory.find(v6), Some((254, Some(Home::Relayed(70_000)))));
         directory.remove(v4);
         assert!(!directory.is_open(v4));
         directory.keep_promise(v4, 0, pair);

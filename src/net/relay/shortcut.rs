@@ -62,11 +62,12 @@ impl Shortcuts {
         registry.register(&mut SourceFd(&self.inbox.as_raw_fd()), token, Interest::READABLE)
     }
 
-    /// Who has this relayed address: the number of another worker, or where it is in this one.
+    /// Who has this relayed address: the number of another worker, or where it is in this one. (Another that does not have
+    /// it yet was told to open it, and obeys before it reads.)
     #[inline]
     pub fn find(&self, to: RelayedAddr) -> Option<Result<Home, usize>> {
         let (worker, home) = self.directory.find(to.0)?;
-        Some(if worker == self.number { Ok(home) } else { Err(worker) })
+        if worker == self.number { home.map(Ok) } else { Some(Err(worker)) }
     }
 
     /// True if somebody in the process has this relayed address.
@@ -157,6 +158,8 @@ mod tests {
         let directory = Arc::new(Directory::new([addr.0.ip()]));
         let both = shortcuts(2, &directory).unwrap();
         assert_eq!(both[0].find(addr), None);
+        directory.promise(addr.0, 1);
+        assert_eq!((both[0].find(addr), both[1].find(addr)), (Some(Err(1)), None));
         directory.enter(addr.0, 1, Home::Relayed(5));
         assert!(both[0].is_ours(addr.0));
         assert_eq!(both[0].find(addr), Some(Err(1)));
