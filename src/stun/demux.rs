@@ -10,7 +10,8 @@ pub enum Protocol {
     Stun,
     /// 20 to 63, DTLS 1.3's unified header (RFC 9147 §4) among them.
     Dtls,
-    /// 64 to 79: TURN ChannelData, channel numbers 0x4000 to 0x4FFF (RFC 8656 §12).
+    /// 64 to 127: TURN ChannelData. RFC 8656 §12 ends at 79, but channels of RFC 5766 go on (docs/rfc-exceptions.md), and
+    /// nothing else begins like that.
     ChannelData,
     /// 128 to 191: RTP or RTCP.
     Rtp,
@@ -35,7 +36,7 @@ pub fn on_turn_port(datagram: &[u8]) -> Protocol {
     match datagram.first() {
         Some(0..=3) => Protocol::Stun,
         Some(20..=63) => Protocol::Dtls,
-        Some(64..=79) => Protocol::ChannelData,
+        Some(64..=127) => Protocol::ChannelData,
         Some(128..=191) => Protocol::Rtp,
         _ => Protocol::Other,
     }
@@ -112,9 +113,7 @@ mod tests {
             (20, Protocol::Dtls),
             (63, Protocol::Dtls),
             (64, Protocol::ChannelData),
-            (79, Protocol::ChannelData),
-            (80, Protocol::Other),
-            (127, Protocol::Other),
+            (127, Protocol::ChannelData),
             (128, Protocol::Rtp),
             (191, Protocol::Rtp),
             (192, Protocol::Other),
@@ -161,7 +160,7 @@ mod tests {
         let stream = [0x40, 0, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0, 0x40];
         assert_eq!(stream_frame(&stream, true), Frame::ChannelData { bytes: &stream[..9], consumed: 12 });
         assert_eq!(stream_frame(&stream[..11], true), Frame::Wants(12));
-        let empty = [0x4f, 0xff, 0, 0];
+        let empty = [0x7f, 0xff, 0, 0];
         assert_eq!(stream_frame(&empty, true), Frame::ChannelData { bytes: &empty, consumed: 4 });
     }
 

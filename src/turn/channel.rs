@@ -8,9 +8,10 @@ use smallvec::SmallVec;
 /// RFC 8656 §12: ten minutes from the last ChannelBind.
 pub const LIFETIME: Duration = Duration::from_secs(600);
 
-/// RFC 8656 §12: the numbers that a channel can have.
+/// The numbers that a channel can have: 0x4000 to 0x4FFF of RFC 8656 §12, and the rest of RFC 5766 §11's, which its clients
+/// choose from (docs/rfc-exceptions.md).
 pub fn is_number(number: u16) -> bool {
-    (0x4000..=0x4fff).contains(&number)
+    (0x4000..=0x7fff).contains(&number)
 }
 
 #[derive(Clone, Debug)]

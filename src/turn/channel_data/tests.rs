@@ -23,7 +23,8 @@ fn channel_data_says_the_truth_about_its_length_or_is_dropped() {
     assert_eq!(read_channel_data(&[0x4f, 0xff, 0, 0]), Some((0x4fff, 4..4)));
     assert_eq!(read_channel_data(&[0x40, 0, 0, 3, 7, 8]), None, "shorter than it says");
     assert_eq!(read_channel_data(&[0x40, 0, 0, 1, 7, 0, 0, 0, 0]), None, "more than padding follows");
-    assert_eq!(read_channel_data(&[0x50, 0, 0, 0]), None, "RFC 8656 §12: reserved");
+    assert_eq!(read_channel_data(&[0x7f, 0xff, 0, 0]), Some((0x7fff, 4..4)), "as in RFC 5766 §11");
+    assert_eq!(read_channel_data(&[0x80, 0, 0, 0]), None);
     assert_eq!(read_channel_data(&[0x40, 0, 0]), None);
 }
 
