@@ -22,7 +22,7 @@ pub enum Peers {
 /// What is ours: peers may be relayed addresses of ours, never a listener.
 #[derive(Clone, Debug)]
 pub struct Own {
-    /// Every SIP, TURN and admin listener; one on a wildcard stands here once for each address of the machine.
+    /// Every SIP, TURN and admin listener; one on a wildcard stands here as it is, and once for each address of the machine.
     pub listeners: Vec<SocketAddr>,
     /// The addresses of relayed transport addresses, as bound and as advertised.
     pub relay_addresses: Vec<IpAddr>,
@@ -157,7 +157,11 @@ impl Neighbourhood {
         spelt: &[IpAddr],
         mut ports: SmallVec<[(u16, u16); 1]>,
     ) -> SmallVec<[(u16, u16); 1]> {
-        let is_ours = |listener: &&SocketAddr| spelt.contains(&listener.ip().to_canonical());
+        // RFC 1122 §3.2.1.3: the host itself is all of 127.0.0.0/8, and whoever listens on a wildcard hears all of it.
+        let is_heard =
+            |ip: IpAddr| ip.is_unspecified() && spelt.iter().any(|at| at.is_ipv4() && at.is_loopback());
+        let is_ours =
+            |listener: &&SocketAddr| spelt.contains(&listener.ip().to_canonical()) || is_heard(listener.ip());
         for taken in self.own.listeners.iter().filter(is_ours).map(SocketAddr::port) {
             let cut = |(first, last): (u16, u16)| {
                 let below = taken.checked_sub(1).map(|end| (first, end.min(last)));

@@ -15,6 +15,7 @@ mod stun_keep_alives;
 mod targets;
 mod tls;
 mod turn;
+mod turn_attacks;
 mod turn_calls;
 #[path = "../support/turn_client.rs"]
 mod turn_client;

@@ -19,7 +19,7 @@ use crate::calls::{Call, anchored, audio, rtp, sdp};
 use crate::harness::{DEADLINE, Udp, eventually, node, with_pbx};
 use crate::turn_client::{Received, TurnClient};
 
-const REALM: &str = "test";
+pub const REALM: &str = "test";
 
 /// A TURN server with one listener, `turn`, and two users who have their names as passwords: `alice` may reach 127.0.0.0/8,
 /// `caller` what calls name.

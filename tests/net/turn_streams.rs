@@ -16,7 +16,7 @@ use crate::turn_client::{Received, TurnClient, Wire};
 use crate::turn_stream::{Stream, Tls, over_tcp, over_tls, trusting};
 
 /// Beside the one for UDP: `tcp`, and `tls` with the demo certificate.
-fn listeners(turn: &mut TurnSettings) {
+pub fn listeners(turn: &mut TurnSettings) {
     for (name, transport) in [("tcp", TurnTransport::Tcp), ("tls", TurnTransport::Tls)] {
         turn.listeners.push(TurnListener {
             name: name.into(),
@@ -32,7 +32,7 @@ fn node(workers: usize) -> (Node, tempfile::TempDir) {
     turn_node_with(workers, listeners, |_| ())
 }
 
-fn demo(dir: &Path) -> Arc<ClientConfig> {
+pub fn demo(dir: &Path) -> Arc<ClientConfig> {
     trusting(&dir.join("certificates/demo.pem"))
 }
 

@@ -118,6 +118,15 @@ fn our_own_listeners_are_never_peers() {
 }
 
 #[test]
+fn a_listener_on_a_wildcard_is_on_every_loopback_address() {
+    let listeners = vec!["0.0.0.0:5060".parse().unwrap()];
+    let own = Own { listeners, relay_addresses: vec![], relay_ports: 40000..=49999 };
+    let loopback = Peers::Networks(vec!["127.0.0.0/8".parse().unwrap()]);
+    let reach = Neighbourhood::new(own).reach(&loopback, &[], "127.9.9.9".parse().unwrap());
+    assert!(reach.holds(5061) && !reach.holds(5060));
+}
+
+#[test]
 fn a_role_that_names_a_relay_address_reaches_all_of_it_but_our_listeners() {
     let through = |peers: &Peers, own: Own, ip: &str| {
         let reach = Neighbourhood::new(own).reach(peers, &[], ip.parse().unwrap());
