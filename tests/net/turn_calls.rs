@@ -11,6 +11,7 @@ use turnpike::policy::matcher::{Condition, Glob, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
 use turnpike::policy::{Action, Stage};
 use turnpike::relay::RelayAddress;
+use turnpike::stun::{Class, Method, TransactionId, Writer};
 use turnpike::turn::forward::Reason;
 use turnpike::turn::totals::Totals;
 
@@ -18,6 +19,7 @@ use crate::calls::{Call, audio, rtp, sdp};
 use crate::harness::{Udp, eventually, node, request, tcp, with_pbx};
 use crate::turn::{client, peer, receive, relay_ip, settings, turn_node_with, with_turn};
 use crate::turn_client::{Received, TurnClient};
+use crate::turn_dtls::listeners;
 
 /// What phones are shown of the relay (a 1:1 NAT): whoever binds it gets what goes there through the kernel.
 fn shown_ip() -> IpAddr {
@@ -154,13 +156,14 @@ fn a_banned_source_loses_its_allocations_and_is_not_answered() {
         rules: vec![scanners],
         default: Answer::ALLOW,
     };
-    let (node, _dir) = turn_node_with(2, |_| (), |settings| settings.policy.policies.push(policy));
-    let at_scanner = || {
+    let (node, _dir) = turn_node_with(2, listeners, |settings| settings.policy.policies.push(policy));
+    let at_scanner = |listener| {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(node.turn_listener("turn").unwrap()).unwrap();
+        socket.connect(node.turn_listener(listener).unwrap()).unwrap();
         socket
     };
-    let (mut scanner, mut other) = (TurnClient::new(at_scanner(), "alice", "alice"), client(&node, "alice"));
+    let (mut scanner, mut other) =
+        (TurnClient::new(at_scanner("turn"), "alice", "alice"), client(&node, "alice"));
     scanner.allocate();
     other.allocate();
     assert_eq!(totals(&node).allocations, 2);
@@ -171,14 +174,12 @@ fn a_banned_source_loses_its_allocations_and_is_not_answered() {
     let scan = invite.replace("Contact:", "User-Agent: friendly-scanner\r\nContact:");
     std::io::Write::write_all(&mut stream, scan.as_bytes()).unwrap();
     eventually("its allocation is gone", || totals(&node).allocations == 1);
-    at_scanner().send(&turnpike_binding()).unwrap();
+    let mut binding = Vec::new();
+    Writer::begin(&mut binding, Class::Request, Method::BINDING, TransactionId([7; 12]));
+    let (request, handshake) = (at_scanner("turn"), at_scanner("dtls"));
+    request.send(&binding).unwrap();
     eventually("its request is dropped", || dropped(&node, Reason::Banned) == 1);
+    handshake.send(&[22, 0xfe, 0xfd, 0]).unwrap();
+    eventually("its handshake is dropped", || dropped(&node, Reason::Banned) == 2);
     assert_eq!(other.refresh(600), 0, "others go on");
-}
-
-fn turnpike_binding() -> Vec<u8> {
-    use turnpike::stun::{Class, Method, TransactionId, Writer};
-    let mut request = Vec::new();
-    Writer::begin(&mut request, Class::Request, Method::BINDING, TransactionId([7; 12]));
-    request
 }

@@ -16,7 +16,7 @@ use crate::turn::{peer, receive, turn_node_with};
 use crate::turn_client::{Received, TurnClient, Wire};
 
 /// Beside the one for UDP: `dtls` with the demo certificate.
-fn listeners(turn: &mut TurnSettings) {
+pub fn listeners(turn: &mut TurnSettings) {
     turn.listeners.push(TurnListener {
         name: "dtls".into(),
         bind: "127.0.0.1:0".parse().unwrap(),

@@ -103,6 +103,10 @@ impl Turn {
 
     /// A datagram on such a listener; then [`Self::next_message`] until there is none.
     pub fn handle_sealed(&mut self, listener: usize, source: SocketAddr, datagram: &[u8], now: Now) {
+        // RFC 6347 §4.1: type 22 is a handshake, which whoever is banned need not begin.
+        if datagram.first() == Some(&22) && self.server.refuses(source.ip(), now.instant) {
+            return self.count_dropped(Reason::Banned);
+        }
         self.dtls.handle_datagram(listener, source, datagram, now.instant, &mut self.datagrams);
     }
 
