@@ -141,9 +141,9 @@ impl CallPeers {
         self.open = named;
     }
 
-    /// What a body names: default destinations and candidates that one UDP address is enough to reach. Private addresses
-    /// are left out whoever names them (`turn/peers` denies them to every client of this role), and so are our own (they
-    /// are open to it as it is).
+    /// What a body names for media over UDP: default destinations and candidates, where they are addresses and no names.
+    /// Private ones are left out whoever names them (`turn/peers` denies them to every client of this role), and so are our
+    /// own (they are open to it as it is).
     fn named_in(&mut self, sdp: &Session<'_>, from: Side, relay: &dyn Relay) -> Set {
         let mut named = 0;
         for (index, media) in
