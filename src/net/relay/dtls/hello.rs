@@ -15,6 +15,15 @@ const HELLO_VERIFY_REQUEST: u8 = 3;
 const DTLS_1_0: [u8; 2] = [0xfe, 0xff];
 const DTLS_1_2: [u8; 2] = [0xfe, 0xfd];
 
+/// Why a client cannot be served, as alerts say it (RFC 5246 §7.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// handshake_failure: nothing in common, or no room.
+    Failure = 40,
+    /// protocol_version.
+    Version = 70,
+}
+
 /// Bytes of a cookie.
 pub(super) const COOKIE: usize = 32;
 
@@ -39,7 +48,7 @@ pub(super) struct Hello<'a> {
 }
 
 impl<'a> Hello<'a> {
-    /// Reads it, if it is one of DTLS 1.2 or later.
+    /// Reads it, whatever its version.
     pub fn read(datagram: &'a [u8]) -> Option<Hello<'a>> {
         let (header, rest) = datagram.split_first_chunk::<RECORD_HEADER>()?;
         let [HANDSHAKE, 0xfe, _, 0, 0, s0, s1, s2, s3, s4, s5, l0, l1] = *header else { return None };
@@ -59,13 +68,18 @@ impl<'a> Hello<'a> {
         let (_compression_methods, extensions) = short_vector(rest)?;
         let before_cookie = body.get(..body.len() - after_session.len())?;
         let after_cookie = after_cookie.get(..after_cookie.len() - extensions.len())?;
-        before_cookie.starts_with(&DTLS_1_2).then_some(Hello {
+        Some(Hello {
             record: datagram.get(..RECORD_HEADER + length)?,
             sequence: [s0, s1, s2, s3, s4, s5],
             random,
             cookie,
             parameters: [before_cookie, after_cookie],
         })
+    }
+
+    /// The client speaks DTLS 1.2. (Those who speak 1.3 say so elsewhere, RFC 9147 §5.3.)
+    pub fn is_1_2(&self) -> bool {
+        self.parameters[0].starts_with(&DTLS_1_2)
     }
 
     /// The record as it would be if it were the client's first.
@@ -86,9 +100,9 @@ impl<'a> Hello<'a> {
         record(HANDSHAKE, DTLS_1_0, self.sequence, &[header, body].concat())
     }
 
-    /// The answer to a client that has nothing in common with us: handshake_failure (RFC 5246 §7.2.2).
-    pub fn refusal(&self) -> Vec<u8> {
-        record(ALERT, DTLS_1_2, self.sequence, &[2, 40])
+    /// The answer to a client that cannot be served: a fatal alert. Smaller than any ClientHello.
+    pub fn refusal(&self, why: Refusal) -> Vec<u8> {
+        record(ALERT, DTLS_1_2, self.sequence, &[2, why as u8])
     }
 }
 
@@ -162,12 +176,20 @@ mod tests {
     }
 
     #[test]
-    fn fragments_other_epochs_and_old_versions_are_no_hello() {
-        for (at, byte) in [(0, 23), (1, 3), (4, 1), (13, 2), (21, 1), (24, 200), (25, 0xfd), (26, 0xff)] {
+    fn fragments_and_other_epochs_are_no_hello() {
+        for (at, byte) in [(0, 23), (1, 3), (4, 1), (13, 2), (21, 1), (24, 200)] {
             let mut wire = smallest(0, b"");
             wire[at] = byte;
             assert!(Hello::read(&wire).is_none(), "{at}");
         }
+    }
+
+    #[test]
+    fn an_old_version_is_told() {
+        let mut wire = smallest(0, b"");
+        assert!(Hello::read(&wire).unwrap().is_1_2());
+        wire[26] = 0xff;
+        assert!(!Hello::read(&wire).unwrap().is_1_2());
     }
 
     /// ATTACKS.md: at most 2.0 times what asked for it.
@@ -176,7 +198,7 @@ mod tests {
         let wire = smallest(0, b"");
         let hello = Hello::read(&wire).unwrap();
         assert!(hello.verify_request(&[0; COOKIE]).len() < wire.len());
-        assert!(hello.refusal().len() < wire.len());
+        assert!(hello.refusal(Refusal::Version).len() < wire.len());
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::turn::totals::{Closed, Counters};
 use crate::turn::{Carrier, FiveTuple};
 use association::{Association, Ended, Said, Stage};
 use cookie::Cookies;
-use hello::Hello;
+use hello::{Hello, Refusal};
 
 /// Any datagram fits.
 const BUFFER: usize = 65_536;
@@ -237,6 +237,11 @@ impl Associations {
         out: &mut impl Outbound,
     ) -> Option<usize> {
         let client = ClientAddr(from);
+        // RFC 8996: never DTLS 1.0.
+        if !hello.is_1_2() {
+            out.send(listener, from, &hello.refusal(Refusal::Version));
+            return None;
+        }
         if !self.cookies.check(listener, client, hello, now) {
             let cookie = self.cookies.make(listener, client, hello, now);
             out.send(listener, from, &hello.verify_request(&cookie));
@@ -251,7 +256,7 @@ impl Associations {
         }
         let slot = self.open(listener, client, hello, now);
         if slot.is_none() {
-            out.send(listener, from, &hello.refusal());
+            out.send(listener, from, &hello.refusal(Refusal::Failure));
         }
         slot
     }

@@ -373,6 +373,16 @@ fn a_client_without_a_common_cipher_suite_is_told_so() {
     assert_eq!(server.open(), 0);
 }
 
+#[test]
+fn a_client_of_dtls_1_0_is_told_that_it_is_too_old() {
+    let mut server = Server::new(Capacity::default());
+    let mut hello = Client::new(server.now).datagrams().remove(0);
+    hello[13 + 12 + 1] = 0xff;
+    let answer = server.receive(ALICE, &hello);
+    assert_eq!(answer, [[21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 70]]);
+    assert_eq!(server.open(), 0);
+}
+
 /// A client's second ClientHello, from its first.
 fn with_cookie(first: &[u8], cookie: &[u8]) -> Vec<u8> {
     let at = 13 + 12 + 2 + 32 + 1;
