@@ -66,7 +66,7 @@ impl fmt::Display for TurnReport {
             format_args!("{allocations} allocations, {permissions} permissions, {channels} channels"),
         )?;
         let (clients, peers) = (self.connections, self.peer_connections);
-        row("turn over TCP", format_args!("{clients} connections of clients, {peers} with peers"))?;
+        row("turn connected", format_args!("{clients} clients (TCP, TLS, DTLS), {peers} peers (TCP)"))?;
         row(
             "turn to peers",
             format_args!("{} packets, {} bytes", self.to_peers_packets, self.to_peers_bytes),

@@ -107,9 +107,11 @@ impl Outcome {
 
 fn contents(compiled: &Compiled) -> impl Display {
     let edge = &compiled.edge;
+    let turn = compiled.net.turn.as_ref().map_or(0, |turn| turn.listeners.len());
     let parts = [
         some(edge.zones.len(), "zone"),
         some(edge.listeners.len(), "listener"),
+        some(turn, "TURN listener"),
         some(edge.trunks.len(), "trunk"),
         some(edge.routes.len(), "route"),
         some(compiled.policies.len(), "policy file"),

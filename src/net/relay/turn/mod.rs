@@ -222,7 +222,9 @@ impl Turn {
                 Output::Allocated { user, client, relayed } => {
                     self.set_allocated(client, true, now);
                     let over = self.transport(client).name();
-                    tracing::info!(?user, client = %client.client, over, ?relayed, "TURN allocation");
+                    let relayed: Vec<_> = relayed.iter().map(|relayed| relayed.0.to_string()).collect();
+                    let relayed = relayed.join(" and ");
+                    tracing::info!(?user, client = %client.client, over, %relayed, "TURN allocation");
                 }
                 Output::Freed { user, client, why, to_peers, to_client } => {
                     self.set_allocated(client, false, now);
