@@ -204,6 +204,11 @@ impl Agent {
         self.sources.heard(source, true, now)
     }
 
+    /// True while nobody has shown to be the endpoint.
+    pub fn is_new(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// Where packets for this leg's endpoint go; `None` until it has shown where it is, and when it has been silent for longer
     /// than consent lasts.
     pub fn destination(&self, now: Instant) -> Option<SocketAddr> {

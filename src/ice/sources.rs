@@ -70,6 +70,11 @@ impl Sources {
         self.all.retain(|other| other.generation >= generation);
     }
 
+    /// Nobody has authenticated themselves yet.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// Where packets for the endpoint go.
     pub fn destination(&self, now: Instant) -> Option<SocketAddr> {
         let live = |source: &&Source| now.saturating_duration_since(source.heard) < CONSENT;

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Component;
+use crate::ice;
 
 /// What one side's SDP and SIP say about who may speak on it.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,9 @@ pub struct LegRules {
     pub stun_and_dtls: bool,
     /// RTCP shares the RTP port.
     pub rtcp_mux: bool,
+    /// Both endpoints do ICE: nobody may speak on the leg who has not shown by a check that they are its endpoint, and what is
+    /// said above about latching does not count.
+    pub ice: Option<ice::Settings>,
 }
 
 /// One side of a stream: who may speak on it, and who has.

@@ -1,10 +1,13 @@
 //! THE hot path: what becomes of one packet. Reads one row, allocates nothing, waits for nothing.
 
+mod ice;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::row::{Exit, Row};
 use super::{Component, LegRules, Side};
+use crate::ice::Agent;
 use crate::media::latch::Leg;
 
 /// What becomes of a packet.
@@ -12,6 +15,10 @@ use crate::media::latch::Leg;
 pub enum Verdict {
     /// It leaves from the other side.
     Forward(Exit),
+    /// It was a check, and its answer was written: that goes back to where the packet came from.
+    Answer,
+    /// It has done its work.
+    Done,
     /// It is dropped and counted.
     Drop(Reason),
 }
@@ -19,7 +26,7 @@ pub enum Verdict {
 /// Why a packet is dropped; each has a counter in [`super::SideCounters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Not from the latched source, nor from one that may latch.
+    /// Not from the latched source, nor from one that may latch, nor from one that has authenticated itself by ICE.
     Source,
     /// Not valid, or not of a negotiated payload type.
     Payload,
@@ -35,6 +42,8 @@ pub struct Pair {
     rows: [[Row; 2]; 2],
     /// Our relay addresses.
     own: Arc<[IpAddr]>,
+    /// Of the sides that do ICE, by side, then component.
+    agents: [[Option<Box<Agent>>; 2]; 2],
 }
 
 impl Pair {
@@ -45,8 +54,21 @@ impl Pair {
 
     /// New rules for one side.
     pub fn set_leg(&mut self, side: Side, rules: LegRules) {
+        for agent in &mut self.agents[side as usize] {
+            match (&rules.ice, &mut *agent) {
+                (Some(settings), Some(agent)) => agent.set(settings.clone()),
+                (Some(settings), None) => *agent = Some(Box::new(Agent::new(settings.clone()))),
+                (None, _) => *agent = None,
+            }
+        }
         self.legs[side as usize].set_rules(rules);
         self.compile();
+    }
+
+    /// True if one of the sides does ICE: then [`Self::forward_ice`] is to be asked instead of [`Self::forward`].
+    #[inline]
+    pub fn does_ice(&self) -> bool {
+        self.agents.iter().any(|of_side| of_side[0].is_some())
     }
 
     /// What becomes of `packet`, which came from `source` to `side`'s socket `component`. The first good packet of a
@@ -71,6 +93,11 @@ impl Pair {
             self.compile();
         }
         exit.map_or(Verdict::Drop(Reason::Undeliverable), Verdict::Forward)
+    }
+
+    /// True for one of our relay addresses.
+    pub fn is_own(&self, ip: IpAddr) -> bool {
+        self.own.contains(&ip)
     }
 
     fn compile(&mut self) {

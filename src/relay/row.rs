@@ -32,6 +32,15 @@ pub struct Exit {
     pub ours: bool,
 }
 
+/// What a packet is, as far as its way differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// RTP, and whatever else is not RTCP.
+    Media,
+    /// RTCP.
+    Rtcp,
+}
+
 /// What a socket takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Takes {
@@ -75,22 +84,31 @@ impl Row {
     /// Where `packet` goes if the socket takes it: outer `None` if it does not, inner `None` if nobody is there yet.
     #[inline]
     pub fn exit(&self, packet: &[u8]) -> Option<Option<Exit>> {
+        self.kind(packet).map(|kind| match kind {
+            Kind::Media => self.media,
+            Kind::Rtcp => self.rtcp,
+        })
+    }
+
+    /// What `packet` is, if the socket takes it.
+    #[inline]
+    pub fn kind(&self, packet: &[u8]) -> Option<Kind> {
         let (rtp, rtcp, stun_and_dtls) = match self.takes {
             Takes::Media { rtp, rtcp, stun_and_dtls } => (rtp, rtcp, stun_and_dtls),
-            Takes::Anything => return (!packet.is_empty()).then_some(self.media),
+            Takes::Anything => return (!packet.is_empty()).then_some(Kind::Media),
             Takes::Nothing => return None,
         };
         // RFC 7983 §7: 128 to 191 is RTP or RTCP.
         match packet.first()? {
             128..=191 if rtcp && packet::looks_like_rtcp(packet) => {
-                packet::is_rtcp(packet).then_some(self.rtcp)
+                packet::is_rtcp(packet).then_some(Kind::Rtcp)
             }
             128..=191 if rtp => {
                 let payload_type = packet::rtp_payload_type(packet)?;
-                (self.payload_types >> payload_type & 1 == 1).then_some(self.media)
+                (self.payload_types >> payload_type & 1 == 1).then_some(Kind::Media)
             }
             0..=63 if stun_and_dtls => {
-                (packet::is_stun(packet) || packet::is_dtls(packet)).then_some(self.media)
+                (packet::is_stun(packet) || packet::is_dtls(packet)).then_some(Kind::Media)
             }
             _ => None,
         }

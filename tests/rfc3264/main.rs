@@ -6,6 +6,7 @@ mod bundle;
 mod early_media;
 mod fake_relay;
 mod hostile;
+mod ice;
 mod never_leaks;
 mod own_relayed;
 mod re_invite;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::edge::event::StreamCdr;
+use crate::ice;
 use crate::relay::{Component, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs, SideCounters};
 use crate::sdp::{Candidate, Direction, Media, Session};
 
@@ -37,6 +38,8 @@ pub(super) struct Said {
     payload_types: Vec<u8>,
     is_rtp: bool,
     ice: bool,
+    /// Its ICE credentials, if they can be read.
+    credentials: Option<ice::Credentials>,
     dtls: bool,
     rtcp_mux: bool,
     on_hold: bool,
@@ -64,6 +67,7 @@ impl Said {
             payload_types,
             is_rtp: media.is_rtp(),
             ice: media.ice,
+            credentials: credentials(index, session),
             dtls: media.is_dtls(),
             rtcp_mux: media.rtcp_mux,
             on_hold: media.is_held_by_address() || media.direction != Direction::SendRecv,
@@ -220,7 +224,11 @@ impl Stream {
     pub(super) fn tell_relay(&self, sides: &Sides, own: &[SocketAddr], relay: &mut dyn Relay) {
         let Some(pair) = &self.pair else { return };
         for side in [Side::A, Side::B] {
-            let rules = self.rules(side, sides.of(side), own, &*relay);
+            let mut rules = self.rules(side, sides.of(side), own, &*relay);
+            // An endpoint that was shown a default destination which is no candidate does no ICE (RFC 8839 §4.2.5).
+            if sides.a.ice_append && sides.b.ice_append {
+                rules.ice = ice_of(self.said(side), self.said(side.other()));
+            }
             relay.set_leg(pair.id, side, rules);
         }
     }
@@ -252,6 +260,7 @@ impl Stream {
             stun_and_dtls: both().any(|said| said.ice || said.dtls),
             // RFC 5761 §5.1.1: only when both say so.
             rtcp_mux: here.is_some_and(|said| said.rtcp_mux) && there.is_some_and(|said| said.rtcp_mux),
+            ice: None,
         }
     }
 
@@ -309,6 +318,24 @@ fn component_of(candidate: &Candidate<'_>) -> Option<Component> {
         2 => Some(Component::Rtcp),
         _ => None,
     }
+}
+
+/// RFC 8839 §5.4.
+fn credentials(index: usize, session: &Session<'_>) -> Option<ice::Credentials> {
+    let mut ufrag = session.inherited(index, "ice-ufrag");
+    let mut pwd = session.inherited(index, "ice-pwd");
+    ice::Credentials::read(ufrag.next()?, pwd.next()?)
+}
+
+/// How the endpoint that said `here` shows that it is there, if both do ICE. The one that answers may be heard before its answer
+/// is: it has the offer's password.
+fn ice_of(here: Option<&Said>, there: Option<&Said>) -> Option<ice::Settings> {
+    let local = there?.credentials.clone()?;
+    let remote_ufrag = match here {
+        Some(here) => Some(here.credentials.as_ref()?.ufrag.clone()),
+        None => None,
+    };
+    Some(ice::Settings { local, remote_ufrag, terminated: false })
 }
 
 /// Payload types of both, each once; at most 128.

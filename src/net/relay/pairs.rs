@@ -38,6 +38,8 @@ pub(super) struct Pairs {
     slots: FxHashMap<PairId, usize>,
     /// Counters of all its pairs, also the closed ones.
     totals: Arc<SideCounters>,
+    /// To the check that is being answered.
+    answer: Vec<u8>,
     /// Our relay addresses, as advertised.
     own: Arc<[IpAddr]>,
 }
@@ -51,7 +53,7 @@ struct OpenPair {
 
 impl Pairs {
     pub fn new(totals: Arc<SideCounters>, own: Arc<[IpAddr]>) -> Pairs {
-        Pairs { open: Slab::new(), slots: FxHashMap::default(), totals, own }
+        Pairs { open: Slab::new(), slots: FxHashMap::default(), totals, answer: Vec::new(), own }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -119,28 +121,38 @@ impl Pairs {
         &mut self,
         at: PairSocket,
         source: SocketAddr,
-        bytes: &[u8],
+        bytes: &mut [u8],
         place: Option<Range<usize>>,
+        now: Instant,
     ) -> Step {
         let Some(open) = self.open.get_mut(at.slot) else { return Step::Done };
-        let packet = place.and_then(|place| Some((bytes.get(place.clone())?, place)));
-        let verdict = match &packet {
-            Some((packet, _)) => open.pair.forward(at.side, at.component, source, packet),
-            None => Verdict::Drop(Reason::Payload),
+        let Some(place) = place else { return self.drop(at, Reason::Payload) };
+        let packet = bytes.get(place.clone()).unwrap_or_default();
+        let verdict = if open.pair.does_ice() {
+            self.answer.clear();
+            open.pair.forward_ice(at.side, at.component, source, packet, now, &mut self.answer)
+        } else {
+            open.pair.forward(at.side, at.component, source, packet)
         };
-        match (verdict, packet) {
-            (Verdict::Forward(exit), Some((_, packet))) => {
+        match verdict {
+            Verdict::Forward(exit) => {
                 let from = PairSocket { side: at.side.other(), component: exit.component, ..at };
-                let by = Outlet::Pair(from);
-                if exit.ours {
-                    let from = shown(&open.new, from.side, from.component);
-                    return Step::ToOwn { by, from, to: RelayedAddr(exit.to), packet, or_leaves: true };
-                }
-                return Step::Leave { by, to: exit.to, packet };
+                open.leave(Outlet::Pair(from), from, exit.to, exit.ours, place)
             }
-            (Verdict::Forward(_), None) => {}
-            (Verdict::Drop(reason), _) => self.count_dropped(at, reason),
+            Verdict::Answer => {
+                // It takes the place of what it answers.
+                let place = place.start..place.start + self.answer.len();
+                let Some(room) = bytes.get_mut(place.clone()) else { return Step::Done };
+                room.copy_from_slice(&self.answer);
+                open.leave(Outlet::Answer(at), at, source, open.pair.is_own(source.ip()), place)
+            }
+            Verdict::Done => Step::Done,
+            Verdict::Drop(reason) => self.drop(at, reason),
         }
+    }
+
+    fn drop(&self, at: PairSocket, reason: Reason) -> Step {
+        self.count_dropped(at, reason);
         Step::Done
     }
 
@@ -168,6 +180,17 @@ impl Pairs {
             add(&counters.bytes, sent.bytes);
             add(&counters.undeliverable, lost);
         }
+    }
+}
+
+impl OpenPair {
+    /// By which way a packet leaves.
+    fn leave(&self, by: Outlet, from: PairSocket, to: SocketAddr, ours: bool, packet: Range<usize>) -> Step {
+        if ours {
+            let from = shown(&self.new, from.side, from.component);
+            return Step::ToOwn { by, from, to: RelayedAddr(to), packet, or_leaves: true };
+        }
+        Step::Leave { by, to, packet }
     }
 }
 

@@ -39,6 +39,8 @@ const _: () = assert!(HEADROOM + streams::ROOM + TAILROOM <= SLOTS * DATAGRAM);
 pub(super) enum Outlet {
     /// A media pair's.
     Pair(PairSocket),
+    /// A media pair's, with an answer of our own.
+    Answer(PairSocket),
     /// The one of a TURN listener for datagrams.
     Listener(usize),
     /// An allocation's, perhaps with the DF bit.
@@ -224,7 +226,9 @@ impl PacketPath {
         }
         let (now, batch) = (self.now, &mut self.batch);
         let step = match (ready, source, place, &mut self.turn) {
-            (Ready::Pair(at), Some(source), place, _) => self.pairs.forward(at, source, batch.bytes(), place),
+            (Ready::Pair(at), Some(source), place, _) => {
+                self.pairs.forward(at, source, batch.bytes_mut(), place, now.instant)
+            }
             (Ready::Listener(listener), Some(source), Some(datagram), Some(turn))
                 if turn.is_sealed(listener) =>
             {
@@ -314,7 +318,9 @@ impl PacketPath {
     /// A packet has come to one of this worker's relayed addresses from another of ours.
     fn arrive(&mut self, home: Home, from: RelayedAddr, packet: Range<usize>) -> Step {
         match (home, &mut self.turn) {
-            (Home::Pair(at), _) => self.pairs.forward(at, from.0, self.batch.bytes(), Some(packet)),
+            (Home::Pair(at), _) => {
+                self.pairs.forward(at, from.0, self.batch.bytes_mut(), Some(packet), self.now.instant)
+            }
             (Home::Relayed(slot), Some(_)) => {
                 self.keep_headroom(&packet);
                 let Some(turn) = &mut self.turn else { return Step::Done };
@@ -372,7 +378,7 @@ impl PacketPath {
         let Some((by, queued)) = self.run.take() else { return };
         let turn = self.turn.as_ref();
         let socket = match by {
-            Outlet::Pair(socket) => self.pairs.socket(socket).map(AsFd::as_fd),
+            Outlet::Pair(socket) | Outlet::Answer(socket) => self.pairs.socket(socket).map(AsFd::as_fd),
             Outlet::Listener(listener) => turn.and_then(|turn| turn.listener(listener)).map(AsFd::as_fd),
             Outlet::Relayed { socket, .. } => turn.and_then(|turn| turn.relayed(socket)).map(AsFd::as_fd),
             Outlet::Worker(worker) => self.shortcuts.to(worker).map(AsFd::as_fd),

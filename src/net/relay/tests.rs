@@ -1,6 +1,7 @@
 //! Real sockets on loopback. Nothing sleeps: each wait ends with what is waited for, or fails after five seconds.
 
 use super::*;
+use rand::SeedableRng;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
@@ -112,6 +113,49 @@ fn media_goes_both_ways_over_ipv4_and_a_stranger_is_refused() {
 #[test]
 fn media_goes_both_ways_over_ipv6_and_a_stranger_is_refused() {
     both_ways("::1".parse().unwrap(), 21000..=21099);
+}
+
+/// A check from `from` to `to` (RFC 8445 §7.2.2).
+fn check(from: &str, to: &crate::ice::Credentials) -> Vec<u8> {
+    use crate::stun::{Class, Hash, Key, Method, TransactionId, Type, Writer};
+    let mut bytes = Vec::new();
+    Writer::begin(&mut bytes, Class::Request, Method::BINDING, TransactionId([7; 12]))
+        .put(Type::USERNAME, format!("{}:{from}", to.ufrag).as_bytes())
+        .put(Type::USE_CANDIDATE, &[])
+        .add_integrity(&Key::short_term(to.pwd.reveal()), Hash::Sha1)
+        .add_fingerprint();
+    bytes
+}
+
+#[test]
+fn an_ice_endpoint_is_answered_and_heard_and_nobody_else() {
+    let (mut relay, _events) = relay(21400..=21499, PATIENCE);
+    let (browser, _) = phone(loopback());
+    let ((stranger, _), (pbx, pbx_addr)) = (phone(loopback()), phone(loopback()));
+    let pair = relay.open(here(loopback()), here(loopback())).unwrap();
+    let ours = crate::ice::Credentials::generate(&mut rand::rngs::StdRng::seed_from_u64(1));
+    let ice =
+        crate::ice::Settings { local: ours.clone(), remote_ufrag: Some("them".into()), terminated: true };
+    let open_to_all = LegRules { rtp: None, sip_source: Some(loopback()), ..rules(pbx_addr) };
+    relay.set_leg(pair.id, Side::A, LegRules { ice: Some(ice), stun_and_dtls: true, ..open_to_all });
+    relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(pbx_addr) });
+
+    stranger.send_to(&rtp(1), pair.a.rtp.0).unwrap();
+    stranger
+        .send_to(&check("them", &crate::ice::Credentials::read(b"them", &[b'x'; 22]).unwrap()), pair.a.rtp.0)
+        .unwrap();
+    browser.send_to(&check("them", &ours), pair.a.rtp.0).unwrap();
+    let (answer, from) = receive(&browser);
+    let answer = crate::stun::Message::parse(&answer).unwrap();
+    assert_eq!(from, pair.a.rtp.0);
+    assert_eq!(answer.xor_mapped_address().unwrap(), Some(browser.local_addr().unwrap()));
+    pbx.send_to(&rtp(2), pair.b.rtp.0).unwrap();
+    assert_eq!(receive(&browser), (rtp(2), pair.a.rtp.0));
+    stranger.send_to(&rtp(3), pair.a.rtp.0).unwrap();
+    browser.send_to(&rtp(4), pair.a.rtp.0).unwrap();
+    assert_eq!(receive(&pbx), (rtp(4), pair.b.rtp.0), "nothing of the stranger's came before");
+    wait_until("the stranger is counted", || pair.counters.a.refused_source.load(Ordering::Relaxed) == 3);
+    assert_eq!(pair.counters.b.packets.load(Ordering::Relaxed), 1, "our answer is not the PBX's packet");
 }
 
 #[test]

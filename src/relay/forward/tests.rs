@@ -189,6 +189,7 @@ proptest! {
                         latched[component as usize] = None;
                     }
                 }
+                Verdict::Answer | Verdict::Done => prop_assert!(false, "without ICE"),
             }
             if let Some(heard) = latched[0] {
                 let back = pair.forward(Side::B, Rtp, at(B), &rtp(0));
