@@ -23,4 +23,5 @@ mod turn_dtls;
 #[path = "../support/turn_stream.rs"]
 mod turn_stream;
 mod turn_streams;
+mod turn_tcp_allocations;
 mod web;

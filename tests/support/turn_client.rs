@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "what its own tests need of it")]
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use turnpike::stun::{Class, Hash, Icmp, Key, Message, Method, TransactionId, Type, Writer};
@@ -31,6 +32,17 @@ impl Wire for UdpSocket {
     }
 }
 
+/// Shared with who goes on where TURN ends.
+impl<W: Wire> Wire for Arc<Mutex<W>> {
+    fn send(&mut self, message: &[u8]) {
+        self.lock().expect("not poisoned").send(message);
+    }
+
+    fn receive(&mut self, patience: Duration) -> Option<Vec<u8>> {
+        self.lock().expect("not poisoned").receive(patience)
+    }
+}
+
 /// Data that a client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -40,6 +52,8 @@ pub enum Received {
     Data(SocketAddr, Vec<u8>),
     /// A peer cannot be reached.
     Unreachable(SocketAddr, Icmp),
+    /// A peer has connected, and this is the connection's id (RFC 6062).
+    Attempt(SocketAddr, u32),
 }
 
 /// An answer to a request.
@@ -100,6 +114,23 @@ impl TurnClient {
         });
         assert_eq!(answer.code(), 0, "{answer:?}");
         answer.relayed()
+    }
+
+    /// A TCP allocation of one IPv4 address, which it returns.
+    pub fn allocate_tcp(&mut self) -> SocketAddr {
+        let answer = self.ask(Method::ALLOCATE, |writer| {
+            writer.put_requested_transport(6);
+        });
+        assert_eq!(answer.code(), 0, "{answer:?}");
+        answer.relayed()
+    }
+
+    /// Connect: the connection's id, or the error code.
+    pub fn connect(&mut self, peer: SocketAddr) -> Result<u32, u16> {
+        let answer = self.ask(Method::CONNECT, |writer| {
+            writer.put_xor_address(Type::XOR_PEER_ADDRESS, peer);
+        });
+        answer.message().connection_id().expect("well formed").ok_or(answer.code())
     }
 
     /// CreatePermission; its error code.
@@ -209,8 +240,13 @@ fn read(bytes: &[u8]) -> Received {
         return Received::Channel(u16::from_be_bytes([bytes[0], bytes[1]]), bytes[4..4 + length].to_vec());
     }
     let message = Message::parse(bytes).expect("a STUN message");
-    assert_eq!((message.class(), message.method()), (Class::Indication, Method::DATA));
+    assert_eq!(message.class(), Class::Indication);
     let peer = message.xor_peer_address().expect("well formed").expect("XOR-PEER-ADDRESS");
+    if message.method() == Method::CONNECTION_ATTEMPT {
+        let connection = message.connection_id().expect("well formed").expect("CONNECTION-ID");
+        return Received::Attempt(peer, connection);
+    }
+    assert_eq!(message.method(), Method::DATA);
     match (message.data(), message.icmp().expect("well formed")) {
         (Some(data), None) => Received::Data(peer, data.to_vec()),
         (None, Some(icmp)) => Received::Unreachable(peer, icmp),

@@ -16,8 +16,9 @@ use crate::turn_client::Wire;
 /// A stream, cut into messages.
 pub struct Stream<S> {
     pub stream: S,
-    socket: TcpStream,
-    received: Vec<u8>,
+    pub socket: TcpStream,
+    /// Read and not taken yet.
+    pub received: Vec<u8>,
 }
 
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;

@@ -191,9 +191,6 @@ fn roles<'c>(cx: &mut Context<'c>, turn: &'c raw::Turn) -> Vec<Arc<Role>> {
             cx.problems.error(lifetime.at, what, "write more than a minute, such as `10m`");
         }
     }
-    for tcp in named.iter().filter_map(|(_, role)| role.tcp.as_ref()).filter(|tcp| tcp.value) {
-        cx.not_yet(tcp.at, "relaying TCP (RFC 6062)", "write `tcp: false`");
-    }
     named.iter().map(|(_, raw)| Arc::new(role(Some(raw)))).collect()
 }
 

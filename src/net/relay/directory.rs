@@ -20,6 +20,8 @@ pub(super) enum Home {
 const INDEX: u32 = 24;
 /// The worker knows of it but has not yet said where.
 const NOWHERE: u32 = (1 << INDEX) - 1;
+/// It listens for TCP connections: no packet is for it.
+const LISTENS: u32 = NOWHERE - 1;
 
 /// The tables of all relay addresses, as advertised.
 pub(super) struct Directory(Vec<(IpAddr, Box<[AtomicU32]>)>);
@@ -45,13 +47,19 @@ impl Directory {
         self.entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0)
     }
 
-    /// Which worker has it, and where; no home in the moment before the worker has it.
+    /// Which worker takes packets for it, and where; no home in the moment before the worker has it.
     #[inline]
     pub fn find(&self, addr: SocketAddr) -> Option<(usize, Option<Home>)> {
         let entry = self.entry(addr)?.load(Ordering::Relaxed);
         let worker = (entry >> INDEX).checked_sub(1)?;
         let index = entry & NOWHERE;
-        Some((worker as usize, (index != NOWHERE).then(|| Home::from_index(index))))
+        let home = || (index != NOWHERE).then(|| Home::from_index(index));
+        (index != LISTENS).then(|| (worker as usize, home()))
+    }
+
+    /// True if a TCP allocation of this process listens there.
+    pub fn listens(&self, addr: SocketAddr) -> bool {
+        self.entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) & NOWHERE == LISTENS)
     }
 
     /// `worker` will have it in a moment.
@@ -70,6 +78,11 @@ impl Directory {
     /// `worker` has it.
     pub fn enter(&self, addr: SocketAddr, worker: usize, home: Home) {
         self.write(addr, place(worker) | home.index());
+    }
+
+    /// `worker` has it, and listens there for TCP connections.
+    pub fn listen(&self, addr: SocketAddr, worker: usize) {
+        self.write(addr, place(worker) | LISTENS);
     }
 
     /// Nobody has it.
@@ -129,6 +142,9 @@ mod tests {
         assert_eq!(directory.find(v4), Some((0, Some(pair))));
         directory.enter(v6, 254, Home::Relayed(70_000));
         assert_eq!(directory.find(v6), Some((254, Some(Home::Relayed(70_000)))));
+        directory.listen(v6, 254);
+        assert!(directory.is_open(v6) && directory.listens(v6) && !directory.listens(v4));
+        assert_eq!(directory.find(v6), None, "no packet is for it");
         directory.remove(v4);
         assert!(!directory.is_open(v4));
         directory.keep_promise(v4, 0, pair);

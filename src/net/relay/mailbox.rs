@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::EventSink;
 use super::pairs::NewPair;
+use super::streams::HandedOver;
 use super::token::Ready;
 use crate::base::PeerAddr;
 use crate::net::node::TurnAllocation;
@@ -35,6 +36,8 @@ pub(super) enum Command {
     Drain(Arc<[SocketAddr]>),
     /// All TURN allocations.
     List(oneshot::Sender<Vec<TurnAllocation>>),
+    /// Serve this connection, which another worker has accepted.
+    Adopt(HandedOver),
     Stop,
     Ban(IpAddr, Instant),
 }
@@ -77,13 +80,24 @@ impl Mailbox {
     /// False if the worker is gone.
     pub fn tell(&self, command: Command) -> bool {
         let told = self.0.commands.send(command).is_ok();
-        // One system call for all commands that are put in before the worker looks.
+        self.ring();
+        told
+    }
+
+    /// The same for workers, who must not wait for each other: a command for which there is no room comes back.
+    pub fn offer(&self, command: Command) -> Option<Command> {
+        let offered = self.0.commands.try_send(command);
+        self.ring();
+        offered.err().map(|(TrySendError::Full(command) | TrySendError::Disconnected(command))| command)
+    }
+
+    /// One system call for all commands that are put in before the worker looks.
+    fn ring(&self) {
         if !self.0.rung.swap(true, Ordering::AcqRel)
             && let Err(error) = self.0.waker.wake()
         {
             tracing::error!(%error, "a relay worker cannot be woken: restart turnpike");
         }
-        told
     }
 }
 
@@ -130,5 +144,24 @@ impl Drop for WorkerHandle {
             // A worker that panicked has said so already.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_gives_back_what_a_neighbour_offers() {
+        let poll = mio::Poll::new().unwrap();
+        let events: EventSink = Box::new(|_| {});
+        let (closed, _) = std::sync::mpsc::channel();
+        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed, Arc::new(Mutex::new(events))).unwrap();
+        for _ in 0..MAILBOX {
+            assert!(mailbox.offer(Command::Stop).is_none());
+        }
+        assert!(matches!(mailbox.offer(Command::Stop), Some(Command::Stop)));
+        assert!(inbox.has_rung() && inbox.next().is_ok());
+        assert!(mailbox.offer(Command::Stop).is_none());
     }
 }

@@ -13,6 +13,7 @@
 //! | `turn` | the TURN server, its clients and its relayed sockets |
 //! | `dtls` | TURN clients over DTLS |
 //! | `streams` | TURN clients over TCP and TLS |
+//! | `peers` | connections with peers of TCP allocations |
 //! | `pools`, `directory` | shared by all: which ports are free, who has which |
 //! | `shortcut` | from one relayed address of ours to another, also between workers |
 
@@ -22,6 +23,7 @@ mod mailbox;
 mod pace;
 mod pairs;
 mod path;
+mod peers;
 mod pools;
 mod shortcut;
 mod start;
@@ -137,7 +139,7 @@ impl UdpRelay {
 /// The TURN servers of all workers, seen from outside. Clones are the same.
 #[derive(Clone)]
 pub struct TurnWorkers {
-    mailboxes: Vec<Mailbox>,
+    mailboxes: Arc<[Mailbox]>,
     counters: Vec<Arc<Counters>>,
     alternates: Arc<[SocketAddr]>,
 }
@@ -169,7 +171,7 @@ impl TurnWorkers {
     }
 
     fn tell(&self, command: impl Fn() -> Command) {
-        for mailbox in &self.mailboxes {
+        for mailbox in self.mailboxes.iter() {
             mailbox.tell(command());
         }
     }

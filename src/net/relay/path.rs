@@ -101,6 +101,13 @@ impl PacketPath {
             }
             // What it has left after its turns is served from [`Self::begin_round`].
             (Ready::Stream(slot), _) => Looked { packets: self.read_stream(slot), unfinished: false },
+            (Ready::Knock(slot), Some(turn)) => {
+                Looked { packets: 0, unfinished: turn.accept_peers(slot, self.now.instant) }
+            }
+            (Ready::Peer(_) | Ready::Data(_), _) => {
+                self.with_scratch(|turn, scratch, now| turn.look_at(ready, scratch, now));
+                Looked { packets: 1, unfinished: false }
+            }
             _ => self.read_datagrams(ready),
         }
     }
@@ -133,6 +140,7 @@ impl PacketPath {
 
     /// Begins a round with the connections that had their turns in the last one; how many packets they brought.
     pub fn begin_round(&mut self) -> usize {
+        self.with_scratch(Turn::begin_round);
         let Some(turn) = &mut self.turn else { return 0 };
         let postponed = turn.streams().begin_round(self.now.instant);
         (0..postponed).map(|_| self.read_postponed()).sum()
@@ -214,7 +222,15 @@ impl PacketPath {
         self.send_all();
         if let Some(turn) = &mut self.turn {
             turn.handle_timeout(self.now.instant);
-            turn.finish_round(self.now.instant);
+            turn.finish_round(self.batch.bytes_mut(), self.now.instant);
+        }
+    }
+
+    /// Lends the memory of the batch, in which nothing stands then.
+    fn with_scratch(&mut self, with: impl FnOnce(&mut Turn, &mut [u8], Instant)) {
+        self.send_all();
+        if let Some(turn) = &mut self.turn {
+            with(turn, self.batch.bytes_mut(), self.now.instant);
         }
     }
 
@@ -425,7 +441,7 @@ fn in_socket<'a>(
         Ready::Listener(listener) => turn?.listener(listener).map(AsFd::as_fd),
         Ready::Relayed(slot) => turn?.relayed_in(slot).map(AsFd::as_fd),
         Ready::Shortcut => Some(shortcuts.inbox().as_fd()),
-        Ready::Doorbell | Ready::Accept(_) | Ready::Stream(_) => None,
+        _ => None,
     }
 }
 

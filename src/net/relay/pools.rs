@@ -2,7 +2,7 @@
 //! the workers (allocations): locked per request, never per packet.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,8 @@ use crate::relay::ports::PortPool;
 /// What the kernel may hold for one socket: more than a second of HD video, less than what thousands of flooded sockets
 /// would need to exhaust a small machine. (It doubles this for its own bookkeeping.)
 const RECEIVE_BUFFER: usize = 128 * 1024;
+/// Connections of peers that the kernel holds until we accept them.
+const BACKLOG: i32 = 64;
 /// Ports tried when others have bound them.
 const BIND_ATTEMPTS: usize = 32;
 
@@ -60,6 +62,11 @@ impl Pools {
     pub fn bind_one(&self, bind: IpAddr, even: bool) -> Result<(Taken, UdpSocket), OpenError> {
         let take = if even { PortPool::take_even } else { PortPool::take_one };
         self.open().bind(bind, 1, take, |port| socket(SocketAddr::new(bind, port)))
+    }
+
+    /// One port of `bind`, for TCP connections.
+    pub fn bind_tcp(&self, bind: IpAddr) -> Result<(Taken, TcpListener), OpenError> {
+        self.open().bind(bind, 1, PortPool::take_one, |port| listener(SocketAddr::new(bind, port)))
     }
 
     /// Both ports of a pair, whose sockets are closed, can be had again.
@@ -129,6 +136,21 @@ fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     }
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&addr.into())?;
+    Ok(socket.into())
+}
+
+fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A connection that ended on this port not long ago does not matter; another's listener does.
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    // From now on connections to peers may begin at this port (RFC 6062 §5.2).
+    socket.set_reuse_port(true)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 

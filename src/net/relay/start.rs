@@ -67,9 +67,8 @@ struct Common {
     idle_timeout: Duration,
     pools: Arc<Pools>,
     directory: Arc<Directory>,
-    closed: Sender<PairId>,
-    events: Arc<Mutex<EventSink>>,
     reserve: Reserve,
+    mailboxes: Arc<[Mailbox]>,
     turn: Option<Serving>,
 }
 
@@ -105,29 +104,35 @@ pub(super) fn start(
         None => (None, Vec::new()),
     };
     let alternates = turn.as_ref().map(|turn| turn.settings.alternates.clone().into());
+    let (events, mut ends) = (Arc::new(Mutex::new(events)), Vec::new());
+    for _ in 0..count {
+        let poll = Poll::new()?;
+        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed.clone(), events.clone())?;
+        ends.push((poll, mailbox, inbox));
+    }
+    let mailboxes: Arc<[Mailbox]> = ends.iter().map(|(_, mailbox, _)| mailbox.clone()).collect();
     let common = Common {
         idle_timeout: settings.idle_timeout,
         pools: pools.clone(),
         directory: directory.clone(),
-        closed,
-        events: Arc::new(Mutex::new(events)),
         reserve: Reserve::default(),
+        mailboxes: mailboxes.clone(),
         turn,
     };
     let (mut workers, mut totals, mut counters) = (Vec::new(), Vec::new(), Vec::new());
     let mut sockets = sockets.into_iter();
-    for (number, shortcuts) in shortcuts(count, &directory)?.into_iter().enumerate() {
-        let poll = Poll::new()?;
+    let shortcuts = shortcuts(count, &directory)?;
+    for (number, ((poll, mailbox, inbox), shortcuts)) in ends.into_iter().zip(shortcuts).enumerate() {
         shortcuts.watch(poll.registry())?;
         let of_pairs = Arc::new(SideCounters::default());
         let pairs = Pairs::new(of_pairs.clone(), directory.addresses());
         let (turn, of_turn) = common.turn(number, &poll, sockets.next().unwrap_or_default())?.unzip();
         let path = PacketPath::new(pairs, turn, shortcuts, now());
-        workers.push(common.worker(number, poll, path)?);
+        let worker = Worker::new(poll, inbox, common.idle_timeout, number, directory.clone(), path);
+        workers.push(WorkerHandle::start(number, mailbox, || worker.run())?);
         totals.push(of_pairs);
         counters.extend(of_turn);
     }
-    let mailboxes: Vec<Mailbox> = workers.iter().map(|worker| worker.mailbox.clone()).collect();
     let turn = alternates.map(|alternates| TurnWorkers { mailboxes, counters, alternates });
     Ok(Started { workers, totals, turn, pools, directory })
 }
@@ -159,12 +164,6 @@ impl Serving {
 }
 
 impl Common {
-    fn worker(&self, number: usize, poll: Poll, path: PacketPath) -> io::Result<WorkerHandle> {
-        let (mailbox, inbox) = Mailbox::new(poll.registry(), self.closed.clone(), self.events.clone())?;
-        let worker = Worker::new(poll, inbox, self.idle_timeout, number, self.directory.clone(), path);
-        WorkerHandle::start(number, mailbox, || worker.run())
-    }
-
     /// The TURN server of a worker, with its listeners in its poll, and what it counts.
     fn turn(
         &self,
@@ -194,8 +193,9 @@ impl Common {
         let counters = server.counters().clone();
         let now = now().instant;
         let dtls = Associations::new(serving.dtls.clone(), seeded()?.random(), counters.clone(), now);
+        let dtls = dtls.map_err(io::Error::other)?;
         let streams = Streams::new(serving.streams.clone(), registry, counters.clone(), now);
-        let turn = Turn::new(server, sockets, dtls.map_err(io::Error::other)?, streams, poll.registry())?;
+        let turn = Turn::new(server, sockets, dtls, streams, self.mailboxes.clone(), poll.registry(), now)?;
         Ok(Some((turn, counters)))
     }
 }

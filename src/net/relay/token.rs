@@ -28,12 +28,18 @@ pub(super) enum Ready {
     Relayed(usize),
     /// The worker's TCP or TLS socket of this TURN listener: clients want to connect.
     Accept(usize),
-    /// The connection in this slot.
+    /// The connection of a client in this slot.
     Stream(usize),
+    /// The relayed socket of a TCP allocation in this slot: a peer wants to connect.
+    Knock(usize),
+    /// The peer's end of the connection with a peer in this slot.
+    Peer(usize),
+    /// The client's end of it.
+    Data(usize),
 }
 
 /// Bits of a token that say what kind it is.
-const KIND: u32 = 3;
+const KIND: u32 = 4;
 
 impl Ready {
     pub fn token(self) -> Token {
@@ -45,6 +51,9 @@ impl Ready {
             Ready::Relayed(slot) => (4, slot),
             Ready::Accept(index) => (5, index),
             Ready::Stream(slot) => (6, slot),
+            Ready::Knock(slot) => (7, slot),
+            Ready::Peer(slot) => (8, slot),
+            Ready::Data(slot) => (9, slot),
         };
         Token(index << KIND | kind)
     }
@@ -60,6 +69,9 @@ impl Ready {
             4 => Ready::Relayed(index),
             5 => Ready::Accept(index),
             6 => Ready::Stream(index),
+            7 => Ready::Knock(index),
+            8 => Ready::Peer(index),
+            9 => Ready::Data(index),
             _ => return None,
         })
     }
@@ -87,6 +99,7 @@ mod tests {
     fn a_token_says_what_is_ready() {
         let mut all = vec![Ready::Doorbell, Ready::Shortcut, Ready::Listener(0), Ready::Accept(3)];
         all.extend([Ready::Relayed(0), Ready::Relayed(70_000), Ready::Stream(1)]);
+        all.extend([Ready::Knock(2), Ready::Peer(2), Ready::Data(2)]);
         for side in [Side::A, Side::B] {
             for component in [Component::Rtp, Component::Rtcp] {
                 all.push(Ready::Pair(PairSocket { slot: 7, side, component }));

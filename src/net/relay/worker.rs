@@ -127,7 +127,7 @@ impl Worker {
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             };
-            let (pairs, turn) = (&mut self.path.pairs, self.path.turn.as_mut());
+            let (clocks, pairs, turn) = (self.path.now, &mut self.path.pairs, self.path.turn.as_mut());
             match (command, turn) {
                 (Command::Open(pair), _) => {
                     pairs.open(pair, self.poll.registry(), &self.directory, self.number, now);
@@ -147,6 +147,7 @@ impl Worker {
                     // Whoever asked may have gone.
                     let _ = reply.send(turn.list(now));
                 }
+                (Command::Adopt(connection), Some(turn)) => turn.adopt(connection, clocks),
                 (Command::Stop, _) => return false,
                 // Told to the TURN server where there is none.
                 (_, None) => {}

@@ -13,6 +13,7 @@ use crate::stun::{Class, ErrorCode, Family, Method, Type, Writer};
 use crate::turn::FiveTuple;
 use crate::turn::connection::{ConnectionId, PATIENCE, PeerConnection, Reply, Stage, Way};
 use crate::turn::forward::Reason;
+use crate::turn::peers::Through;
 use crate::turn::sockets::{RelaySocketId, RelaySockets};
 
 impl<S: RelaySockets> Server<S> {
@@ -104,11 +105,11 @@ impl<S: RelaySockets> Server<S> {
         if allocation.connections.iter().any(is_theirs) {
             return Err(ErrorCode::CONNECTION_ALREADY_EXISTS);
         }
-        // RFC 6062 §5.2: 403 if it is against the rules: those for permissions. At an address of ours a permission is for
-        // what the relay opened; the same port number may be another program's in TCP.
-        let is_foreign =
-            self.settings.own.relay_addresses.contains(&peer.0.ip()) && !self.sockets.is_open_tcp(peer);
-        if !self.reach(allocation, peer.0.ip())?.holds(peer.0.port()) || is_foreign {
+        // RFC 6062 §5.2: 403 if it is against the rules: those for permissions. At an address of ours that the role does not
+        // name they are for what the relay opened; the same port number may be another program's in TCP.
+        let reach = self.reach(allocation, peer.0.ip())?;
+        let is_foreign = reach.through == Through::Own && !self.sockets.is_open_tcp(peer);
+        if !reach.holds(peer.0.port()) || is_foreign {
             return Err(ErrorCode::FORBIDDEN);
         }
         let from = allocation.of_family(Some(Family::of(peer.0.ip()))).next();

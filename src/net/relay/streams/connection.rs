@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use mio::net::TcpStream;
+
 use super::frames::Follows;
 use super::wire::{Ended, Taken, Wire};
 use crate::net::places::Place;
@@ -23,19 +25,21 @@ pub(super) enum Stage {
 }
 
 /// A connection.
-pub(super) struct Connection {
+pub(in crate::net::relay) struct Connection {
     pub client: FiveTuple,
-    pub wire: Wire,
+    pub(super) wire: Wire,
     /// To be closed at the end of the round.
-    pub ended: Option<Ended>,
+    pub(super) ended: Option<Ended>,
     /// The end that stands behind what was read.
-    pub ends: Option<Ended>,
+    pub(super) ends: Option<Ended>,
+    /// It carries no more messages: it goes elsewhere at the end of the round.
+    pub(super) leaves: bool,
     /// There is something to do for it at the end of the round.
-    pub is_marked: bool,
+    pub(super) is_marked: bool,
     /// It is read in the next round.
-    pub is_postponed: bool,
+    pub(super) is_postponed: bool,
     /// The peer has closed its side: the end stands behind what is left to read.
-    pub has_hung_up: bool,
+    pub(super) has_hung_up: bool,
     stage: Stage,
     /// When it came to this stage, or last sent a whole message.
     heard: Instant,
@@ -48,13 +52,14 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Just accepted.
-    pub fn new(client: FiveTuple, wire: Wire, place: Place, now: Instant) -> Connection {
+    pub(super) fn new(client: FiveTuple, wire: Wire, place: Place, now: Instant) -> Connection {
         let stage = if wire.is_handshaking() { Stage::Handshake } else { Stage::Stranger };
         Connection {
             client,
             wire,
             ended: None,
             ends: None,
+            leaves: false,
             is_marked: false,
             is_postponed: false,
             has_hung_up: false,
@@ -67,20 +72,35 @@ impl Connection {
     }
 
     /// What may be read from it.
-    pub fn follows(&self) -> Follows {
-        match (&self.ended, self.stage) {
-            (Some(_), _) => Follows::Nothing,
-            (None, Stage::Client | Stage::Former) => Follows::Messages,
-            (None, Stage::Handshake | Stage::Stranger) => Follows::Requests,
+    pub(super) fn follows(&self) -> Follows {
+        match self.stage {
+            _ if self.is_done() => Follows::Nothing,
+            Stage::Client | Stage::Former => Follows::Messages,
+            Stage::Handshake | Stage::Stranger => Follows::Requests,
         }
     }
 
-    pub fn is_handshaking(&self) -> bool {
+    /// For the poll.
+    pub fn socket(&mut self) -> &mut TcpStream {
+        self.wire.socket()
+    }
+
+    /// Something waits to be written.
+    pub fn holds(&self) -> bool {
+        self.wire.waiting() > 0
+    }
+
+    /// Nothing more is read from it here.
+    pub(super) fn is_done(&self) -> bool {
+        self.leaves || self.ended.is_some()
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
         self.stage == Stage::Handshake
     }
 
     /// An allocation was made, or is gone.
-    pub fn set_allocated(&mut self, allocated: bool, now: Instant) {
+    pub(super) fn set_allocated(&mut self, allocated: bool, now: Instant) {
         self.come_to(if allocated { Stage::Client } else { Stage::Former }, now);
     }
 
@@ -90,7 +110,7 @@ impl Connection {
     }
 
     /// It was read; what is left of it begins a message, or is nothing. `messages` were whole.
-    pub fn keep(&mut self, rest: &[u8], messages: usize, now: Instant) {
+    pub(super) fn keep(&mut self, rest: &[u8], messages: usize, now: Instant) {
         self.wire.keep(rest);
         if self.stage == Stage::Handshake && !self.wire.is_handshaking() {
             self.come_to(Stage::Stranger, now);
@@ -105,7 +125,7 @@ impl Connection {
     }
 
     /// It was written to.
-    pub fn has_written(&mut self, taken: Taken, now: Instant) {
+    pub(super) fn has_written(&mut self, taken: Taken, now: Instant) {
         self.blocked = match self.blocked {
             _ if taken.all => None,
             since @ Some(_) if !taken.any => since,
@@ -114,12 +134,12 @@ impl Connection {
     }
 
     /// The socket takes no more: it will say when it does.
-    pub fn is_blocked(&self) -> bool {
+    pub(super) fn is_blocked(&self) -> bool {
         self.blocked.is_some()
     }
 
     /// Which of our deadlines has passed. A client with an allocation may be silent for as long as that lives (RFC 8656 §8).
-    pub fn overdue(&self, patience: &Patience, now: Instant) -> Option<&'static str> {
+    pub(super) fn overdue(&self, patience: &Patience, now: Instant) -> Option<&'static str> {
         let without = matches!(self.stage, Stage::Stranger | Stage::Former);
         let over = |since: Instant, limit: Duration| now.saturating_duration_since(since) >= limit;
         let limits = [

@@ -15,7 +15,7 @@ pub(super) enum Follows {
     Requests,
     /// STUN messages and ChannelData.
     Messages,
-    /// Nothing: the connection is being closed.
+    /// Nothing: the connection is being closed, or carries no messages any more.
     Nothing,
 }
 

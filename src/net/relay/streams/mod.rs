@@ -7,6 +7,7 @@
 
 mod connection;
 mod frames;
+mod leaving;
 mod spare;
 mod tls;
 mod wire;
@@ -31,12 +32,13 @@ use crate::net::settings::{Patience, TurnTransport};
 use crate::turn::forward::Reason;
 use crate::turn::totals::{Closed, Counters};
 use crate::turn::{Carrier, FiveTuple};
-use connection::Connection;
+pub(super) use connection::Connection;
 pub(super) use frames::Cut;
 use frames::{Garbage, cut};
+pub(super) use leaving::{HandedOver, Leaving};
 use spare::Spare;
-pub(super) use wire::ROOM;
-use wire::{Ended, RECORDS, Wire};
+pub(super) use wire::{Ended, ROOM};
+use wire::{READ, RECORDS, Wire};
 
 /// Reads from one connection before the others get their turn.
 pub(super) const TURNS: usize = 4;
@@ -103,6 +105,7 @@ pub(super) struct Streams {
     /// When this round began.
     began: Instant,
     closed: Vec<FiveTuple>,
+    leaving: Vec<Leaving>,
     next_sweep: Option<Instant>,
     counters: Arc<Counters>,
 }
@@ -130,6 +133,7 @@ impl Streams {
             handshakes: HANDSHAKES,
             began: now,
             closed: Vec::new(),
+            leaving: Vec::new(),
             next_sweep: None,
             counters,
         }
@@ -187,7 +191,7 @@ impl Streams {
             self.mark(slot);
         }
         let connection = self.connections.get_mut(slot)?;
-        if connection.is_postponed || connection.ended.is_some() {
+        if connection.is_postponed || connection.is_done() {
             return None;
         }
         if connection.is_handshaking() {
@@ -198,7 +202,7 @@ impl Streams {
             self.handshakes -= 1;
         }
         let connection = self.connections.get_mut(slot)?;
-        let arrived = connection.wire.read(room, &mut self.records);
+        let arrived = connection.wire.read(room, &mut self.records, READ);
         connection.ends = arrived.ended;
         let client = connection.client;
         let goes_on = connection.ends.is_none() && (arrived.more || connection.has_hung_up && arrived.any);
@@ -222,7 +226,8 @@ impl Streams {
     pub fn keep(&mut self, slot: usize, rest: &[u8], messages: usize, now: Instant) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.keep(rest, messages, now);
-        if let Some(why) = connection.ends.take() {
+        // One that leaves will see its end where it goes.
+        if let Some(why) = connection.ends.take().filter(|_| !connection.leaves) {
             self.end(slot, why);
         }
     }
@@ -356,20 +361,27 @@ impl Streams {
             Ok(wire) => wire,
             Err(error) => return tracing::warn!(%error, "a TURN connection cannot begin TLS"),
         };
+        tracing::debug!(%remote, "TURN connection accepted");
+        let client = FiveTuple { flow: FlowId(0), client: ClientAddr(remote), carrier: Carrier::Stream };
+        self.insert(Connection::new(client, wire, place, now), now);
+    }
+
+    /// Serves a connection from now on; the five-tuple that it has here.
+    fn insert(&mut self, connection: Connection, now: Instant) -> FiveTuple {
         self.serial += 1;
         let entry = self.connections.vacant_entry();
         let slot = entry.key();
-        let flow = FlowId(self.serial << SLOT | slot as u64);
-        let client = FiveTuple { flow, client: ClientAddr(remote), carrier: Carrier::Stream };
-        let connection = entry.insert(Connection::new(client, wire, place, now));
+        let connection = entry.insert(connection);
+        connection.client.flow = FlowId(self.serial << SLOT | slot as u64);
+        let client = connection.client;
         self.counters.connections.add(1);
-        tracing::debug!(%remote, "TURN connection accepted");
         let (token, interest) = (Ready::Stream(slot).token(), Interest::READABLE | Interest::WRITABLE);
         if let Err(error) = self.registry.register(connection.wire.socket(), token, interest) {
             tracing::warn!(%error, "a TURN connection cannot be watched: raise fs.epoll.max_user_watches");
             self.end(slot, Ended::Broken(error));
         }
         self.next_sweep.get_or_insert(now + self.sweep_every());
+        client
     }
 
     fn mark(&mut self, slot: usize) {

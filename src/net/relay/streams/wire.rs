@@ -2,6 +2,7 @@
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 
 use mio::net::TcpStream;
@@ -21,7 +22,7 @@ pub(super) const RECORDS: usize = LONGEST_RECORD + READ;
 
 /// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
+pub(in crate::net::relay) enum Ended {
     #[error("the peer closed it")]
     Peer,
     #[error("what came is not TURN")]
@@ -55,7 +56,7 @@ impl Ended {
 
 /// What one look at the socket brought.
 #[derive(Debug)]
-pub(super) struct Arrived {
+pub(in crate::net::relay) struct Arrived {
     /// So much stands in the room, with what was left there before.
     pub bytes: usize,
     /// Something arrived.
@@ -125,17 +126,18 @@ impl Wire {
         self.partial.capacity() + of_tls + self.outgoing.capacity()
     }
 
-    /// Reads once. What [`Self::keep`] was given and what arrived stands in `room` then, which holds [`ROOM`] bytes; TLS
-    /// uses `records`, which holds [`RECORDS`].
-    pub fn read(&mut self, room: &mut [u8], records: &mut [u8]) -> Arrived {
+    /// Reads once, up to `most` bytes of the socket's. What [`Self::keep`] was given and what arrived stands in `room` then,
+    /// which holds [`ROOM`] bytes; TLS uses `records`, which holds [`RECORDS`].
+    pub fn read(&mut self, room: &mut [u8], records: &mut [u8], most: usize) -> Arrived {
+        let most = most.min(READ);
         let kept = self.partial.len();
         let Some((front, rest)) = room.split_at_mut_checked(kept) else { return Arrived::nothing() };
         front.copy_from_slice(&self.partial);
         let arrived = match &mut self.tls {
-            None => receive(&mut self.socket, rest.get_mut(..READ).unwrap_or_default()),
+            None => receive(&mut self.socket, rest.get_mut(..most).unwrap_or_default()),
             Some(tls) => {
                 let cut = tls.put_partial(records);
-                let stretch = records.get_mut(cut..cut + READ).unwrap_or_default();
+                let stretch = records.get_mut(cut..cut + most).unwrap_or_default();
                 let mut arrived = receive(&mut self.socket, stretch);
                 let stream = records.get_mut(..cut + arrived.bytes).unwrap_or_default();
                 arrived.bytes = 0;
@@ -193,6 +195,19 @@ impl Wire {
             }
         }
         Ok(Taken { any, all: true })
+    }
+
+    /// Tells the peer that nothing more comes, while it may go on itself. False: it has to take other things first.
+    pub fn end_writing(&mut self, spare: &mut Spare) -> Result<bool, Ended> {
+        if let Some(tls) = &mut self.tls {
+            tls.end(&mut self.outgoing);
+        }
+        if !self.write(spare)?.all {
+            return Ok(false);
+        }
+        // Who is gone already need not be told.
+        let _ = self.socket.shutdown(Shutdown::Write);
+        Ok(true)
     }
 
     /// Tells a TLS peer that this is the end, and why if it is TLS that failed.

@@ -15,11 +15,14 @@
 //! [`FlowId`]s are its own, too: five-tuples differ by carrier.
 
 mod datagrams;
+mod listening;
 mod relayed;
+mod tcp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use mio::Registry;
@@ -32,7 +35,9 @@ use super::path::{Outlet, Step};
 use crate::base::{ClientAddr, FlowId, Now, PeerAddr};
 use crate::net::bind::TurnSocket;
 use crate::net::node::TurnAllocation;
-use crate::net::relay::streams::{Cargo, Streams};
+use crate::net::relay::mailbox::Mailbox;
+use crate::net::relay::peers::Peers;
+use crate::net::relay::streams::{Cargo, Leaving, Streams};
 use crate::net::settings::TurnTransport;
 use crate::stun::Icmp;
 use crate::turn::forward::{Reason, Verdict};
@@ -46,6 +51,10 @@ pub(super) struct Turn {
     datagrams: Datagrams,
     dtls: Associations,
     streams: Streams,
+    /// Of TCP allocations.
+    peers: Peers,
+    /// Of all workers.
+    mailboxes: Arc<[Mailbox]>,
 }
 
 impl Turn {
@@ -55,7 +64,9 @@ impl Turn {
         sockets: Vec<TurnSocket>,
         dtls: Associations,
         mut streams: Streams,
+        mailboxes: Arc<[Mailbox]>,
         registry: &Registry,
+        now: Instant,
     ) -> io::Result<Turn> {
         let mut datagrams = Datagrams::default();
         for (listener, socket) in sockets.into_iter().enumerate() {
@@ -64,7 +75,8 @@ impl Turn {
                 TurnSocket::Connections(socket) => streams.listen(listener, socket)?,
             }
         }
-        Ok(Turn { server, datagrams, dtls, streams })
+        let peers = Peers::new(registry.try_clone()?, now);
+        Ok(Turn { server, datagrams, dtls, streams, peers, mailboxes })
     }
 
     /// For the mailbox: call peers come and go, users are banned.
@@ -120,7 +132,12 @@ impl Turn {
     pub fn handle_client(&mut self, client: FiveTuple, bytes: &[u8], packet: Range<usize>, now: Now) -> Step {
         let start = packet.start;
         let Some(packet) = bytes.get(packet) else { return Step::Done };
-        step(self.server.handle_client(client, packet, now), start)
+        let verdict = self.server.handle_client(client, packet, now);
+        if verdict == Verdict::Control && client.carrier == Carrier::Stream {
+            // After a ConnectionBind, what stands behind it on the stream is no message.
+            self.carry_out(now.instant);
+        }
+        step(verdict, start)
     }
 
     /// `payload` of `bytes` came from a peer to the relayed socket in a slot.
@@ -193,8 +210,8 @@ impl Turn {
 
     /// When [`Self::handle_timeout`] is wanted.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        let due = [self.server.poll_timeout(), self.dtls.next_due(), self.streams.next_due()];
-        due.into_iter().flatten().min()
+        let of_carriers = [self.dtls.next_due(), self.streams.next_due(), self.peers.next_due()];
+        of_carriers.into_iter().chain([self.server.poll_timeout()]).flatten().min()
     }
 
     /// Lets expire what is due.
@@ -203,20 +220,29 @@ impl Turn {
         self.dtls.handle_timeout(now, &mut self.datagrams);
     }
 
-    /// Sends the answers to all that was read.
-    pub fn finish_round(&mut self, now: Instant) {
-        self.carry_out(now);
-        self.streams.end_round(now);
-        while let Some(client) = self.streams.next_closed().or_else(|| self.dtls.next_closed()) {
-            self.server.handle_closed(client);
-        }
-        // What went with those connections.
-        self.carry_out(now);
+    /// Sends the answers to all that was read. `scratch` is memory to move bytes in.
+    pub fn finish_round(&mut self, scratch: &mut [u8], now: Instant) {
+        // What is closed or bound in the end may be worth an answer, too.
+        while self.end_round(scratch, now) {}
         self.datagrams.flush();
     }
 
-    fn carry_out(&mut self, now: Instant) {
+    /// True if there was anything to do.
+    fn end_round(&mut self, scratch: &mut [u8], now: Instant) -> bool {
+        let mut any = self.carry_out(now);
+        self.streams.end_round(now);
+        while let Some(client) = self.streams.next_closed().or_else(|| self.dtls.next_closed()) {
+            self.server.handle_closed(client);
+            any = true;
+        }
+        any |= self.move_leaving(scratch, now);
+        any
+    }
+
+    fn carry_out(&mut self, now: Instant) -> bool {
+        let mut any = false;
         while let Some(output) = self.server.poll_output() {
+            any = true;
             match output {
                 Output::Send { to, bytes } => self.send(to, &bytes, Cargo::Answer),
                 Output::Allocated { user, client, relayed } => {
@@ -231,13 +257,17 @@ impl Turn {
                     let (sent, received) = (to_peers.bytes, to_client.bytes);
                     tracing::info!(?user, client = %client.client, ?why, sent, received, "TURN allocation ended");
                 }
-                // Of TCP allocations, whose relayed sockets are being built.
-                Output::Connect { .. }
-                | Output::Bound { .. }
-                | Output::Disconnect { .. }
-                | Output::HandOver { .. } => {}
+                Output::Connect { connection, from, to } => self.connect(connection, from, to),
+                Output::Bound { connection, client } => {
+                    self.streams.leave(Leaving::Bound { client, connection });
+                }
+                Output::Disconnect { connection } => self.peers.disconnect(connection, &mut self.streams),
+                Output::HandOver { client, worker, request } => {
+                    self.streams.leave(Leaving::HandedOver { client, worker, request });
+                }
             }
         }
+        any
     }
 
     fn set_allocated(&mut self, client: FiveTuple, allocated: bool, now: Instant) {

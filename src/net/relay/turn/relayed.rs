@@ -9,6 +9,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use slab::Slab;
 
+use super::listening::{LISTENS, Listening};
 use crate::base::{PeerAddr, RelayedAddr, should_shrink};
 use crate::net::relay::directory::{Directory, Home};
 use crate::net::relay::pools::{Pools, Taken};
@@ -21,7 +22,7 @@ use crate::turn::FiveTuple;
 use crate::turn::sockets::{OpenError, Opened, Port, RelaySocket, RelaySocketId, RelaySockets};
 
 /// Bits of a [`RelaySocketId`] that say in which slot the socket is; those above are never the same twice.
-const SLOT: u32 = 24;
+pub(super) const SLOT: u32 = 24;
 /// Set in the id of a reserved socket, which no worker hears.
 const RESERVED: u64 = 1 << 63;
 
@@ -55,14 +56,16 @@ pub(in crate::net::relay) struct Grounds {
 
 /// The sockets of one worker.
 pub(in crate::net::relay) struct RelayedSockets {
-    grounds: Grounds,
+    pub(super) grounds: Grounds,
     open: Slab<(RelaySocketId, Bound)>,
-    serial: u64,
+    /// Of TCP allocations.
+    pub(super) listening: Slab<(RelaySocketId, Listening)>,
+    pub(super) serial: u64,
 }
 
 impl RelayedSockets {
     pub fn new(grounds: Grounds) -> RelayedSockets {
-        RelayedSockets { grounds, open: Slab::new(), serial: 0 }
+        RelayedSockets { grounds, open: Slab::new(), listening: Slab::new(), serial: 0 }
     }
 
     /// The socket of this name.
@@ -104,7 +107,7 @@ impl RelaySockets for RelayedSockets {
             return Err(OpenError::Family);
         };
         if port == Port::Tcp {
-            return Err(OpenError::PortsExhausted);
+            return Ok(Opened { socket: self.listen(address)?, reserved: None });
         }
         if port == Port::EvenAndNext {
             let (even, next) = self.grounds.bind_pair(address)?;
@@ -126,13 +129,16 @@ impl RelaySockets for RelayedSockets {
         self.hear(bound)
     }
 
-    fn is_open_tcp(&self, _peer: PeerAddr) -> bool {
-        false
+    fn is_open_tcp(&self, peer: PeerAddr) -> bool {
+        self.grounds.directory.listens(peer.0)
     }
 
     fn close(&mut self, socket: RelaySocketId) {
         if let Some(bound) = self.grounds.reserve.take(socket) {
             return self.grounds.give_back(bound);
+        }
+        if socket.0 & LISTENS != 0 {
+            return self.stop_listening(socket);
         }
         let slot = slot_of(socket);
         if self.open.get(slot).is_some_and(|(id, _)| *id == socket) {
@@ -194,7 +200,7 @@ impl Reserve {
     }
 }
 
-fn slot_of(id: RelaySocketId) -> usize {
+pub(super) fn slot_of(id: RelaySocketId) -> usize {
     (id.0 & ((1 << SLOT) - 1)) as usize
 }
 
