@@ -34,3 +34,5 @@ bench:
 fuzz:
 	fuzz/run message 120
 	fuzz/run framing 120
+	fuzz/run stun 120
+	fuzz/run turn 120

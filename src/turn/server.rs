@@ -22,9 +22,8 @@ use smallvec::SmallVec;
 use crate::base::ban::Bans;
 use crate::base::{Now, PeerAddr, RelayedAddr, Rng, Timers, should_shrink};
 use crate::stun::demux::{self, Protocol};
-use crate::stun::{Class, HEADER, Family, Icmp, Message, Method, TransactionId, Type, Writer, binding};
+use crate::stun::{Class, Family, HEADER, Icmp, Message, Method, TransactionId, Type, Writer, binding};
 
-use super::{Carrier, FiveTuple};
 use super::allocation::{Allocation, Listed};
 use super::channel_data;
 use super::connection::{ConnectionId, PeerConnection, Place};
@@ -35,6 +34,7 @@ use super::quota::{Books, Capacity, ReservationToken, Role};
 use super::request;
 use super::sockets::{RelaySocketId, RelaySockets};
 use super::totals::Counters;
+use super::{Carrier, FiveTuple};
 
 /// What the server is told at its start.
 #[derive(Clone, Debug)]

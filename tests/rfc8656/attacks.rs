@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use turnpike::base::PeerAddr;
 use turnpike::stun::{Class, Method, TransactionId, Type, Writer};
-use turnpike::turn::{Carrier, FiveTuple};
 use turnpike::turn::forward::{Reason, Verdict};
 use turnpike::turn::server::Freed;
 use turnpike::turn::server::Output;
+use turnpike::turn::{Carrier, FiveTuple};
 
 use crate::world::{CALLS, INTERNET, OTHER, TIGHT, World, addr, signed, udp, wants_udp};
 
