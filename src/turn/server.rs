@@ -22,8 +22,9 @@ use smallvec::SmallVec;
 use crate::base::ban::Bans;
 use crate::base::{Now, PeerAddr, RelayedAddr, Rng, Timers, should_shrink};
 use crate::stun::demux::{self, Protocol};
-use crate::stun::{Class, Family, HEADER, Icmp, Message, Method, TransactionId, Type, Writer, binding};
+use crate::stun::{Class, Family, Icmp, Message, Method, TransactionId, Type, Writer, binding};
 
+use super::FiveTuple;
 use super::allocation::{Allocation, Listed};
 use super::channel_data;
 use super::connection::{ConnectionId, PeerConnection, Place};
@@ -34,7 +35,6 @@ use super::quota::{Books, Capacity, ReservationToken, Role};
 use super::request;
 use super::sockets::{RelaySocketId, RelaySockets};
 use super::totals::Counters;
-use super::{Carrier, FiveTuple};
 
 /// What the server is told at its start.
 #[derive(Clone, Debug)]
@@ -342,10 +342,6 @@ impl<S: RelaySockets> Server<S> {
                     self.outputs.push_back(Output::Send { to: client, bytes });
                 }
                 Ok(Verdict::Control)
-            }
-            // A challenge would be more than twice as large, and be sent to whoever the source is. Clients say more.
-            (Class::Request, _) if client.carrier == Carrier::Udp && message.bytes().len() == HEADER => {
-                Err(Reason::Malformed)
             }
             (Class::Request, method) if request::is_known(method) => {
                 self.handle_timeout(now.instant);

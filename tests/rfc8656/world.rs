@@ -244,7 +244,7 @@ impl World {
     pub fn phone(&mut self, from: FiveTuple, user: &'static str) -> Phone {
         let mut bytes = Vec::new();
         let id = self.id();
-        wants_udp(&mut Writer::begin(&mut bytes, Class::Request, Method::REFRESH, id));
+        Writer::begin(&mut bytes, Class::Request, Method::REFRESH, id);
         let challenge = self.hand_in(from, &bytes).expect("a challenge");
         assert_eq!(challenge.code(), 401);
         let nonce = challenge.message().nonce().expect("well formed").expect("NONCE").as_bytes().to_vec();
