@@ -283,6 +283,33 @@ fn two_clients_of_ours_reach_each_other() {
 }
 
 #[test]
+fn both_sides_talk_at_once_in_small_pieces_and_no_byte_is_lost() {
+    let (node, dir) = node(2, |_| ());
+    let (mut alice, mut other) = (Over::Tcp.client(&node, dir.path()), Over::Tcp.client(&node, dir.path()));
+    let (here, there) = (alice.allocate_tcp(), other.allocate_tcp());
+    assert_eq!(other.permit(here), 0);
+    let from_here = alice.connect(there).unwrap();
+    let Received::Attempt(_, from_there) = other.receive() else { panic!("something else") };
+    let ends = [from_here, from_there].map(|connection| Over::Tcp.data(&node, dir.path(), connection));
+    let sent = pattern(4 * MEGABYTE);
+    std::thread::scope(|scope| {
+        for mut end in ends {
+            let Pipe::Tcp(stream) = &end.pipe else { panic!("not TCP") };
+            let mut writer = stream.try_clone().unwrap();
+            let sent = &sent;
+            scope.spawn(move || {
+                sent.chunks(1400).for_each(|piece| writer.write_all(piece).unwrap());
+                writer.shutdown(Shutdown::Write).unwrap();
+            });
+            scope.spawn(move || {
+                let arrived = read_to_close(&mut end);
+                assert_eq!((arrived.len(), crc32fast::hash(&arrived)), (sent.len(), crc32fast::hash(sent)));
+            });
+        }
+    });
+}
+
+#[test]
 fn an_end_that_is_gone_takes_the_other_along() {
     for over in BOTH {
         let (node, dir) = node(2, |_| ());
