@@ -31,3 +31,8 @@ fn s020_carrier_trunk() {
 fn s030_pbx_down() {
     scenario("030-pbx-down");
 }
+
+#[test]
+fn s045_browser_over_wss() {
+    scenario("045-browser-over-wss");
+}
