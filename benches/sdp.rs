@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use turnpike::sdp::{MediaEdit, Session};
+use turnpike::sdp::{IceEdit, MediaEdit, Session};
 
 const CHROME: &str = include_str!("../tests/rfc3264/samples/chrome.sdp");
 const ASTERISK: &str = include_str!("../tests/rfc3264/samples/asterisk.sdp");
@@ -13,8 +13,7 @@ fn edit(candidate: bool) -> MediaEdit {
     MediaEdit::Relay {
         rtp: rtp.parse().expect("an address"),
         rtcp: rtcp.parse().expect("an address"),
-        candidate,
-        instead_of: vec![],
+        ice: if candidate { IceEdit::Append { instead_of: vec![] } } else { IceEdit::Keep },
     }
 }
 

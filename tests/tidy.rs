@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("sip", &["base"]),
-    ("sdp", &["base"]),
+    ("sdp", &["base", "ice"]),
     ("stun", &["base"]),
     ("ice", &["base", "stun"]),
     ("media", &["base", "sdp", "stun", "ice"]),

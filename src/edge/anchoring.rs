@@ -88,11 +88,11 @@ impl Edge {
         let mut out = std::mem::take(&mut self.body);
         out.clear();
         out.extend_from_slice(before);
-        let relay = &mut *self.relay;
+        let (relay, rng) = (&mut *self.relay, &mut *self.rng);
         match part {
             Part::Nothing => return Ok(None),
             Part::Glare => return Err(Refusal::OfferPending),
-            Part::Offer => media.offer(from, sdp, relay, &mut out)?,
+            Part::Offer => media.offer(from, sdp, relay, rng, &mut out)?,
             Part::Answer(is_final) => media.answer(from, tag, is_final, sdp, relay, &mut out)?,
         }
         out.extend_from_slice(behind);
@@ -143,7 +143,7 @@ fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, 
             relay: settings.zone(leg.zone)?.relay?,
             sip_source: (leg.speaker == Speaker::Stranger || leg.trust == Trust::None).then_some(leg.address),
             untrusted: leg.trust == Trust::None,
-            ice_append: media.ice_append,
+            ice: media.ice,
             allowed: allowed_in(allowed, leg.zone),
         })
     };

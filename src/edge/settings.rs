@@ -87,12 +87,39 @@ pub enum Admit {
 /// Media settings, merged from `relay.media`, the zone's and the trunk's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Media {
-    /// Candidates are appended towards this side when the offer does ICE (`ice: auto` and `append`).
-    pub ice_append: bool,
+    /// What becomes of ICE towards this side, and of what it says of ICE.
+    pub ice: Ice,
     /// Whether media goes through the relay.
     pub anchor: Anchor,
     /// A call without media for this long is ended on both legs.
     pub idle_timeout: Duration,
+}
+
+/// `ice:` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ice {
+    /// As `append`; where the other side does no ICE, as `terminate`.
+    Auto,
+    /// It passes, and our candidate is added.
+    Append,
+    /// The same, and no other candidate passes, in either direction.
+    RelayOnly,
+    /// It ends at us: we are an ICE-lite agent towards an endpoint that does it.
+    Terminate,
+    /// There is none, and what the side says of it counts for nothing.
+    Strip,
+}
+
+impl Ice {
+    /// The two endpoints may do ICE with one another.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Ice::Auto | Ice::Append | Ice::RelayOnly)
+    }
+
+    /// We may answer the endpoint's checks ourselves.
+    pub fn may_terminate(self) -> bool {
+        matches!(self, Ice::Auto | Ice::Terminate)
+    }
 }
 
 /// `anchor:` in the configuration.

@@ -8,6 +8,7 @@ mod attribute;
 mod candidate;
 pub mod crypto;
 pub mod dtls;
+mod ice_lines;
 mod parse;
 mod rewrite;
 #[cfg(test)]
@@ -120,19 +121,34 @@ pub enum MediaEdit {
     Keep,
     /// Port 0: the stream is refused (RFC 3264 §6).
     Reject,
-    /// Our relayed address as the default destination, and, where `candidate` says so, as a `typ relay` candidate per
-    /// component with the same address (DESIGN.md §4).
+    /// Our relayed address as the default destination (DESIGN.md §4).
     Relay {
         /// For `m=` and `c=`.
         rtp: SocketAddr,
         /// For `a=rtcp`; the section's `a=rtcp` is rewritten if present, added if the port is not RTP's + 1. The same
         /// as `rtp` where the section says that both share a port.
         rtcp: SocketAddr,
-        /// Append `a=candidate … typ relay`.
-        candidate: bool,
+        /// What becomes of its ICE.
+        ice: IceEdit,
+    },
+}
+
+/// What to write of ICE into one `m=` section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IceEdit {
+    /// Its lines stay as they are.
+    Keep,
+    /// The default destination also stands as a `typ relay` candidate per component.
+    Append {
         /// Candidates at these addresses go: ours stand for them.
         instead_of: Vec<SocketAddr>,
     },
+    /// The same, and no other candidate stays.
+    RelayOnly,
+    /// No ICE line stays, nor any that the section would inherit.
+    Strip,
+    /// We are an ICE-lite agent that goes by these: no other ICE line stays.
+    Lite(crate::ice::Credentials),
 }
 
 impl<'s> Session<'s> {
@@ -160,6 +176,13 @@ impl<'s> Session<'s> {
     /// `a=group:BUNDLE` is there (RFC 9143): several sections may share one transport.
     pub fn has_bundle(&self) -> bool {
         self.bundle
+    }
+
+    /// `a=ice-lite` is there (RFC 8839 §5.3).
+    pub fn is_ice_lite(&self) -> bool {
+        ice_lines::session_ice_lines(self)
+            .filter_map(|line| self.body.get(line.start..line.end))
+            .any(|line| line.trim_ascii_end() == b"a=ice-lite")
     }
 
     /// Writes the body with `edits` (one per section, missing ones are `Keep`) applied; every line that they do not own

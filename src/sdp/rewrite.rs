@@ -6,51 +6,62 @@ use std::net::{IpAddr, SocketAddr};
 use smallvec::SmallVec;
 
 use super::candidate::{Candidate, candidates};
-use super::{Host, Media, MediaEdit, Section, Session, Span};
+use super::ice_lines::{ice_lines, session_ice_lines, session_slot};
+use super::{Host, IceEdit, Media, MediaEdit, Section, Session, Span};
+use crate::ice::Credentials;
 
 /// One place of the body that is written anew.
-struct Splice {
+struct Splice<'e> {
     at: Span,
     /// A line that was not there: it brings its line end.
     new_line: bool,
-    text: Text,
+    text: Text<'e>,
 }
 
-enum Text {
+enum Text<'e> {
     Nothing,
     Port(u16),
     Connection(IpAddr),
     Rtcp { port: u16, host: Option<IpAddr> },
     Candidate { foundation: Foundation, component: u8, address: SocketAddr },
+    HostCandidate { component: u8, address: SocketAddr },
+    Attribute { name: &'static str, value: &'e str },
 }
 
-type Splices = SmallVec<[Splice; 12]>;
+type Splices<'e> = SmallVec<[Splice<'e>; 12]>;
 
 pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<u8>) {
     let mut splices = Splices::new();
     let inherited = session_connection(session, edits, &mut splices);
     let mut foundation = None;
     for ((media, section), edit) in session.media.iter().zip(&session.sections).zip(edits) {
-        let (rtp, rtcp, candidate, instead_of) = match edit {
+        let (rtp, rtcp, ice) = match edit {
             // RFC 3264 §6: of a refused stream all but the port is ignored.
             MediaEdit::Reject if media.port != 0 => {
                 splices.push(Splice { at: section.port, new_line: false, text: Text::Port(0) });
                 continue;
             }
-            MediaEdit::Relay { rtp, rtcp, candidate, instead_of } if media.port != 0 => {
-                (*rtp, *rtcp, *candidate, instead_of)
-            }
+            MediaEdit::Relay { rtp, rtcp, ice } if media.port != 0 => (*rtp, *rtcp, ice),
             _ => continue,
         };
         splices.push(Splice { at: section.port, new_line: false, text: Text::Port(rtp.port()) });
         own_connection(media, section, rtp.ip(), inherited, &mut splices);
         own_rtcp(media, section, rtp, rtcp, &mut splices);
-        if candidate {
-            let foundation = *foundation.get_or_insert_with(|| Foundation::unused_in(session));
-            let shown = Shown { rtp, rtcp, instead_of };
-            own_candidates(session, media, section, &shown, foundation, &mut splices);
+        match ice {
+            IceEdit::Keep => {}
+            IceEdit::Append { .. } | IceEdit::RelayOnly => {
+                let foundation = *foundation.get_or_insert_with(|| Foundation::unused_in(session));
+                let shown = Shown { rtp, rtcp, ice };
+                own_candidates(session, media, section, &shown, foundation, &mut splices);
+            }
+            IceEdit::Strip => strip(session, section, &mut splices),
+            IceEdit::Lite(own) => {
+                lite(session, media, section, (rtp, rtcp), own, &mut splices);
+                strip(session, section, &mut splices);
+            }
         }
     }
+    session_ice(session, edits, &mut splices);
     // A new line comes before the line at whose start it is put; stable, so several keep the order in which they were made.
     splices.sort_by_key(|splice| (splice.at.start, splice.at.end));
     emit(session.body, &splices, out);
@@ -67,7 +78,7 @@ enum Inherited {
 
 /// The session's `c=` becomes ours unless a section that we leave alone lives on it, or it puts the call on hold. It is
 /// ours also where no section needs it: it would show an address that is not for the other side.
-fn session_connection(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices) -> Inherited {
+fn session_connection(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices<'_>) -> Inherited {
     let Some(connection) = session.connection else { return Inherited::Other };
     let stands = connection.host.ip().map_or(Inherited::Other, Inherited::Ip);
     let (mut first, mut first_inheriting) = (None, None);
@@ -100,7 +111,7 @@ fn own_connection(
     section: &Section,
     ip: IpAddr,
     inherited: Inherited,
-    splices: &mut Splices,
+    splices: &mut Splices<'_>,
 ) {
     // RFC 3264 §8.4: on hold the address stays unspecified; only the port is ours.
     if media.is_held_by_address() {
@@ -115,7 +126,13 @@ fn own_connection(
     }
 }
 
-fn own_rtcp(media: &Media<'_>, section: &Section, rtp: SocketAddr, rtcp: SocketAddr, splices: &mut Splices) {
+fn own_rtcp(
+    media: &Media<'_>,
+    section: &Section,
+    rtp: SocketAddr,
+    rtcp: SocketAddr,
+    splices: &mut Splices<'_>,
+) {
     let elsewhere = (rtcp.ip() != rtp.ip()).then_some(rtcp.ip());
     match section.rtcp {
         Some(line) => {
@@ -143,7 +160,20 @@ fn own_rtcp(media: &Media<'_>, section: &Section, rtp: SocketAddr, rtcp: SocketA
 struct Shown<'e> {
     rtp: SocketAddr,
     rtcp: SocketAddr,
-    instead_of: &'e [SocketAddr],
+    ice: &'e IceEdit,
+}
+
+impl Shown<'_> {
+    /// Ours stands for this candidate.
+    fn replaces(&self, candidate: &Candidate<'_>) -> bool {
+        match self.ice {
+            IceEdit::RelayOnly => true,
+            IceEdit::Append { instead_of } => {
+                candidate.udp().is_some_and(|address| instead_of.contains(&address))
+            }
+            IceEdit::Keep | IceEdit::Strip | IceEdit::Lite(_) => false,
+        }
+    }
 }
 
 /// One relay candidate per component (RFC 8839 §5.1), unless it stands there already; those that it stands for go.
@@ -153,9 +183,9 @@ fn own_candidates(
     section: &Section,
     shown: &Shown<'_>,
     foundation: Foundation,
-    splices: &mut Splices,
+    splices: &mut Splices<'_>,
 ) {
-    let Shown { rtp, rtcp, instead_of } = *shown;
+    let Shown { rtp, rtcp, .. } = *shown;
     let slot = section.candidate_slot.unwrap_or(section.end);
     let (mut has_rtp, mut has_rtcp, mut two_components) = (false, false, false);
     for candidate in candidates(session.body, section) {
@@ -168,8 +198,8 @@ fn own_candidates(
         has_rtp |= is_ours && component == Some(1);
         has_rtcp |= is_ours && component == Some(2);
         two_components |= component == Some(2);
-        if !is_ours && candidate.udp().is_some_and(|address| instead_of.contains(&address)) {
-            splices.push(Splice { at: candidate.line, new_line: false, text: Text::Nothing });
+        if !is_ours && shown.replaces(&candidate) {
+            splices.push(Splice::without(candidate.line));
         }
     }
     if !has_rtp {
@@ -201,13 +231,63 @@ impl Foundation {
     }
 }
 
-impl Splice {
-    fn line_at(slot: usize, text: Text) -> Splice {
-        Splice { at: Span { start: slot, end: slot }, new_line: true, text }
+/// No ICE line of the section stays.
+fn strip(session: &Session<'_>, section: &Section, splices: &mut Splices<'_>) {
+    splices.extend(ice_lines(session.body, section).map(Splice::without));
+}
+
+/// What an ICE-lite agent says in a section (RFC 8839 §4.2.1.1, §5.4): its credentials and one host candidate per component,
+/// where the first ICE line stood.
+fn lite<'e>(
+    session: &Session<'_>,
+    media: &Media<'_>,
+    section: &Section,
+    (rtp, rtcp): (SocketAddr, SocketAddr),
+    own: &'e Credentials,
+    splices: &mut Splices<'e>,
+) {
+    let slot = ice_lines(session.body, section).next().map_or(section.end, |line| line.start);
+    let mut put = |text| splices.push(Splice::line_at(slot, text));
+    put(Text::Attribute { name: "ice-ufrag:", value: &own.ufrag });
+    put(Text::Attribute { name: "ice-pwd:", value: own.pwd.reveal() });
+    put(Text::HostCandidate { component: 1, address: rtp });
+    if media.is_rtp() && !media.rtcp_mux && rtcp != rtp {
+        put(Text::HostCandidate { component: 2, address: rtcp });
     }
 }
 
-fn emit(body: &[u8], splices: &[Splice], out: &mut Vec<u8>) {
+/// What the session says of ICE holds for every section, and goes where one must not say it. RFC 8839 §5.3: `a=ice-lite` is said
+/// for the session; RFC 8445 §10: so is `ice2`.
+fn session_ice(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices<'_>) {
+    let live = || {
+        let sections = session.media.iter().zip(edits).filter(|(media, _)| media.port != 0);
+        sections.filter_map(|(_, edit)| match edit {
+            MediaEdit::Relay { ice, .. } => Some(ice),
+            MediaEdit::Keep | MediaEdit::Reject => None,
+        })
+    };
+    if live().any(|ice| matches!(ice, IceEdit::Lite(_))) {
+        let slot = session_ice_lines(session).next().map_or(session_slot(session), |line| line.start);
+        splices.push(Splice::line_at(slot, Text::Attribute { name: "ice-lite", value: "" }));
+        splices.push(Splice::line_at(slot, Text::Attribute { name: "ice-options:", value: "ice2" }));
+    }
+    if live().any(|ice| matches!(ice, IceEdit::Strip | IceEdit::Lite(_))) {
+        splices.extend(session_ice_lines(session).map(Splice::without));
+    }
+}
+
+impl<'e> Splice<'e> {
+    fn line_at(slot: usize, text: Text<'e>) -> Splice<'e> {
+        Splice { at: Span { start: slot, end: slot }, new_line: true, text }
+    }
+
+    /// `line`, with its line end, goes.
+    fn without(line: Span) -> Splice<'e> {
+        Splice { at: line, new_line: false, text: Text::Nothing }
+    }
+}
+
+fn emit(body: &[u8], splices: &[Splice<'_>], out: &mut Vec<u8>) {
     out.reserve(body.len() + 64 * splices.len());
     let mut at = 0;
     for Splice { at: span, new_line, text } in splices {
@@ -245,7 +325,7 @@ fn line_end(before: &[u8]) -> &'static [u8] {
     }
 }
 
-impl Text {
+impl Text<'_> {
     fn emit(&self, out: &mut Vec<u8>) {
         match *self {
             Text::Nothing => {}
@@ -280,11 +360,28 @@ impl Text {
                     SocketAddr::V6(_) => b" typ relay raddr :: rport 9",
                 });
             }
+            Text::HostCandidate { component, address } => {
+                out.extend_from_slice(b"a=candidate:1 ");
+                push_number(out, component.into());
+                out.extend_from_slice(b" udp ");
+                push_number(out, (126 << 24) + u64::from(priority(component)));
+                out.push(b' ');
+                push_ip(out, address.ip());
+                out.push(b' ');
+                push_number(out, address.port().into());
+                out.extend_from_slice(b" typ host");
+            }
+            Text::Attribute { name, value } => {
+                out.extend_from_slice(b"a=");
+                out.extend_from_slice(name.as_bytes());
+                out.extend_from_slice(value.as_bytes());
+            }
         }
     }
 }
 
-/// RFC 8445 §5.1.2.1 with type preference 0 (every direct path is better) and the highest local preference.
+/// RFC 8445 §5.1.2.1 with type preference 0 (every direct path is better) and the highest local preference; a host
+/// candidate's type preference is 126.
 fn priority(component: u8) -> u32 {
     (65_535 << 8) + (256 - u32::from(component))
 }

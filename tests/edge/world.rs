@@ -178,7 +178,7 @@ fn target(uri: &str, remote: &str, priority: u16, listener: ListenerId) -> Targe
 }
 
 pub fn media() -> Media {
-    Media { ice_append: true, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) }
+    Media { ice: Ice::Auto, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) }
 }
 
 /// Phones outside, PBX inside, two carriers: the shape of the annotated example.

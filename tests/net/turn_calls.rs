@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use turnpike::base::{ListenerId, Transport, ZoneId};
-use turnpike::edge::settings::{Admit, Anchor, Listener, Trust, Zone};
+use turnpike::edge::settings::{Admit, Anchor, Ice, Listener, Trust, Zone};
 use turnpike::net::settings::TurnAddress;
 use turnpike::net::{Node, NodeSettings};
 use turnpike::policy::matcher::{Condition, Glob, Matcher};
@@ -36,7 +36,7 @@ fn phones_and_office(settings: &mut NodeSettings, workers: usize, pbx: SocketAdd
     with_turn(settings, workers, turn);
     with_pbx(settings, Transport::Udp, pbx);
     let edge = &mut settings.edge;
-    edge.zones[0].media.ice_append = true;
+    edge.zones[0].media.ice = Ice::Auto;
     let inside = RelayAddress { bind: relay_ip(), advertise: relay_ip() };
     edge.zones.push(Zone { name: "office".into(), relay: Some(inside), ..edge.zones[0].clone() });
     let phones = &mut edge.zones[0];

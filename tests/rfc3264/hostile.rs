@@ -77,7 +77,7 @@ fn an_untrusted_phone_on_loopback_works_by_its_sip_source() {
 #[test]
 fn an_untrusted_side_that_names_a_relayed_address_of_ours_reaches_nobody() {
     let mut call = Call::established();
-    let mut other = Call { media: CallMedia::new(phone_and_pbx()), relay: std::mem::take(&mut call.relay) };
+    let mut other = Call::on(phone_and_pbx(), std::mem::take(&mut call.relay));
     let offer = other.offer(Side::A, &audio(RA, 40000));
     assert!(offer.contains("m=audio 40002 "), "relayed like any other: {offer}");
     let rules = other.relay.rules(1, Side::A);
@@ -88,7 +88,7 @@ fn an_untrusted_side_that_names_a_relayed_address_of_ours_reaches_nobody() {
 fn a_relayed_address_of_ours_is_not_stacked_where_the_other_side_can_reach_it() {
     let inside = || Sides { a: side(RB), b: side(RB) };
     let mut first = Call::established();
-    let mut second = Call { media: CallMedia::new(inside()), relay: std::mem::take(&mut first.relay) };
+    let mut second = Call::on(inside(), std::mem::take(&mut first.relay));
     let (offer, answer) = (audio(RB, 40000), audio("10.20.0.33", 7000));
     assert_eq!(second.offer(Side::A, &offer), offer);
     assert_eq!(second.answer(Side::B, &answer), answer, "media goes to that address directly");
@@ -98,10 +98,7 @@ fn a_relayed_address_of_ours_is_not_stacked_where_the_other_side_can_reach_it() 
 #[test]
 fn a_relayed_address_of_ours_that_the_other_side_cannot_reach_is_chained() {
     let mut first = Call::established();
-    let mut second = Call {
-        media: CallMedia::new(Sides { a: side(RB), b: side(RA) }),
-        relay: std::mem::take(&mut first.relay),
-    };
+    let mut second = Call::on(Sides { a: side(RB), b: side(RA) }, std::mem::take(&mut first.relay));
     let offer = second.offer(Side::A, &audio(RB, 40000));
     assert!(offer.contains(&format!("c=IN IP4 {RA}\r\n")) && offer.contains("m=audio 40002 "), "{offer}");
     assert_eq!(second.relay.rules(1, Side::A).rtp, format!("{RB}:40000").parse().ok());

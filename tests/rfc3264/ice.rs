@@ -1,4 +1,4 @@
-//! ICE on both sides: who may speak follows from the passwords in offer and answer (DESIGN.md §4, append).
+//! ICE on both sides: who may speak follows from the passwords in offer and answer (DESIGN.md §4: append, terminate, strip).
 
 use super::*;
 
@@ -9,9 +9,41 @@ fn with_ice(host: &str, port: u16, name: &str) -> String {
     session(host, &format!("m=audio {port} RTP/AVP 0\na=ice-ufrag:{name}\na=ice-pwd:{pwd}\n"))
 }
 
-fn appended() -> Call {
+fn call(a_ice: Ice, b_ice: Ice) -> Call {
     let Sides { a, b } = phone_and_pbx();
-    Call::new(Sides { a: SideSettings { ice_append: true, ..a }, b: SideSettings { ice_append: true, ..b } })
+    Call::new(Sides { a: SideSettings { ice: a_ice, ..a }, b: SideSettings { ice: b_ice, ..b } })
+}
+
+fn appended() -> Call {
+    call(Ice::Auto, Ice::Auto)
+}
+
+/// A phone that does ICE called a PBX that does none.
+fn terminated() -> (Call, String) {
+    let mut call = appended();
+    call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    let answer = call.answer(Side::B, &audio(PBX, 5000));
+    (call, answer)
+}
+
+/// The name and password that a body says.
+fn said(body: &str) -> Option<(&str, &str)> {
+    let value = |name| body.lines().find_map(|line| line.strip_prefix(name));
+    Some((value("a=ice-ufrag:")?, value("a=ice-pwd:")?))
+}
+
+/// Our own, in the leg's rules, and the name of the endpoint.
+fn own(call: &Call, side: Side) -> Option<(String, String, Option<String>)> {
+    ice(call, side).filter(|_| call.relay.rules(0, side).ice.as_ref().is_some_and(|ice| ice.terminated))
+}
+
+fn owns(body: &str, remote: &str) -> Option<(String, String, Option<String>)> {
+    let (ufrag, pwd) = said(body)?;
+    Some((ufrag.to_owned(), pwd.to_owned(), Some(remote.to_owned())))
+}
+
+fn has_ice(body: &str) -> bool {
+    body.contains("a=ice-") || body.contains("candidate")
 }
 
 fn ice(call: &Call, side: Side) -> Option<(String, String, Option<String>)> {
@@ -36,20 +68,123 @@ fn each_leg_opens_to_checks_under_the_password_of_the_other_side() {
 }
 
 #[test]
-fn an_answer_without_ice_leaves_strict_latching() {
+fn an_answer_without_ice_turns_the_offerers_leg_to_terminate() {
+    let (call, answer) = terminated();
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"), "{answer}");
+    assert_eq!(ice(&call, Side::B), None, "strict latching as ever");
+    let host = format!("a=candidate:1 1 udp 2130706431 {RA} 40000 typ host\r\n");
+    assert!(answer.contains("\r\na=ice-lite\r\n") && answer.contains(&host), "{answer}");
+}
+
+/// DESIGN.md §4: the same SDP in 183 and 200 comes out the same, and each early dialog is answered by itself.
+#[test]
+fn forks_with_and_without_ice_are_each_answered_as_they_are() {
     let mut call = appended();
     call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
-    call.answer(Side::B, &audio(PBX, 5000));
+    let plain = call.early("x", &audio(PBX, 5000));
+    assert!(plain.contains("a=ice-lite") && own(&call, Side::A).is_some());
+    let full = call.early("y", &with_ice(PBX, 6000, "bravo"));
+    assert!(!full.contains("a=ice-lite") && full.contains("a=ice-ufrag:bravo"), "{full}");
+    assert_eq!(ice(&call, Side::A), names("bravo", Some("alfa")), "media follows the last");
+    assert_eq!(call.try_answer(Side::B, "y", true, &with_ice(PBX, 6000, "bravo")), Ok(full));
+    assert_eq!(ice(&call, Side::A), names("bravo", Some("alfa")));
+    assert_eq!(call.try_answer(Side::B, "x", true, &audio(PBX, 5000)), Ok(plain.clone()), "both pick up");
+    assert_eq!(own(&call, Side::A), owns(&plain, "alfa"));
+    call.media.forget_answer(b"x", &mut call.relay);
+    assert_eq!(ice(&call, Side::A), names("bravo", Some("alfa")), "the other one stands");
+}
+
+#[test]
+fn where_ice_ends_at_us_offers_of_the_other_side_say_so_and_credentials_stay() {
+    let (mut call, answer) = terminated();
+    let hold = call.offer(Side::B, &audio(PBX, 5000));
+    assert!(hold.contains("a=ice-lite"), "{hold}");
+    assert_eq!(said(&hold), said(&answer));
+    assert!(!has_ice(&call.answer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"));
+
+    let again = call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    assert!(!has_ice(&again), "not before a restart: {again}");
+    assert_eq!(said(&call.answer(Side::B, &audio(PBX, 5000))), said(&answer));
+}
+
+/// RFC 8839 §4.4.1.1.1.
+#[test]
+fn a_restart_where_ice_ends_at_us_brings_new_credentials_and_the_choice_anew() {
+    let (mut call, answer) = terminated();
+    let restart = call.offer(Side::A, &with_ice(PHONE, 4000, "anew"));
+    assert!(restart.contains("a=ice-ufrag:anew"), "{restart}");
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"), "until it is answered");
+    call.roll_back();
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"), "or refused");
+    call.offer(Side::A, &with_ice(PHONE, 4000, "anew"));
+    let next = call.answer(Side::B, &audio(PBX, 5000));
+    assert_ne!(said(&next), said(&answer));
+    assert_eq!(own(&call, Side::A), owns(&next, "anew"));
+    assert_eq!((call.relay.opened, call.relay.closed), (1, 0), "the ports stay");
+}
+
+#[test]
+fn towards_strip_no_line_of_ice_leaves_and_the_offerers_ends_at_us_at_once() {
+    for b_ice in [Ice::Strip, Ice::Terminate] {
+        let mut call = call(Ice::Auto, b_ice);
+        assert!(!has_ice(&call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
+        assert_eq!(ice(&call, Side::B), None);
+        let answer = call.answer(Side::B, &with_ice(PBX, 5000, "bravo"));
+        assert!(!answer.contains("bravo"), "{answer}");
+        assert_eq!(own(&call, Side::A), owns(&answer, "alfa"));
+        assert_eq!(ice(&call, Side::B), None);
+    }
+}
+
+#[test]
+fn what_a_side_with_strip_says_of_ice_counts_for_nothing() {
+    let mut call = call(Ice::Strip, Ice::Auto);
+    assert!(!has_ice(&call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
+    assert!(!has_ice(&call.answer(Side::B, &with_ice(PBX, 5000, "bravo"))));
+    assert_eq!((ice(&call, Side::A), ice(&call, Side::B)), (None, None));
+    assert!(!call.relay.rules(0, Side::A).stun_and_dtls);
+}
+
+#[test]
+fn terminate_ends_ice_at_us_also_where_both_do_it() {
+    let mut call = call(Ice::Terminate, Ice::Auto);
+    assert!(!has_ice(&call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
+    let answer = call.answer(Side::B, &audio(PBX, 5000));
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"));
+}
+
+#[test]
+fn an_endpoint_that_never_checks_is_plain_to_terminate() {
+    let mut call = call(Ice::Terminate, Ice::Auto);
+    let lite = with_ice(PHONE, 4000, "alfa").replace("t=0 0\r\n", "t=0 0\r\na=ice-lite\r\n");
+    assert!(!has_ice(&call.offer(Side::A, &lite)));
+    assert!(!has_ice(&call.answer(Side::B, &audio(PBX, 5000))));
+    assert_eq!(ice(&call, Side::A), None);
+}
+
+#[test]
+fn append_alone_never_terminates() {
+    let mut call = call(Ice::Append, Ice::Auto);
+    call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    assert!(!has_ice(&call.answer(Side::B, &audio(PBX, 5000))), "the default destination already works");
     assert_eq!((ice(&call, Side::A), ice(&call, Side::B)), (None, None));
 }
 
 #[test]
-fn a_side_that_was_shown_no_candidate_of_ours_is_not_asked_for_checks() {
-    let Sides { a, b } = phone_and_pbx();
-    let mut call = Call::new(Sides { a: SideSettings { ice_append: true, ..a }, b });
-    call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
-    call.answer(Side::B, &with_ice(PBX, 5000, "bravo"));
-    assert_eq!((ice(&call, Side::A), ice(&call, Side::B)), (None, None));
+fn relay_only_on_either_side_leaves_no_direct_path_either_way() {
+    let host = |host: &str, port, name| {
+        with_ice(host, port, name) + &format!("a=candidate:1 1 udp 2130706431 {host} {port} typ host\r\n")
+    };
+    for (a_ice, b_ice) in [(Ice::RelayOnly, Ice::Auto), (Ice::Auto, Ice::RelayOnly)] {
+        let mut call = call(a_ice, b_ice);
+        let offer = call.offer(Side::A, &host(PHONE, 4000, "alfa"));
+        let answer = call.answer(Side::B, &host(PBX, 5000, "bravo"));
+        for body in [offer, answer] {
+            assert!(!body.contains(" typ host") && body.contains(" typ relay"), "{body}");
+        }
+        assert_eq!(ice(&call, Side::A), names("bravo", Some("alfa")));
+    }
 }
 
 /// RFC 8839 §4.4.1.1.1.

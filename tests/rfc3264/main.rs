@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use fake_relay::FakeRelay;
 use turnpike::edge::anchor::{AnchorError, CallMedia, SideSettings, Sides};
+use turnpike::edge::settings::Ice;
 use turnpike::relay::{RelayAddress, RelayEvent, Side};
 
 /// What phone A is shown.
@@ -33,7 +34,7 @@ fn side(relay: &str) -> SideSettings {
         relay: RelayAddress { bind: ip("0.0.0.0"), advertise: ip(relay) },
         sip_source: None,
         untrusted: false,
-        ice_append: false,
+        ice: Ice::Auto,
         allowed: [].into(),
     }
 }
@@ -46,11 +47,16 @@ fn phone_and_pbx() -> Sides {
 struct Call {
     media: CallMedia,
     relay: FakeRelay,
+    rng: rand::rngs::StdRng,
 }
 
 impl Call {
     fn new(sides: Sides) -> Call {
-        Call { media: CallMedia::new(sides), relay: FakeRelay::default() }
+        Call::on(sides, FakeRelay::default())
+    }
+
+    fn on(sides: Sides, relay: FakeRelay) -> Call {
+        Call { media: CallMedia::new(sides), relay, rng: rand::SeedableRng::seed_from_u64(4) }
     }
 
     fn phone_to_pbx() -> Call {
@@ -59,7 +65,7 @@ impl Call {
 
     fn try_offer(&mut self, from: Side, sdp: &str) -> Result<String, AnchorError> {
         let mut out = Vec::new();
-        self.media.offer(from, sdp.as_bytes(), &mut self.relay, &mut out)?;
+        self.media.offer(from, sdp.as_bytes(), &mut self.relay, &mut self.rng, &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 

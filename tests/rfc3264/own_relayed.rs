@@ -89,8 +89,7 @@ fn the_pair_of_another_call_is_no_destination_however_it_is_named() {
         ice((PHONE, 4000), &[(1, RA, 40_000, "relay"), (2, RA, 40_001, "host")]),
         ice((RA, 40_000), &[(1, RA, 40_000, "relay")]),
     ] {
-        let mut other =
-            Call { media: CallMedia::new(phone_and_pbx()), relay: std::mem::take(&mut call.relay) };
+        let mut other = Call::on(phone_and_pbx(), std::mem::take(&mut call.relay));
         other.offer(Side::A, &offer);
         other.answer(Side::B, &audio("10.20.0.20", 5000));
         let pair = other.media.pairs().next().unwrap().0;
@@ -134,12 +133,7 @@ fn an_allocation_among_the_candidates_may_latch_besides() {
 
 #[test]
 fn there_is_never_a_second_relay_candidate_of_ours() {
-    let appending = |shown_b: &str| {
-        let mut sides = phone_and_pbx();
-        sides.b = SideSettings { ice_append: true, ..side(shown_b) };
-        sides.a.ice_append = true;
-        sides
-    };
+    let appending = |shown_b: &str| Sides { b: side(shown_b), ..phone_and_pbx() };
     let offer = ice(
         (RA, OWN),
         &[
@@ -165,18 +159,20 @@ fn there_is_never_a_second_relay_candidate_of_ours() {
 }
 
 #[test]
-fn where_no_candidates_are_appended_they_are_left_alone() {
-    let mut call = with_allocations(phone_and_pbx());
+fn a_client_of_ours_is_seen_as_such_where_no_candidates_leave() {
+    let mut sides = phone_and_pbx();
+    sides.b.ice = Ice::Strip;
+    let mut call = with_allocations(sides);
     let out = call.offer(Side::A, &ice((RA, OWN), &[(1, RA, OWN, "relay")]));
-    assert_eq!(relay_candidates(&out), [format!("{RA}:{OWN}")], "{out}");
+    assert!(relay_candidates(&out).is_empty(), "{out}");
+    assert_eq!(call.relay.rules(0, Side::A).relayed, [(Component::Rtp, at(RA, OWN))]);
 }
 
 #[test]
 fn the_candidate_of_a_call_that_the_pbx_joins_to_another_is_not_stacked_either() {
-    let mut sides = Sides { a: side(RB), b: side(RA) };
-    sides.b.ice_append = true;
+    let sides = Sides { a: side(RB), b: side(RA) };
     let mut first = Call::established();
-    let mut second = Call { media: CallMedia::new(sides), relay: std::mem::take(&mut first.relay) };
+    let mut second = Call::on(sides, std::mem::take(&mut first.relay));
     let out =
         second.offer(Side::A, &ice((RB, 40_000), &[(1, RB, 40_000, "relay"), (2, RB, 40_001, "relay")]));
     assert_eq!(relay_candidates(&out), [format!("{RA}:40002"), format!("{RA}:40003")], "{out}");

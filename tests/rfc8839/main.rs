@@ -3,19 +3,19 @@
 
 use std::net::SocketAddr;
 
-use turnpike::sdp::{MediaEdit, Session};
+use turnpike::ice::Credentials;
+use turnpike::sdp::{IceEdit, MediaEdit, Session};
 
 const CHROME: &str = include_str!("../rfc3264/samples/chrome.sdp");
 const RTP: &str = "203.0.113.10:40000";
 
 fn edit(rtp: &str) -> [MediaEdit; 1] {
+    edit_with(rtp, IceEdit::Append { instead_of: vec![] })
+}
+
+fn edit_with(rtp: &str, ice: IceEdit) -> [MediaEdit; 1] {
     let rtp: SocketAddr = rtp.parse().unwrap();
-    [MediaEdit::Relay {
-        rtp,
-        rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1),
-        candidate: true,
-        instead_of: vec![],
-    }]
+    [MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1), ice }]
 }
 
 fn rewritten(body: &str, edits: &[MediaEdit]) -> String {
@@ -125,9 +125,8 @@ fn a_relay_candidate_that_ours_stands_for_goes() {
     };
     let both = got(1, 5000) + &got(2, 5001);
     let edits = |ports: &[u16]| {
-        let [MediaEdit::Relay { rtp, rtcp, candidate, .. }] = edit(RTP) else { unreachable!() };
         let at = |port: &u16| SocketAddr::new("203.0.113.9".parse().unwrap(), *port);
-        [MediaEdit::Relay { rtp, rtcp, candidate, instead_of: ports.iter().map(at).collect() }]
+        edit_with(RTP, IceEdit::Append { instead_of: ports.iter().map(at).collect() })
     };
     let plain = rewritten(CHROME, &edit(RTP));
     for slot in ["a=candidate:1467250027 1", "a=ice-ufrag"] {
@@ -166,4 +165,51 @@ fn candidates_are_read_as_far_as_media_goes() {
     let mdns = CHROME.replacen("192.168.1.40 46243", "8f4e6d1c.local 46243", 1);
     assert_eq!(Session::parse(mdns.as_bytes()).unwrap().candidates(0).next().and_then(|c| c.udp()), None);
     assert_eq!(session.candidates(1).count(), 0, "there is no such section");
+}
+
+/// Every line of ICE there is, for the session and for a section.
+const MUCH_ICE: &str = "v=0\no=- 1 1 IN IP4 192.0.2.44\ns=-\nc=IN IP4 192.0.2.44\nt=0 0\na=ice-lite\na=ice-options:trickle\na=x\n\
+    a=ice-ufrag:them\nm=audio 4000 RTP/AVP 0\na=icy:1\na=ice-pwd:theirpasswordtheirpassword\n\
+    a=candidate:1 1 udp 2130706431 192.0.2.44 4000 typ host\na=rtcp:4001\na=end-of-candidates\n\
+    a=remote-candidates:1 192.0.2.45 5000\na=ice-mismatch\na=mid:0\n";
+
+#[test]
+fn strip_leaves_no_line_of_ice_and_every_other() {
+    let want = "v=0\no=- 1 1 IN IP4 192.0.2.44\ns=-\nc=IN IP4 203.0.113.10\nt=0 0\na=x\nm=audio 40000 RTP/AVP 0\na=icy:1\n\
+                a=rtcp:40001\na=mid:0\n";
+    assert_eq!(rewritten(MUCH_ICE, &edit_with(RTP, IceEdit::Strip)), want);
+    assert_eq!(rewritten(want, &edit_with(RTP, IceEdit::Strip)), want);
+}
+
+fn lite() -> [MediaEdit; 1] {
+    edit_with(RTP, IceEdit::Lite(Credentials::read(b"ours", b"ourpasswordourpassword").unwrap()))
+}
+
+#[test]
+fn terminate_says_what_a_lite_agent_says_and_nothing_of_the_other_side() {
+    let want = "v=0\no=- 1 1 IN IP4 192.0.2.44\ns=-\nc=IN IP4 203.0.113.10\nt=0 0\na=ice-lite\na=ice-options:ice2\na=x\n\
+                m=audio 40000 RTP/AVP 0\na=icy:1\na=ice-ufrag:ours\na=ice-pwd:ourpasswordourpassword\n\
+                a=candidate:1 1 udp 2130706431 203.0.113.10 40000 typ host\n\
+                a=candidate:1 2 udp 2130706430 203.0.113.10 40001 typ host\na=rtcp:40001\na=mid:0\n";
+    assert_eq!(rewritten(MUCH_ICE, &lite()), want);
+    assert_eq!(rewritten(want, &lite()), want, "what is ours is not said twice");
+}
+
+#[test]
+fn terminate_adds_what_a_plain_body_does_not_have() {
+    let plain = "v=0\r\nc=IN IP4 192.0.2.44\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp-mux";
+    let want = "v=0\r\nc=IN IP4 203.0.113.10\r\na=ice-lite\r\na=ice-options:ice2\r\nm=audio 40000 RTP/AVP 0\r\na=rtcp-mux\r\n\
+                a=ice-ufrag:ours\r\na=ice-pwd:ourpasswordourpassword\r\n\
+                a=candidate:1 1 udp 2130706431 203.0.113.10 40000 typ host";
+    assert_eq!(rewritten(plain, &lite()), want, "one component with rtcp-mux (RFC 5761 §5.1.3)");
+    assert_eq!(rewritten(want, &lite()), want);
+}
+
+#[test]
+fn relay_only_shows_no_candidate_but_ours() {
+    let edit = edit_with(RTP, IceEdit::RelayOnly);
+    let out = rewritten(CHROME, &edit);
+    assert_eq!(candidates(&out).into_iter().map(|c| fields(c)[5]).collect::<Vec<_>>(), ["relay", "relay"]);
+    assert!(out.contains("a=ice-ufrag:khLS\n") && !out.contains("192.168.1.40"), "{out}");
+    assert_eq!(rewritten(&out, &edit), out);
 }

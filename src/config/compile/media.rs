@@ -8,7 +8,7 @@ use super::super::read::At;
 use super::super::words::PortRange;
 use super::Context;
 use crate::base::Transport;
-use crate::edge::settings::{Anchor, Media};
+use crate::edge::settings::{Anchor, Ice, Media};
 use crate::relay::{RelayAddress, Settings};
 
 /// Used when `relay: { ports: … }` says nothing.
@@ -16,7 +16,7 @@ const PORTS: PortRange = PortRange { first: 40_000, last: 49_999 };
 
 /// Used when `relay: { media: … }` says nothing.
 const DEFAULT: Media =
-    Media { ice_append: true, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) };
+    Media { ice: Ice::Auto, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) };
 
 /// `relay:` without its addresses; also says what of it is not built yet.
 pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
@@ -56,10 +56,7 @@ pub(super) fn of_zone(config: &raw::Config, zone: &raw::Zone) -> Media {
 pub(super) fn merged(base: Media, media: Option<&raw::Media>) -> Media {
     let Some(media) = media else { return base };
     Media {
-        ice_append: match &media.ice {
-            Some(ice) => matches!(ice.value, raw::Ice::Auto | raw::Ice::Append),
-            None => base.ice_append,
-        },
+        ice: media.ice.as_ref().map_or(base.ice, |ice| ice.value),
         anchor: media.anchor.as_ref().map_or(base.anchor, |a| a.value),
         idle_timeout: media.idle_timeout.unwrap_or(base.idle_timeout),
     }
@@ -89,11 +86,6 @@ pub(super) fn addresses<'c>(
 }
 
 fn not_yet(cx: &mut Context<'_>, media: &raw::Media) {
-    if let Some(ice) = &media.ice
-        && !matches!(ice.value, raw::Ice::Auto | raw::Ice::Append)
-    {
-        cx.not_yet(ice.at, "this treatment of ICE", "write `ice: auto` or `ice: append`");
-    }
     if let Some(srtp) = &media.srtp
         && srtp.value != raw::Srtp::Pass
     {

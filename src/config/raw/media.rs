@@ -8,7 +8,7 @@ use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromNode, FromWord, Named, Wrong, record, words};
 use crate::config::words::PortRange;
 use crate::config::yaml::{Node, Value};
-use crate::edge::settings::Anchor;
+use crate::edge::settings::{Anchor, Ice};
 
 record! {
     /// `media:` of the relay, a zone or a trunk.
@@ -18,17 +18,6 @@ record! {
         anchor: Option<At<Anchor>>,
         idle_timeout: Option<Duration>,
     }
-}
-
-/// `ice:` in the configuration.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ice {
-    Auto,
-    Append,
-    RelayOnly,
-    Terminate,
-    Strip,
 }
 
 words!(Ice, "treatment of ICE", {

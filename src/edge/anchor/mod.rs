@@ -2,12 +2,15 @@
 //! who may speak, and closed. Knows RFC 3264's states, no SIP: the edge says which body is an offer or an answer.
 
 pub(super) mod destination;
+mod ice;
 mod stream;
 
 use std::net::SocketAddr;
 
+use super::settings::Ice;
 use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayEvent, Side};
-use crate::sdp::{Media, MediaEdit, SdpError, Session};
+use crate::sdp::{IceEdit, Media, MediaEdit, SdpError, Session};
+use ice::{CallIce, Towards};
 use stream::{Said, Stream, Use, canonical};
 
 /// Most pairs that one call may hold.
@@ -41,8 +44,8 @@ pub struct SideSettings {
     /// `trust: none`: an SDP address that is private, loopback, multicast or ours is never a destination, and any other
     /// only once that side has spoken from it, or where it is the SIP source.
     pub untrusted: bool,
-    /// Append relay candidates towards this side.
-    pub ice_append: bool,
+    /// What becomes of ICE.
+    pub ice: Ice,
     /// Networks of the zone: their addresses may latch.
     pub allowed: std::sync::Arc<[ipnetwork::IpNetwork]>,
 }
@@ -94,6 +97,8 @@ struct StandBy {
     tag: Vec<u8>,
     /// By stream.
     said: Vec<Option<Said>>,
+    /// The offerer's ICE ends at us.
+    terminates: bool,
 }
 
 /// What held before the pending offer.
@@ -101,6 +106,7 @@ struct StandBy {
 struct Former {
     streams: Vec<Stream>,
     offer: Option<Offer>,
+    ice: CallIce,
 }
 
 /// The media of one call: streams (m= lines) in order, each with its pair, and the kept offer. Rewriting an answer reads
@@ -111,6 +117,7 @@ pub struct CallMedia {
     sides: Sides,
     streams: Vec<Stream>,
     offer: Option<Offer>,
+    ice: CallIce,
     /// Set while an offer is pending.
     former: Option<Former>,
 }
@@ -118,7 +125,7 @@ pub struct CallMedia {
 impl CallMedia {
     /// Nothing open yet.
     pub fn new(sides: Sides) -> CallMedia {
-        CallMedia { sides, streams: Vec::new(), offer: None, former: None }
+        CallMedia { sides, streams: Vec::new(), offer: None, ice: CallIce::default(), former: None }
     }
 
     /// An offer from `from`; appends the rewritten body for the other side to `out`. Opens pairs for new streams; after
@@ -130,6 +137,7 @@ impl CallMedia {
         from: Side,
         sdp: &[u8],
         relay: &mut dyn Relay,
+        rng: &mut dyn rand::Rng,
         out: &mut Vec<u8>,
     ) -> Result<(), AnchorError> {
         let session = Session::parse(sdp)?;
@@ -139,12 +147,16 @@ impl CallMedia {
         let streams = self.streams_of_offer(from, &session, relay)?;
         let before = std::mem::replace(&mut self.streams, streams);
         let offer = self.offer.replace(Offer::new(from));
+        let theirs = self.streams.iter().find_map(|stream| stream.said(from)?.full_ice());
+        let ice = self.ice.after_offer(from, &self.sides, theirs.cloned(), rng);
+        let ice = std::mem::replace(&mut self.ice, ice);
         match self.former {
             Some(_) => self.free(before, relay),
-            None => self.former = Some(Former { streams: before, offer }),
+            None => self.former = Some(Former { streams: before, offer, ice }),
         }
         self.tell_relay_of_offer(from, relay);
-        session.rewrite(&self.edits(from, &session, &*relay), out);
+        let towards = self.ice.in_offer(from.other(), &self.sides);
+        session.rewrite(&self.edits(from, &session, &towards, &*relay), out);
         Ok(())
     }
 
@@ -172,14 +184,21 @@ impl CallMedia {
             && let Some(tag) = offer.answered_by.replace(tag.to_vec())
         {
             let said = self.streams.iter().map(|stream| stream.said(from).cloned()).collect();
-            offer.stand_by.push(StandBy { tag, said });
+            offer.stand_by.push(StandBy { tag, said, terminates: self.ice.is_terminated(from.other()) });
         }
+        let does_ice = session.media().iter().any(|media| media.port != 0 && media.ice);
+        let towards = self.ice.in_answer(from.other(), &self.sides, does_ice);
         // Before pairs that the answer refuses are closed.
-        session.rewrite(&self.edits(from, &session, &*relay), out);
+        session.rewrite(&self.edits(from, &session, &towards, &*relay), out);
         if moves_rules {
+            self.ice.settle(from.other(), &towards);
+            let does_ice_count = self.sides.of(from).ice != Ice::Strip;
             for (index, stream) in self.streams.iter_mut().enumerate() {
                 let media = session.media().get(index).filter(|media| media.port != 0);
-                stream.set_said(from, media.map(|media| Said::of(media, &session, index, &*relay)));
+                stream.set_said(
+                    from,
+                    media.map(|media| Said::of(media, &session, index, does_ice_count, &*relay)),
+                );
             }
             if is_final {
                 self.settle(&session, relay);
@@ -195,9 +214,10 @@ impl CallMedia {
         if offer.answered_by.as_deref() != Some(tag) {
             return offer.stand_by.retain(|other| other.tag != tag);
         }
-        let Some(StandBy { tag, said }) = offer.stand_by.pop() else { return };
+        let Some(StandBy { tag, said, terminates }) = offer.stand_by.pop() else { return };
         offer.answered_by = Some(tag);
         let answerer = offer.from.other();
+        self.ice.set_terminated(offer.from, terminates);
         for (stream, said) in self.streams.iter_mut().zip(said) {
             stream.set_said(answerer, said);
         }
@@ -209,6 +229,7 @@ impl CallMedia {
         let Some(former) = self.former.take() else { return };
         let pending = std::mem::replace(&mut self.streams, former.streams);
         self.offer = former.offer;
+        self.ice = former.ice;
         self.free(pending, relay);
         self.tell_relay(relay);
     }
@@ -276,7 +297,8 @@ impl CallMedia {
                     }
                 }
             }
-            let said = (stream_use != Use::Off).then(|| Said::of(media, session, index, &*relay));
+            let said = (stream_use != Use::Off)
+                .then(|| Said::of(media, session, index, self.sides.of(from).ice != Ice::Strip, &*relay));
             stream.set_said(from, said);
             streams.push(stream);
         }
@@ -306,8 +328,13 @@ impl CallMedia {
     }
 
     /// What to write into a body of `from`, offer or answer, for the other side.
-    fn edits(&self, from: Side, session: &Session<'_>, relay: &dyn Relay) -> Vec<MediaEdit> {
-        let append = self.sides.of(from.other()).ice_append;
+    fn edits(
+        &self,
+        from: Side,
+        session: &Session<'_>,
+        towards: &Towards,
+        relay: &dyn Relay,
+    ) -> Vec<MediaEdit> {
         let edit = |(index, media): (usize, &Media<'_>)| {
             let Some(stream) = self.streams.get(index).filter(|_| media.port != 0) else {
                 return MediaEdit::Keep;
@@ -324,9 +351,16 @@ impl CallMedia {
             // RFC 8858 §3: a section that says that RTCP has RTP's port means it.
             let one_port = media.rtcp_mux && media.rtcp == media.rtp && !media.is_without_default();
             let rtcp = if one_port { rtp } else { shown.rtcp.0 };
-            let candidate = append && media.ice;
-            let instead_of = if candidate { own_candidates(session, index, relay) } else { Vec::new() };
-            MediaEdit::Relay { rtp, rtcp, candidate, instead_of }
+            let ice = match towards {
+                Towards::Passed { .. } if !media.ice => IceEdit::Keep,
+                Towards::Passed { relay_only: true } => IceEdit::RelayOnly,
+                Towards::Passed { relay_only: false } => {
+                    IceEdit::Append { instead_of: own_candidates(session, index, relay) }
+                }
+                Towards::Stripped => IceEdit::Strip,
+                Towards::Lite(ours) => IceEdit::Lite(ours.clone()),
+            };
+            MediaEdit::Relay { rtp, rtcp, ice }
         };
         session.media().iter().enumerate().map(edit).collect()
     }
@@ -335,12 +369,12 @@ impl CallMedia {
     /// (RFC 3264 §8.3.1), and lets the offer's payload types in besides.
     fn tell_relay_of_offer(&mut self, from: Side, relay: &mut dyn Relay) {
         let own = self.own_addresses();
-        let former = self.former.as_ref().map(|former| former.streams.as_slice()).unwrap_or_default();
+        let former = self.former.as_ref();
         for (index, stream) in self.streams.iter().enumerate() {
-            let before = former.get(index).filter(|before| before.pair().is_some());
-            match before {
-                Some(before) => before.widened(stream, from).tell_relay(&self.sides, &own, relay),
-                None => stream.tell_relay(&self.sides, &own, relay),
+            let before = former.and_then(|former| Some((&former.ice, former.streams.get(index)?)));
+            match before.filter(|(_, before)| before.pair().is_some()) {
+                Some((ice, before)) => before.widened(stream, from).tell_relay(&self.sides, ice, &own, relay),
+                None => stream.tell_relay(&self.sides, &self.ice, &own, relay),
             }
         }
     }
@@ -395,7 +429,7 @@ impl CallMedia {
     fn tell_relay(&self, relay: &mut dyn Relay) {
         let own = self.own_addresses();
         for stream in &self.streams {
-            stream.tell_relay(&self.sides, &own, relay);
+            stream.tell_relay(&self.sides, &self.ice, &own, relay);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::ice;
 use crate::relay::{Component, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs, SideCounters};
 use crate::sdp::{Candidate, Direction, Media, Session};
 
+use super::ice::CallIce;
 use super::{SideSettings, Sides, destination};
 
 /// Relayed addresses of its own TURN client that a side may name for one stream: two components, two families, two servers.
@@ -40,14 +41,22 @@ pub(super) struct Said {
     ice: bool,
     /// Its ICE credentials, if they can be read.
     credentials: Option<ice::Credentials>,
+    /// It never checks (RFC 8445 §2.5).
+    ice_lite: bool,
     dtls: bool,
     rtcp_mux: bool,
     on_hold: bool,
 }
 
 impl Said {
-    /// Of the `index`th section.
-    pub(super) fn of(media: &Media<'_>, session: &Session<'_>, index: usize, relay: &dyn Relay) -> Said {
+    /// Of the `index`th section; `with_ice`: what it says of ICE counts.
+    pub(super) fn of(
+        media: &Media<'_>,
+        session: &Session<'_>,
+        index: usize,
+        with_ice: bool,
+        relay: &dyn Relay,
+    ) -> Said {
         let reachable = |address: &SocketAddr| !address.ip().is_unspecified() && !media.is_without_default();
         let relayed = session.candidates(index).filter_map(|candidate| {
             let address = canonical(candidate.udp()?);
@@ -66,12 +75,18 @@ impl Said {
             relayed: relayed.take(RELAYED_MAX).collect(),
             payload_types,
             is_rtp: media.is_rtp(),
-            ice: media.ice,
-            credentials: credentials(index, session),
+            ice: media.ice && with_ice,
+            credentials: credentials(index, session).filter(|_| with_ice),
+            ice_lite: session.is_ice_lite(),
             dtls: media.is_dtls(),
             rtcp_mux: media.rtcp_mux,
             on_hold: media.is_held_by_address() || media.direction != Direction::SendRecv,
         }
+    }
+
+    /// Its ICE credentials, if it checks: only such an endpoint's ICE can end at us, who never check.
+    pub(super) fn full_ice(&self) -> Option<&ice::Credentials> {
+        self.credentials.as_ref().filter(|_| !self.ice_lite)
     }
 
     /// RFC 8839 §4.4.1.2.2: when ICE is done, an agent's default destination is the selected candidate, and that may be
@@ -221,14 +236,17 @@ impl Stream {
     }
 
     /// Tells the relay who may speak on its pair.
-    pub(super) fn tell_relay(&self, sides: &Sides, own: &[SocketAddr], relay: &mut dyn Relay) {
+    pub(super) fn tell_relay(&self, sides: &Sides, ice: &CallIce, own: &[SocketAddr], relay: &mut dyn Relay) {
         let Some(pair) = &self.pair else { return };
         for side in [Side::A, Side::B] {
             let mut rules = self.rules(side, sides.of(side), own, &*relay);
-            // An endpoint that was shown a default destination which is no candidate does no ICE (RFC 8839 §4.2.5).
-            if sides.a.ice_append && sides.b.ice_append {
-                rules.ice = ice_of(self.said(side), self.said(side.other()));
-            }
+            // Where ICE ends at us, or counts for nothing, no STUN crosses the pair.
+            rules.stun_and_dtls &= ice.passes() || self.is_dtls();
+            rules.ice = match ice.lite(side) {
+                Some(ours) => self.said(side).and_then(|said| terminated(said, ours)),
+                None if ice.passes() => ice_of(self.said(side), self.said(side.other())),
+                None => None,
+            };
             relay.set_leg(pair.id, side, rules);
         }
     }
@@ -269,6 +287,10 @@ impl Stream {
         if self.pair.as_ref().is_some_and(|pair| pair.id == id) {
             self.idle_at = Some(self.packets());
         }
+    }
+
+    fn is_dtls(&self) -> bool {
+        [Side::A, Side::B].into_iter().filter_map(|side| self.said(side)).any(|said| said.dtls)
     }
 
     /// Nothing was relayed since the relay said so.
@@ -336,6 +358,12 @@ fn ice_of(here: Option<&Said>, there: Option<&Said>) -> Option<ice::Settings> {
         None => None,
     };
     Some(ice::Settings { local, remote_ufrag, terminated: false })
+}
+
+/// How the endpoint that said `here`, whose ICE ends at us, shows that it is there.
+fn terminated(here: &Said, ours: &ice::Credentials) -> Option<ice::Settings> {
+    let theirs = here.full_ice()?;
+    Some(ice::Settings { local: ours.clone(), remote_ufrag: Some(theirs.ufrag.clone()), terminated: true })
 }
 
 /// Payload types of both, each once; at most 128.

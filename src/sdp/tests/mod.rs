@@ -14,9 +14,13 @@ pub(crate) const SAMPLES: [(&str, &str); 7] = [
     ("t38", include_str!("../../../tests/rfc3264/samples/t38.sdp")),
 ];
 
+fn ice(candidate: bool) -> IceEdit {
+    if candidate { IceEdit::Append { instead_of: vec![] } } else { IceEdit::Keep }
+}
+
 fn relay(rtp: &str, rtcp_port: u16, candidate: bool) -> MediaEdit {
     let rtp: SocketAddr = rtp.parse().unwrap();
-    MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtcp_port), candidate, instead_of: vec![] }
+    MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtcp_port), ice: ice(candidate) }
 }
 
 /// One pair per section: 40000, 40002, …
@@ -193,8 +197,7 @@ fn rtcp_keeps_its_form_and_is_added_only_where_the_port_does_not_follow() {
     let elsewhere = MediaEdit::Relay {
         rtp: "203.0.113.10:40000".parse().unwrap(),
         rtcp: "[2001:db8::7]:40001".parse().unwrap(),
-        candidate: false,
-        instead_of: vec![],
+        ice: IceEdit::Keep,
     };
     assert!(rewritten(&with(""), &[elsewhere]).ends_with("a=rtcp:40001 IN IP6 2001:db8::7\r\n"));
     let fax = format!("{HEAD}t=0 0\r\nm=image 4000 udptl t38\r\nc=IN IP4 10.0.0.1\r\n");

@@ -25,6 +25,7 @@ fn line() -> impl Strategy<Value = String> {
             .prop_map(|(n, component, foundation)| format!("a=candidate:{foundation} {component} UDP 1 10.0.0.{n} 4000 typ host")),
         1 => (1..3u8).prop_map(|component| format!("a=candidate:t {component} udp 9 {ALLOCATION} typ relay raddr 0.0.0.0 rport 9")
             .replace(":5000", " 5000")),
+        1 => prop_oneof![Just("a=ice-lite"), Just("a=end-of-candidates"), Just("a=remote-candidates:1 10.0.0.1 4000")].prop_map(str::to_owned),
         1 => prop_oneof![Just("a=ice-ufrag:u"), Just("a=ice-pwd:p"), Just("a=rtcp-mux"), Just("a=inactive")].prop_map(str::to_owned),
     ]
 }
@@ -56,11 +57,18 @@ fn body() -> impl Strategy<Value = String> {
 }
 
 fn edit() -> impl Strategy<Value = MediaEdit> {
-    let relayed = (1..4u8, any::<bool>(), 0..3u16, any::<bool>()).prop_map(|(host, v6, gap, candidate)| {
+    let own = crate::ice::Credentials::read(b"ours", &[b'p'; 22]).unwrap();
+    let ice = prop_oneof![
+        Just(IceEdit::Keep),
+        Just(IceEdit::Append { instead_of: vec![ALLOCATION.parse().unwrap()] }),
+        Just(IceEdit::RelayOnly),
+        Just(IceEdit::Strip),
+        Just(IceEdit::Lite(own)),
+    ];
+    let relayed = (1..4u8, any::<bool>(), 0..3u16, ice).prop_map(|(host, v6, gap, ice)| {
         let ip = if v6 { format!("[2001:db8:ffff::{host}]") } else { format!("203.0.113.{host}") };
         let rtp: SocketAddr = format!("{ip}:61000").parse().unwrap();
-        let instead_of = vec![ALLOCATION.parse().unwrap()];
-        MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), 61_000 + gap), candidate, instead_of }
+        MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), 61_000 + gap), ice }
     });
     prop_oneof![1 => Just(MediaEdit::Keep), 1 => Just(MediaEdit::Reject), 4 => relayed]
 }
@@ -69,11 +77,26 @@ fn is_ours(line: &str) -> bool {
     line.starts_with("m=") || line.starts_with("c=")
 }
 
-/// Lines that no edit may touch; an `m=` without its port.
-fn foreign(body: &[u8]) -> Vec<String> {
+/// Lines that none of the edits may touch; an `m=` without its port.
+fn foreign(body: &[u8], edits: &[MediaEdit]) -> Vec<String> {
+    let ices = || {
+        edits.iter().filter_map(|edit| if let MediaEdit::Relay { ice, .. } = edit { Some(ice) } else { None })
+    };
+    let no_candidates = ices().any(|ice| *ice == IceEdit::RelayOnly);
+    let no_ice = ices().any(|ice| matches!(ice, IceEdit::Strip | IceEdit::Lite(_)));
+    let is_ice = |line: &str| {
+        let line = line.strip_prefix("a=").unwrap_or_default();
+        let candidate = line.starts_with("candidate:");
+        let other = ["ice-", "remote-candidates:", "end-of-candidates"];
+        (candidate && (no_candidates || no_ice))
+            || (no_ice && other.iter().any(|name| line.starts_with(name)))
+    };
     let lines = String::from_utf8(body.to_vec()).unwrap();
     let ours = |line: &&str| {
-        !line.starts_with("c=") && !line.starts_with("a=rtcp:") && !line.contains(" typ relay raddr ")
+        !line.starts_with("c=")
+            && !line.starts_with("a=rtcp:")
+            && !line.contains(" typ relay raddr ")
+            && !is_ice(line)
     };
     let without_port = |line: &str| match line.strip_prefix("m=") {
         Some(media) => {
@@ -92,14 +115,20 @@ proptest! {
         session.rewrite(&edits, &mut once);
         let twice = rewrite_bytes(&once, &edits);
         prop_assert_eq!(String::from_utf8_lossy(&once), String::from_utf8_lossy(&twice));
-        prop_assert_eq!(foreign(body.as_bytes()), foreign(&once));
+        prop_assert_eq!(foreign(body.as_bytes(), &edits), foreign(&once, &edits));
         let after = Session::parse(&once).unwrap();
         for (index, ((before, after), edit)) in session.media().iter().zip(after.media()).zip(&edits).enumerate() {
             match edit {
-                MediaEdit::Relay { rtp, candidate, instead_of, .. } if before.port != 0 => {
+                MediaEdit::Relay { rtp, ice, .. } if before.port != 0 => {
                     let session = Session::parse(&once).unwrap();
-                    let left = session.candidates(index).filter_map(|c| c.udp()).any(|at| instead_of.contains(&at));
-                    prop_assert!(!(left && *candidate));
+                    let candidates = || session.candidates(index).filter_map(|c| c.udp());
+                    match ice {
+                        IceEdit::Keep => {}
+                        IceEdit::Append { instead_of } => prop_assert!(!candidates().any(|at| instead_of.contains(&at))),
+                        IceEdit::RelayOnly | IceEdit::Lite(_) => prop_assert!(candidates().all(|at| at.ip() == rtp.ip())),
+                        IceEdit::Strip => prop_assert!(session.candidates(index).next().is_none() && !after.ice),
+                    }
+                    prop_assert!(!matches!(ice, IceEdit::Lite(_)) || after.ice);
                     prop_assert_eq!(after.port, rtp.port());
                     if !before.is_held_by_address() {
                         prop_assert_eq!(after.rtp, Some(*rtp));
