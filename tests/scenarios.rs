@@ -36,3 +36,8 @@ fn s030_pbx_down() {
 fn s045_browser_over_wss() {
     scenario("045-browser-over-wss");
 }
+
+#[test]
+fn s070_browser_udp_blocked() {
+    scenario("070-browser-udp-blocked");
+}

@@ -15,3 +15,17 @@ browser() {
 
 # browser_do NAME JAVASCRIPT: in its page. `hear FILE`: what it heard in its latest call. `quit`.
 browser_do() { echo "$2" >"$work/$1/do"; }
+
+# talked CALL SECONDS: so much audio has arrived at both ends of the page's call (16 kB a second).
+talked() { log_has page "^call $1: heard $2 s" && [ "$(stat -c %s "$heard_by_pbx")" -ge $(($2 * 16000)) ]; }
+
+# heard_both_ways CALL PATH: the media went this way (the pair of candidates that the browser chose), with DTLS-SRTP; the page heard
+# the PBX's 1000 Hz and the PBX the page's 440 Hz.
+heard_both_ways() {
+    browser_do page "logPath()"
+    wait_for 5 "the path of the media: $2" log_has page "^call $1: path $2:[0-9]+, DTLS connected, SRTP_"
+    browser_do page "hear $work/heard-$1.wav"
+    wait_for 5 "the page's recording" test -s "$work/heard-$1.wav"
+    "$lib/tone.py" expect "$work/heard-$1.wav" 1000
+    "$lib/tone.py" expect "$heard_by_pbx" 440
+}

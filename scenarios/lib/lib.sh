@@ -100,6 +100,9 @@ certificate() {
         -addext "subjectAltName=${names%,}" -keyout "$work/tls/key.pem" -out "$work/tls/chain.pem" 2>/dev/null
 }
 
+# secret NAME TEXT: what edge.yaml means by file:NAME.
+secret() { printf '%s\n' "$2" >"$work/$1"; }
+
 log_has() { grep -qE "$2" "$work/$1.log"; }
 
 # edge: starts Turnpike with this scenario's edge.yaml.
@@ -114,10 +117,14 @@ status() { on edge curl -sf http://127.0.0.1:8080/status; }
 status_has() { status | tr -d ' \n' | grep -qE "$1"; }
 field_is_zero() { status | tr -d ' \n' | grep -qE "\"$1\":0[,}]"; }
 
-# nothing_left: no port, transaction or call is left behind (transactions live up to 32 s after their last message).
+# nothing_left: no port, transaction, call or allocation is left behind (transactions live up to 32 s after their last message).
 nothing_left() {
     for what in relay_ports_taken relay_pairs calls server_transactions client_transactions; do
         wait_for 45 "$what is back at 0" field_is_zero $what
+    done
+    status_has '"turn":' || return 0
+    for what in allocations permissions channels; do
+        wait_for 5 "$what of TURN are back at 0" field_is_zero $what
     done
 }
 
