@@ -3,9 +3,12 @@
 #[path = "support/counting.rs"]
 mod counting;
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use turnpike::media::srtp::{Inbound, MasterKey, Outbound, Refused, Rollover, Suite, TAILROOM};
+use turnpike::relay::forward::{Pair, Reason, Verdict};
+use turnpike::relay::{Component, LegCrypto, LegRules, Side};
 
 const SSRC: [u8; 4] = [1, 2, 3, 4];
 
@@ -50,4 +53,40 @@ fn packets_are_protected_and_unprotected_without_allocation() {
         };
         assert_eq!(counting::allocations(packets), 0, "{suite:?}");
     }
+}
+
+#[test]
+fn a_packet_between_an_srtp_leg_and_a_plain_one_is_translated_without_allocation() {
+    let now = Instant::now();
+    let [theirs, ours] = [1, 2].map(|seed| MasterKey::new(Suite::AesCm128HmacSha1_80, &[seed; 30]).unwrap());
+    let [phone, trunk] = [4000, 6000].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+    let mut pair = Pair::default();
+    let sdes = LegCrypto::Sdes { inbound: Some(theirs.clone()), outbound: Some(ours) };
+    for (side, rtp, crypto) in [(Side::A, phone, sdes), (Side::B, trunk, LegCrypto::Pass)] {
+        pair.set_crypto(side, &crypto, now);
+        let rules =
+            LegRules { rtp: Some(rtp), rtp_only: true, send_before_latch: true, ..LegRules::default() };
+        pair.set_leg(side, rules);
+    }
+    let mut sends = Outbound::new(&theirs);
+    let mut bytes = [0; TAILROOM + 172 + TAILROOM];
+
+    let packets = || {
+        for sequence in 0..1000 {
+            rtp(sequence, &mut bytes[TAILROOM..TAILROOM + 172]);
+            let len = sends.protect_rtp(&mut bytes[TAILROOM..], 172).unwrap();
+            let mut place = TAILROOM..TAILROOM + len;
+            let (a, rtp_port) = (Side::A, Component::Rtp);
+            let verdict = pair.forward_srtp(a, rtp_port, phone, &mut bytes, &mut place, now);
+            assert!(matches!(verdict, Verdict::Forward(_)) && place.len() == 172);
+            let verdict = pair.forward_srtp(a, rtp_port, phone, &mut bytes, &mut place, now);
+            assert_eq!(verdict, Verdict::Drop(Reason::Payload), "it is not SRTP any more");
+
+            rtp(sequence, &mut bytes[TAILROOM..TAILROOM + 172]);
+            let mut place = TAILROOM..TAILROOM + 172;
+            let verdict = pair.forward_srtp(Side::B, rtp_port, trunk, &mut bytes, &mut place, now);
+            assert!(matches!(verdict, Verdict::Forward(_)) && place.len() == 182);
+        }
+    };
+    assert_eq!(counting::allocations(packets), 0);
 }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::Component;
+use super::srtp::MasterKey;
 use crate::ice;
 
 /// What one side's SDP and SIP say about who may speak on it.
@@ -43,6 +44,23 @@ pub struct LegRules {
     /// Both endpoints do ICE: nobody may speak on the leg who has not shown by a check that they are its endpoint, and what is
     /// said above about latching does not count.
     pub ice: Option<ice::Settings>,
+    /// What becomes of its packets between the wire and the other leg.
+    pub crypto: LegCrypto,
+}
+
+/// How one leg's packets are protected.
+#[derive(Clone, Debug, Default)]
+pub enum LegCrypto {
+    /// Whatever it is passes unread: plain RTP, or what the two ends have agreed on.
+    #[default]
+    Pass,
+    /// SRTP between the leg's endpoint and us, with keys out of SDP (RFC 4568). While one is not known, nothing passes that way.
+    Sdes {
+        /// What the endpoint sends under.
+        inbound: Option<MasterKey>,
+        /// What it is sent under.
+        outbound: Option<MasterKey>,
+    },
 }
 
 /// One side of a stream: who may speak on it, and who has.

@@ -1,6 +1,7 @@
 //! THE hot path: what becomes of one packet. Reads one row, allocates nothing, waits for nothing.
 
 mod ice;
+mod srtp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use super::row::{Exit, Row};
 use super::{Component, LegRules, Side};
 use crate::ice::Agent;
 use crate::media::latch::Leg;
+use srtp::Contexts;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Pair {
     own: Arc<[IpAddr]>,
     /// Of the sides that do ICE, by side, then component.
     agents: [[Option<Box<Agent>>; 2]; 2],
+    /// Of the sides that are or were SRTP: about 12 kB each.
+    srtp: [Option<Box<Contexts>>; 2],
 }
 
 impl Pair {

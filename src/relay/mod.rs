@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{PeerAddr, RelayedAddr};
 pub use crate::media::Component;
-pub use crate::media::latch::LegRules;
+pub use crate::media::latch::{LegCrypto, LegRules};
 
 /// Names a pair of relayed transport addresses (with their RTCP twins). Not used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

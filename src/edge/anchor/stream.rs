@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::edge::event::StreamCdr;
 use crate::ice;
-use crate::relay::{Component, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs, SideCounters};
+use crate::relay::{
+    Component, LegCrypto, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs, SideCounters,
+};
 use crate::sdp::{Candidate, Direction, Media, Session};
 
 use super::ice::CallIce;
@@ -279,6 +281,7 @@ impl Stream {
             // RFC 5761 §5.1.1: only when both say so.
             rtcp_mux: here.is_some_and(|said| said.rtcp_mux) && there.is_some_and(|said| said.rtcp_mux),
             ice: None,
+            crypto: LegCrypto::Pass,
         }
     }
 

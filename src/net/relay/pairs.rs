@@ -89,6 +89,7 @@ impl Pairs {
     /// New rules for one side; silence counts from now on.
     pub fn set_leg(&mut self, id: PairId, side: Side, rules: LegRules, now: Instant) {
         if let Some(open) = self.slots.get(&id).and_then(|slot| self.open.get_mut(*slot)) {
+            open.pair.set_crypto(side, &rules.crypto, now);
             open.pair.set_leg(side, rules);
             open.last_relayed = now;
         }
@@ -114,6 +115,11 @@ impl Pairs {
         Some(&open.new.sockets[socket.side as usize][socket.component as usize])
     }
 
+    /// True if what comes to the socket may grow, into the headroom before it.
+    pub fn may_grow(&self, at: PairSocket) -> bool {
+        self.open.get(at.slot).is_some_and(|open| open.pair.does_srtp())
+    }
+
     /// What becomes of a packet that came from `source` to one of the sockets: `place` of `bytes`; `None` if it did not fit
     /// in there.
     #[inline]
@@ -126,9 +132,11 @@ impl Pairs {
         now: Instant,
     ) -> Step {
         let Some(open) = self.open.get_mut(at.slot) else { return Step::Done };
-        let Some(place) = place else { return self.drop(at, Reason::Payload) };
+        let Some(mut place) = place else { return self.drop(at, Reason::Payload) };
         let packet = bytes.get(place.clone()).unwrap_or_default();
-        let verdict = if open.pair.does_ice() {
+        let verdict = if open.pair.is_for_srtp(packet) {
+            open.pair.forward_srtp(at.side, at.component, source, bytes, &mut place, now)
+        } else if open.pair.does_ice() {
             self.answer.clear();
             open.pair.forward_ice(at.side, at.component, source, packet, now, &mut self.answer)
         } else {

@@ -14,6 +14,7 @@ use super::streams::{self, Cargo, Cut};
 use super::token::{PairSocket, Ready};
 use super::turn::Turn;
 use crate::base::{Now, PeerAddr, RelayedAddr};
+use crate::media::srtp;
 use crate::net::udp::{Batch, Sent, Slot, next_icmp, set_dont_fragment};
 use crate::turn::FiveTuple;
 use crate::turn::channel_data::{HEADROOM, TAILROOM};
@@ -33,6 +34,8 @@ pub(super) const TURNS: usize = 4;
 
 // What is read from a stream has room there as well.
 const _: () = assert!(HEADROOM + streams::ROOM + TAILROOM <= SLOTS * DATAGRAM);
+// SRTP grows to the front.
+const _: () = assert!(srtp::TAILROOM <= HEADROOM);
 
 /// From which socket a packet leaves the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,6 +338,9 @@ impl PacketPath {
     fn arrive(&mut self, home: Home, from: RelayedAddr, packet: Range<usize>) -> Step {
         match (home, &mut self.turn) {
             (Home::Pair(at), _) => {
+                if self.pairs.may_grow(at) {
+                    self.keep_headroom(&packet);
+                }
                 self.pairs.forward(at, from.0, self.batch.bytes_mut(), Some(packet), self.now.instant)
             }
             (Home::Relayed(slot), Some(_)) => {

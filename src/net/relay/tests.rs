@@ -247,3 +247,52 @@ fn a_phone_that_is_gone_does_not_stop_the_worker() {
     alice.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(receive(&alice).0, rtp(1));
 }
+
+/// DESIGN.md §4: SDES on one leg, plain RTP on the other.
+#[test]
+fn an_srtp_phone_and_a_plain_trunk_hear_each_other_and_bad_packets_change_nothing() {
+    use crate::media::srtp::{Inbound, MasterKey, Outbound, Suite, TAILROOM};
+    use crate::relay::LegCrypto;
+
+    let (mut relay, _events) = relay(23300..=23309, PATIENCE);
+    let ((phone, phone_addr), (trunk, trunk_addr)) = (phone(loopback()), phone(loopback()));
+    let address = here(loopback());
+    let pair = relay.open(address, address).unwrap();
+    let [theirs, ours] = [1, 2].map(|seed| MasterKey::new(Suite::AesCm128HmacSha1_80, &[seed; 30]).unwrap());
+    let crypto = LegCrypto::Sdes { inbound: Some(theirs.clone()), outbound: Some(ours.clone()) };
+    relay.set_leg(pair.id, Side::A, LegRules { crypto, ..rules(phone_addr) });
+    relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(trunk_addr) });
+    let (mut sends, mut hears) = (Outbound::new(&theirs), Inbound::new(&ours));
+    // One sender.
+    let plain = |sequence| {
+        let mut packet = rtp(sequence);
+        packet[8..12].fill(1);
+        packet
+    };
+    let mut protected = |sequence| {
+        let mut packet = plain(sequence);
+        packet.resize(172 + TAILROOM, 0);
+        let len = sends.protect_rtp(&mut packet, 172).unwrap();
+        packet.truncate(len);
+        packet
+    };
+
+    let refused = &pair.counters.a.refused_payload;
+    let good = protected(1);
+    for n in 0..100 {
+        let mut bad = good.clone();
+        bad[n + 12] ^= 1;
+        phone.send_to(if n % 2 == 0 { &bad } else { &bad[..172] }, pair.a.rtp.0).unwrap();
+    }
+    wait_until("bad packets are counted", || refused.load(Ordering::Relaxed) == 100);
+    for sequence in 1..60 {
+        let packet = if sequence == 1 { good.clone() } else { protected(sequence) };
+        phone.send_to(&packet, pair.a.rtp.0).unwrap();
+        assert_eq!(receive(&trunk), (plain(sequence), pair.b.rtp.0), "nothing bad came before");
+        trunk.send_to(&plain(sequence), pair.b.rtp.0).unwrap();
+        let (mut packet, from) = receive(&phone);
+        assert_eq!((packet.len(), from), (182, pair.a.rtp.0));
+        let len = hears.unprotect_rtp(&mut packet, Instant::now()).unwrap();
+        assert_eq!(packet[..len], plain(sequence));
+    }
+}

@@ -11,6 +11,14 @@ use crate::relay::row::{Exit, Kind};
 use crate::relay::{Component, Side};
 use crate::stun::{Class, Message};
 
+/// A packet from somebody who is heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Admitted {
+    pub kind: Kind,
+    /// Nobody had latched yet: it does, if it is good.
+    pub latches: bool,
+}
+
 impl Pair {
     /// As [`Pair::forward`]; an answer to a check is appended to `answer`.
     pub fn forward_ice(
@@ -80,6 +88,20 @@ impl Pair {
         packet: &[u8],
         now: Instant,
     ) -> Result<Verdict, Reason> {
+        let admitted = self.admit(side, component, source, packet, now)?;
+        self.take(side, component, source, admitted);
+        self.leave(side, self.exit_of(side, component, admitted.kind), now)
+    }
+
+    /// Whether `source` is heard, and the socket takes such a packet.
+    pub(super) fn admit(
+        &mut self,
+        side: Side,
+        component: Component,
+        source: SocketAddr,
+        packet: &[u8],
+        now: Instant,
+    ) -> Result<Admitted, Reason> {
         let (leg, row) = (&self.legs[side as usize], &self.rows[side as usize][component as usize]);
         let agent = &mut self.agents[side as usize][component as usize];
         let (is_heard, latches) = match (agent, row.source) {
@@ -90,23 +112,30 @@ impl Pair {
         if !is_heard {
             return Err(Reason::Source);
         }
-        let kind = row.kind(packet).ok_or(Reason::Payload)?;
-        if latches {
+        Ok(Admitted { kind: row.kind(packet).ok_or(Reason::Payload)?, latches })
+    }
+
+    /// The packet is good: its source is the one that is heard from now on.
+    pub(super) fn take(&mut self, side: Side, component: Component, source: SocketAddr, admitted: Admitted) {
+        if admitted.latches {
             self.legs[side as usize].latch_to(component, source);
             self.compile();
         }
+    }
+
+    /// From which socket of the other side a packet leaves that came to `side`'s `component`.
+    pub(super) fn exit_of(&self, side: Side, component: Component, kind: Kind) -> Component {
         let muxed = self.legs[side.other() as usize].rules().rtcp_mux;
-        let exit = match kind {
+        match kind {
             Kind::Media => component,
             // RFC 5761 §3.
             Kind::Rtcp if muxed => Component::Rtp,
             Kind::Rtcp => Component::Rtcp,
-        };
-        self.leave(side, exit, now)
+        }
     }
 
     /// To where the other side's endpoint is; before it has shown that, to where its SDP says, if that is allowed.
-    fn leave(&self, side: Side, component: Component, now: Instant) -> Result<Verdict, Reason> {
+    pub(super) fn leave(&self, side: Side, component: Component, now: Instant) -> Result<Verdict, Reason> {
         let other = side.other() as usize;
         let agent = self.agents[other][component as usize].as_ref();
         let shown = agent.and_then(|agent| agent.destination(now));
