@@ -33,6 +33,16 @@ fn s030_pbx_down() {
 }
 
 #[test]
+fn s035_coturn_clients() {
+    scenario("035-coturn-clients");
+}
+
+#[test]
+fn s040_turn_over_tls_udp_blocked() {
+    scenario("040-turn-over-tls-udp-blocked");
+}
+
+#[test]
 fn s045_browser_over_wss() {
     scenario("045-browser-over-wss");
 }

@@ -165,6 +165,10 @@ phone_do() {
     on "$1" bash -c 'exec 3<>/dev/tcp/127.0.0.1/4444; printf "%d:%s," ${#1} "$1" >&3; timeout 0.5 cat <&3 >/dev/null || true' - "$json"
 }
 
+# trap_on HOST PORT: whatever arrives there over UDP is written down; nothing_trapped fails if something was.
+trap_on() { start trap "$1" python3 "$lib/trap.py" "$work/trapped" "$2"; wait_for 5 "a trap waits on $1" test -e "$work/trapped"; }
+nothing_trapped() { [ ! -s "$work/trapped" ] || fail "something arrived: $(cat "$work/trapped")"; echo "ok: nothing is in the trap"; }
+
 gone() { ! kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }
 
 # asterisk [SETTING…]: the PBX, with these settings for its phones. What extension 601 hears is recorded in $heard_by_pbx.
