@@ -10,7 +10,7 @@ use crate::harness::options;
 use crate::turn_client::Received;
 
 /// What stands for a loopback address (A of 127.0.0.2, of ::1), or for one inside, in every spelling.
-const INSIDE: [&str; 46] = [
+pub(super) const INSIDE: [&str; 46] = [
     "127.0.0.2",
     "127.0.0.7",
     "127.255.255.254",
@@ -59,7 +59,7 @@ const INSIDE: [&str; 46] = [
     "fe80::5efe:127.0.0.2",
 ];
 
-fn at(ip: &str, port: u16) -> SocketAddr {
+pub(super) fn at(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), port)
 }
 
@@ -77,6 +77,13 @@ fn peers_inside_are_403_in_every_spelling_and_get_nothing() {
     }
     settle(&mut thief);
     trap.assert_empty();
+    // It does catch what a role allows.
+    let mut alice = attacked.client("alice");
+    alice.allocate();
+    assert_eq!(alice.permit(at("127.0.0.2", trap.port)), 0);
+    alice.send(at("127.0.0.2", trap.port), b"reached");
+    settle(&mut alice);
+    assert_eq!(trap.sockets[0].recv(&mut [0; 64]).unwrap(), 7);
     attacked.still_serves();
 }
 

@@ -5,6 +5,7 @@ use std::net::{TcpListener, TcpStream};
 
 use socket2::{Domain, Socket, Type as SocketType};
 
+use super::peers::{INSIDE, at};
 use super::*;
 use crate::harness::{DEADLINE, eventually, read_to_close, tcp};
 use crate::turn_client::Wire;
@@ -214,5 +215,42 @@ fn tcp_relaying_is_off_unless_a_role_allows_it() {
     assert_ne!(alice.ask(Method::CONNECT, connect).code(), 0);
     assert!(TcpStream::connect(relayed).is_err());
     assert_eq!(trap.accept().map(|_| ()).unwrap_err().kind(), ErrorKind::WouldBlock);
+    attacked.still_serves_streams();
+}
+
+/// With a role that allows it the rules for peers are the same: no connection arrives inside, nor at a listener of ours.
+#[test]
+fn a_role_that_may_relay_tcp_reaches_nothing_inside() {
+    let attacked = Attacked::with_turn(|turn| {
+        let thief = turn.roles.last_mut().unwrap();
+        *thief = Arc::new(Role { tcp: true, ..(**thief).clone() });
+    });
+    let traps = ["127.0.0.2", "127.0.0.1", "::1"].map(|ip| {
+        let trap = TcpListener::bind((ip, 0)).unwrap();
+        trap.set_nonblocking(true).unwrap();
+        trap
+    });
+    let trapped: Vec<SocketAddr> = traps.iter().map(|trap| trap.local_addr().unwrap()).collect();
+    let ours = ["tcp", "tls"]
+        .into_iter()
+        .flat_map(|name| [attacked.node.listener(name).unwrap(), attacked.stream_listener(name)]);
+    let inside = INSIDE.map(|ip| at(ip, trapped[0].port()));
+    let peers: Vec<SocketAddr> = trapped.iter().copied().chain(ours).chain(inside).collect();
+    for family in [Family::V4, Family::V6] {
+        let mut thief = TurnClient::new(over_tcp(attacked.stream_listener("tcp")), "thief", "thief");
+        let allocated = thief.ask(Method::ALLOCATE, |writer| {
+            writer.put_requested_transport(6).put_family(Type::REQUESTED_ADDRESS_FAMILY, family);
+        });
+        assert_eq!(allocated.code(), 0, "{family:?}");
+        for peer in &peers {
+            let connect = |writer: &mut Writer<'_>| _ = writer.put_xor_address(Type::XOR_PEER_ADDRESS, *peer);
+            let code = thief.ask(Method::CONNECT, connect).code();
+            assert!(code == 403 || code == 443 && Family::of(peer.ip()) != family, "{peer}: {code}");
+        }
+        settle(&mut thief);
+    }
+    for trap in &traps {
+        assert_eq!(trap.accept().map(|_| ()).unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
     attacked.still_serves_streams();
 }
