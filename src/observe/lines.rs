@@ -83,7 +83,7 @@ impl Lines {
         at: UnixTime,
     ) {
         if let Some(unwritten) = self.handshakes.admit(at) {
-            info!(listener = self.listener(listener), %remote, %error, unwritten, "TLS handshake failed");
+            info!(listener = self.listener(listener), %remote, %error, unwritten, "handshake failed");
         }
     }
 
