@@ -46,22 +46,8 @@ pub enum Refused {
     Unasked,
 }
 
-/// What STUN servers understand, and ICE besides (RFC 8445 §16.1).
-const KNOWN: &[Type] = &[
-    Type::MAPPED_ADDRESS,
-    Type::USERNAME,
-    Type::MESSAGE_INTEGRITY,
-    Type::ERROR_CODE,
-    Type::UNKNOWN_ATTRIBUTES,
-    Type::REALM,
-    Type::NONCE,
-    Type::MESSAGE_INTEGRITY_SHA256,
-    Type::PASSWORD_ALGORITHM,
-    Type::USERHASH,
-    Type::XOR_MAPPED_ADDRESS,
-    Type::PRIORITY,
-    Type::USE_CANDIDATE,
-];
+/// What an agent understands besides what any STUN server does (RFC 8445 §16.1).
+const OF_ICE: [Type; 2] = [Type::PRIORITY, Type::USE_CANDIDATE];
 
 #[derive(Debug)]
 struct Epoch {
@@ -219,7 +205,8 @@ impl Agent {
 /// Answers an authenticated check as an ICE-lite agent (RFC 8445 §7.3); false: with an error.
 fn answer(check: &Message<'_>, source: SocketAddr, key: &Key, out: &mut Vec<u8>) -> bool {
     let Some(hash) = check.integrity() else { return false };
-    let mut unknown = check.unknown_required(KNOWN).peekable();
+    let unknown = check.unknown_required(Type::OF_STUN);
+    let mut unknown = unknown.filter(|kind| !OF_ICE.contains(kind)).peekable();
     let (mut writer, is_good) = if unknown.peek().is_some() {
         let mut writer = Writer::error(out, check, ErrorCode::UNKNOWN_ATTRIBUTE, "");
         writer.put_unknown(unknown);
