@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::stun::{HEADER, MAGIC_COOKIE, Message, TransactionId, Type};
 
 use super::channel;
-use super::request::KNOWN;
+use super::request::is_understood;
 
 /// Bytes to keep free before a payload, so that any header fits: a Data indication with an IPv6 peer.
 pub const HEADROOM: usize = HEADER + 4 + 20 + 4;
@@ -54,7 +54,7 @@ pub fn read_send_indication(message: &Message<'_>) -> Option<SendIndication> {
             }
             Type::DATA if data.is_none() => data = Some(at..at + attribute.value.len()),
             Type::DONT_FRAGMENT => dont_fragment = true,
-            kind if kind.is_comprehension_required() && !KNOWN.contains(&kind) => return None,
+            kind if !is_understood(kind) => return None,
             _ => {}
         }
         at += attribute.value.len().next_multiple_of(4);

@@ -13,19 +13,8 @@ use super::connection::ConnectionId;
 use super::quota::ReservationToken;
 use super::sockets::Port;
 
-/// What a TURN server understands of all that must be understood; the rest is a 420.
-pub const KNOWN: &[Type] = &[
-    Type::MAPPED_ADDRESS,
-    Type::USERNAME,
-    Type::MESSAGE_INTEGRITY,
-    Type::ERROR_CODE,
-    Type::UNKNOWN_ATTRIBUTES,
-    Type::REALM,
-    Type::NONCE,
-    Type::MESSAGE_INTEGRITY_SHA256,
-    Type::PASSWORD_ALGORITHM,
-    Type::USERHASH,
-    Type::XOR_MAPPED_ADDRESS,
+/// What a TURN server understands besides what any STUN server does.
+const OF_TURN: [Type; 11] = [
     Type::CHANNEL_NUMBER,
     Type::LIFETIME,
     Type::XOR_PEER_ADDRESS,
@@ -38,6 +27,16 @@ pub const KNOWN: &[Type] = &[
     Type::RESERVATION_TOKEN,
     Type::CONNECTION_ID,
 ];
+
+/// What must be understood in `message` and is not: what a 420 lists (RFC 8489 §6.3.1).
+pub fn unknown_required<'a>(message: &Message<'a>) -> impl Iterator<Item = Type> + use<'a> {
+    message.unknown_required(Type::OF_STUN).filter(|kind| !OF_TURN.contains(kind))
+}
+
+/// True if a message may be acted upon that carries it.
+pub fn is_understood(kind: Type) -> bool {
+    !kind.is_comprehension_required() || OF_TURN.contains(&kind) || Type::OF_STUN.contains(&kind)
+}
 
 /// RFC 8656 §18.8, RFC 6062 §5.1: protocol numbers.
 const UDP: u8 = 17;

@@ -12,8 +12,8 @@ use turnpike::stun::{Class, Method, TransactionId, Writer};
 
 use crate::dtls_client::{begin, over_dtls};
 use crate::harness::{DEADLINE, eventually};
-use crate::turn::{peer, receive, turn_node_with};
-use crate::turn_client::{Received, TurnClient, Wire};
+use crate::turn::{peer, receive, talks_both_ways, turn_node_with};
+use crate::turn_client::{TurnClient, Wire};
 
 /// Beside the one for UDP: `dtls` with the demo certificate.
 pub fn listeners(turn: &mut TurnSettings) {
@@ -38,25 +38,7 @@ fn alice(node: &Node) -> TurnClient {
 fn data_goes_both_ways_by_indication_and_by_channel() {
     for workers in [1, 2] {
         let (node, _dir) = node(workers);
-        let (mut alice, (bob, bob_addr)) = (alice(&node), peer());
-        let relayed = alice.allocate();
-        assert_eq!(alice.permit(bob_addr), 0);
-        for size in [0, 1, 2, 3, 4, 172, 1400, 8000] {
-            let data = vec![size as u8; size];
-            alice.send(bob_addr, &data);
-            assert_eq!(receive(&bob), (data.clone(), relayed));
-            bob.send_to(&data, relayed).unwrap();
-            assert_eq!(alice.receive(), Received::Data(bob_addr, data));
-        }
-        assert_eq!(alice.bind(0x4001, bob_addr), 0);
-        for n in 0..100 {
-            alice.send_on(0x4001, &vec![n; usize::from(n)]);
-            bob.send_to(&vec![n; usize::from(n)], relayed).unwrap();
-        }
-        for n in 0..100 {
-            assert_eq!(receive(&bob), (vec![n; usize::from(n)], relayed));
-            assert_eq!(alice.receive(), Received::Channel(0x4001, vec![n; usize::from(n)]));
-        }
+        talks_both_ways(alice(&node));
     }
 }
 

@@ -11,7 +11,7 @@ use turnpike::net::settings::{CertificateSource, TurnListener, TurnSettings, Tur
 use turnpike::stun::{Class, Method, TransactionId, Writer};
 
 use crate::harness::{DEADLINE, eventually, read_to_close, tcp};
-use crate::turn::{peer, receive, turn_node_with};
+use crate::turn::{peer, receive, talks_both_ways, turn_node_with};
 use crate::turn_client::{Received, TurnClient, Wire};
 use crate::turn_stream::{Stream, Tls, over_tcp, over_tls, trusting};
 
@@ -52,27 +52,7 @@ fn both(node: &Node, dir: &Path) -> [TurnClient; 2] {
 fn data_goes_both_ways_by_indication_and_by_channel() {
     for workers in [1, 2] {
         let (node, dir) = node(workers);
-        for mut alice in both(&node, dir.path()) {
-            let (bob, bob_addr) = peer();
-            let relayed = alice.allocate();
-            assert_eq!(alice.permit(bob_addr), 0);
-            for size in [0, 1, 2, 3, 4, 172, 1400, 8000] {
-                let data = vec![size as u8; size];
-                alice.send(bob_addr, &data);
-                assert_eq!(receive(&bob), (data.clone(), relayed));
-                bob.send_to(&data, relayed).unwrap();
-                assert_eq!(alice.receive(), Received::Data(bob_addr, data));
-            }
-            assert_eq!(alice.bind(0x4001, bob_addr), 0);
-            for n in 0..100 {
-                alice.send_on(0x4001, &vec![n; usize::from(n)]);
-                bob.send_to(&vec![n; usize::from(n)], relayed).unwrap();
-            }
-            for n in 0..100 {
-                assert_eq!(receive(&bob), (vec![n; usize::from(n)], relayed));
-                assert_eq!(alice.receive(), Received::Channel(0x4001, vec![n; usize::from(n)]));
-            }
-        }
+        both(&node, dir.path()).into_iter().for_each(talks_both_ways);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::stun::{ErrorCode, Message, Method, Type, Writer};
 use crate::turn::FiveTuple;
 use crate::turn::connection::{ConnectionId, Reply};
 use crate::turn::credentials::{Denied, Granted};
-use crate::turn::request::{KNOWN, Request};
+use crate::turn::request::{Request, unknown_required};
 use crate::turn::sockets::RelaySockets;
 
 /// What came of a request.
@@ -68,7 +68,7 @@ impl<S: RelaySockets> Server<S> {
         now: Now,
     ) -> Result<Success, ErrorCode> {
         // RFC 8489 §6.3.1: after authentication, before all else.
-        if message.unknown_required(KNOWN).next().is_some() {
+        if unknown_required(message).next().is_some() {
             return Err(ErrorCode::UNKNOWN_ATTRIBUTE);
         }
         match message.method() {
@@ -176,7 +176,7 @@ impl<S: RelaySockets> Server<S> {
         code: ErrorCode,
     ) {
         if code == ErrorCode::UNKNOWN_ATTRIBUTE {
-            writer.put_unknown(message.unknown_required(KNOWN));
+            writer.put_unknown(unknown_required(message));
         }
         if code == ErrorCode::TRY_ALTERNATE
             && let Some(alternate) = self.alternate(client)
