@@ -13,7 +13,8 @@ use dimpl::{Config, Dtls, DtlsCertificate, SrtpProfile, UnexpectedMessageError};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::srtp::{MasterKey, Suite};
-use crate::sdp::dtls::{Fingerprint, Hash, Role};
+use crate::sdp::dtls::Hash;
+pub use crate::sdp::dtls::{Fingerprint, Role};
 
 /// A handshake that takes longer has failed: somebody is waiting for a voice.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);

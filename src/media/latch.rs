@@ -9,7 +9,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Component;
+use super::dtls::{Fingerprint, Role};
 use super::srtp::MasterKey;
 use crate::ice;
 
@@ -60,6 +63,15 @@ pub enum LegCrypto {
         inbound: Option<MasterKey>,
         /// What it is sent under.
         outbound: Option<MasterKey>,
+    },
+    /// SRTP between the leg's endpoint and us, with keys out of a DTLS handshake on the leg itself (RFC 5764). Nothing passes
+    /// before the endpoint has shown the certificate that its SDP names.
+    Dtls {
+        /// Ours. `None` while the answer is not known to an offer that leaves the choice: we wait as the server, since the
+        /// answerer may begin at once (RFC 5763 §5).
+        role: Option<Role>,
+        /// The endpoint's; empty before its SDP is known.
+        fingerprints: SmallVec<[Fingerprint; 2]>,
     },
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{PeerAddr, RelayedAddr};
 pub use crate::media::Component;
+use crate::media::dtls::Fingerprint;
 pub use crate::media::latch::{LegCrypto, LegRules};
 
 /// Names a pair of relayed transport addresses (with their RTCP twins). Not used twice.
@@ -180,6 +181,8 @@ pub trait Relay: Send {
     fn revoke_user(&mut self, user: &str);
     /// Policy has banned a source: its TURN allocations are gone at once, and until then it gets no answer.
     fn ban(&mut self, source: IpAddr, until: Instant);
+    /// Of the certificate that every DTLS leg shows ([`LegCrypto::Dtls`]), for `a=fingerprint`.
+    fn dtls_fingerprint(&self) -> Fingerprint;
     /// Open pairs and free ports.
     fn usage(&self) -> RelayUsage;
 }

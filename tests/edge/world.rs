@@ -18,6 +18,7 @@ use turnpike::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
     Side, SideAddrs,
 };
+use turnpike::sdp::dtls::{Fingerprint, Hash};
 use turnpike::sip::transaction::{Destination, Source};
 
 pub const INTERNET: ZoneId = ZoneId(0);
@@ -141,6 +142,9 @@ impl Relay for FakeRelay {
     fn revoke_user(&mut self, _user: &str) {}
     fn ban(&mut self, source: IpAddr, until: Instant) {
         self.0.lock().expect("lock").banned.push((source, until));
+    }
+    fn dtls_fingerprint(&self) -> Fingerprint {
+        Fingerprint::new(Hash::Sha256, &[0xf1; 32]).expect("32 bytes")
     }
     fn usage(&self) -> RelayUsage {
         let ports = self.0.lock().expect("lock");

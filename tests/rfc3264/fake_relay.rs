@@ -9,6 +9,7 @@ use turnpike::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side,
     SideAddrs,
 };
+use turnpike::sdp::dtls::{Fingerprint, Hash};
 
 /// Opens pairs from port 40000 up, the same port numbers on both sides.
 #[derive(Default)]
@@ -71,6 +72,10 @@ impl Relay for FakeRelay {
     fn revoke_user(&mut self, _user: &str) {}
 
     fn ban(&mut self, _source: IpAddr, _until: Instant) {}
+
+    fn dtls_fingerprint(&self) -> Fingerprint {
+        Fingerprint::new(Hash::Sha256, &[0xf1; 32]).expect("32 bytes")
+    }
 
     fn usage(&self) -> RelayUsage {
         RelayUsage { pairs: self.open.len(), ..RelayUsage::default() }

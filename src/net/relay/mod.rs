@@ -43,10 +43,12 @@ use tokio::sync::oneshot;
 
 use super::node::TurnAllocation;
 use crate::base::{PeerAddr, RelayedAddr};
+use crate::media::dtls::Certificate;
 use crate::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
     Settings, Side, SideAddrs, SideCounters,
 };
+use crate::sdp::dtls::Fingerprint;
 use crate::turn::totals::{Counters, Totals};
 use directory::Directory;
 use mailbox::{Command, Mailbox, WorkerHandle};
@@ -65,6 +67,8 @@ pub struct UdpRelay {
     totals: Vec<Arc<SideCounters>>,
     pools: Arc<Pools>,
     directory: Arc<Directory>,
+    /// For media over DTLS: the workers show the same one.
+    certificate: Arc<Certificate>,
     open: FxHashMap<PairId, Open>,
     /// Pairs that workers have been told to close.
     closing: FxHashMap<PairId, [Taken; 2]>,
@@ -93,6 +97,7 @@ impl UdpRelay {
     ) -> io::Result<UdpRelay> {
         let (closed_sender, closed) = channel();
         let addresses = addresses.into_iter().collect();
+        let certificate = Arc::new(Certificate::generate().map_err(io::Error::other)?);
         let Started { workers, totals, turn, pools, directory } =
             start::start(settings, addresses, turn, closed_sender, events)?;
         Ok(UdpRelay {
@@ -101,6 +106,7 @@ impl UdpRelay {
             totals,
             pools,
             directory,
+            certificate,
             open: FxHashMap::default(),
             closing: FxHashMap::default(),
             closed,
@@ -251,6 +257,10 @@ impl Relay for UdpRelay {
 
     fn ban(&mut self, source: IpAddr, until: Instant) {
         self.tell_turn(|| Command::Ban(source, until));
+    }
+
+    fn dtls_fingerprint(&self) -> Fingerprint {
+        self.certificate.fingerprint().clone()
     }
 
     /// The ports of a pair that was closed a moment ago count as free.

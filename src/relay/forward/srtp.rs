@@ -25,11 +25,18 @@ impl Pair {
     /// How `side`'s packets are protected from now on. A key that has not changed keeps its context.
     pub fn set_crypto(&mut self, side: Side, crypto: &LegCrypto, now: Instant) {
         let contexts = &mut self.srtp[side as usize];
-        let LegCrypto::Sdes { inbound, outbound } = crypto else {
-            if let Some(contexts) = contexts {
-                contexts.in_use = false;
+        let (inbound, outbound) = match crypto {
+            LegCrypto::Sdes { inbound, outbound } => (inbound, outbound),
+            LegCrypto::Dtls { .. } => {
+                *contexts = Some(Box::new(Contexts { in_use: true, ..Contexts::default() }));
+                return;
             }
-            return;
+            LegCrypto::Pass => {
+                if let Some(contexts) = contexts {
+                    contexts.in_use = false;
+                }
+                return;
+            }
         };
         let contexts = contexts.get_or_insert_default();
         contexts.in_use = true;
