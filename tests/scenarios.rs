@@ -48,6 +48,11 @@ fn s045_browser_over_wss() {
 }
 
 #[test]
+fn s060_ice_behind_symmetric_nat() {
+    scenario("060-ice-behind-symmetric-nat");
+}
+
+#[test]
 fn s070_browser_udp_blocked() {
     scenario("070-browser-udp-blocked");
 }

@@ -1,8 +1,8 @@
 #!/bin/bash
 # A real PBX for the scenarios.
 #   asterisk.sh install            into a chroot of its own (Debian 12 has no Asterisk, Debian unstable has); once, ~2 min
-#   asterisk.sh config DIR IP [SETTING…]   users 201, 202 (password pw201, pw202), extensions 600 echo, 601 tone + recording;
-#                                  each setting (ice_support=yes) is for both users' endpoints
+#   asterisk.sh config DIR IP [SETTING…]   users 201 to 204 (password pw201 to pw204), extensions 600 echo, 601 tone +
+#                                  recording; each setting (ice_support=yes) is for all users' endpoints
 #   asterisk.sh run DIR            in the foreground, with that configuration
 # DIR is inside the chroot and holds all that one PBX writes; the recording of what 601 heard is DIR/heard.wav. Needs root
 # and mmdebstrap.
@@ -40,7 +40,7 @@ config() {
     printf '[general]\nrtpstart=30000\nrtpend=30999\n' >rtp.conf
     {
         printf '[udp]\ntype=transport\nprotocol=udp\nbind=%s:5060\n' "$ip"
-        for user in 201 202; do
+        for user in 201 202 203 204; do
             printf '[%s]\ntype=endpoint\ncontext=default\ndisallow=all\nallow=ulaw,alaw\ndirect_media=no\n' $user
             printf '%s\n' "$@"
             printf 'auth=%s\naors=%s\n[%s]\ntype=auth\nauth_type=userpass\nusername=%s\npassword=pw%s\n' \

@@ -128,8 +128,8 @@ nothing_left() {
     done
 }
 
-# baresip_config HOST ACCOUNT TONE-HZ: a phone's configuration in $work/HOST. It sends a tone and records what it hears in
-# $work/HOST/dump-…-dec.wav.
+# baresip_config HOST ACCOUNT TONE-HZ [LINE…]: a phone's configuration in $work/HOST, with these lines besides the usual ones. It sends
+# a tone and records what it hears in $work/HOST/dump-…-dec.wav.
 baresip_config() {
     local dir=$work/$1 address
     address=$(on "$1" ip -4 -o addr show dev out | awk '{sub("/.*","",$4); print $4}')
@@ -155,6 +155,7 @@ module srtp.so
 module_tmp account.so
 module_app menu.so
 X
+    printf '%s\n' "${@:4}" >>"$dir/config"
     echo "$2" >"$dir/accounts"
     : >"$dir/contacts"
 }

@@ -39,6 +39,7 @@ nat_rules() {
 table ip site {
     chain leaving { type nat hook postrouting priority srcnat; $source; }
     chain through { type filter hook forward priority 0; $out iifname wan ct state established,related accept; iifname wan drop; }
+    chain here { type filter hook input priority 0; iifname wan drop; }
 }
 R
 }
