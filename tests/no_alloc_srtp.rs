@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use turnpike::media::srtp::{Inbound, MasterKey, Outbound, Refused, Rollover, Suite, TAILROOM};
-use turnpike::relay::forward::{Pair, Reason, Verdict};
+use turnpike::relay::forward::{Arrived, Pair, Reason, Verdict};
 use turnpike::relay::{Component, LegCrypto, LegRules, Side};
 
 const SSRC: [u8; 4] = [1, 2, 3, 4];
@@ -70,21 +70,22 @@ fn a_packet_between_an_srtp_leg_and_a_plain_one_is_translated_without_allocation
     }
     let mut sends = Outbound::new(&theirs);
     let mut bytes = [0; TAILROOM + 172 + TAILROOM];
+    let from = |side, source| Arrived { side, component: Component::Rtp, source, now };
+    let (from_phone, from_trunk) = (from(Side::A, phone), from(Side::B, trunk));
 
     let packets = || {
         for sequence in 0..1000 {
             rtp(sequence, &mut bytes[TAILROOM..TAILROOM + 172]);
             let len = sends.protect_rtp(&mut bytes[TAILROOM..], 172).unwrap();
             let mut place = TAILROOM..TAILROOM + len;
-            let (a, rtp_port) = (Side::A, Component::Rtp);
-            let verdict = pair.forward_srtp(a, rtp_port, phone, &mut bytes, &mut place, now);
+            let verdict = pair.forward_srtp(&from_phone, &mut bytes, &mut place);
             assert!(matches!(verdict, Verdict::Forward(_)) && place.len() == 172);
-            let verdict = pair.forward_srtp(a, rtp_port, phone, &mut bytes, &mut place, now);
-            assert_eq!(verdict, Verdict::Drop(Reason::Payload), "it is not SRTP any more");
+            let verdict = pair.forward_srtp(&from_phone, &mut bytes, &mut place);
+            assert_eq!(verdict, Verdict::Drop(Reason::Replay), "it was there before");
 
             rtp(sequence, &mut bytes[TAILROOM..TAILROOM + 172]);
             let mut place = TAILROOM..TAILROOM + 172;
-            let verdict = pair.forward_srtp(Side::B, rtp_port, trunk, &mut bytes, &mut place, now);
+            let verdict = pair.forward_srtp(&from_trunk, &mut bytes, &mut place);
             assert!(matches!(verdict, Verdict::Forward(_)) && place.len() == 182);
         }
     };

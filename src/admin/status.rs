@@ -21,13 +21,17 @@ pub struct StatusReport {
     pub relay_pairs: usize,
     pub relay_ports_taken: usize,
     pub relay_ports_total: usize,
-    /// Since the start of the node, as the next four.
+    /// Since the start of the node, as the next six.
     pub media_packets: u64,
     pub media_bytes: u64,
     /// Dropped: from a stranger.
     pub media_refused_source: u64,
     /// Dropped: not valid media of the call.
     pub media_refused_payload: u64,
+    /// Dropped: SRTP under another key.
+    pub media_refused_authentication: u64,
+    /// Dropped: SRTP that was there before.
+    pub media_refused_replay: u64,
     /// Dropped: the far end was not known yet, or its socket was full.
     pub media_undeliverable: u64,
     pub targets: Vec<TargetReport>,
@@ -64,6 +68,8 @@ impl StatusReport {
             media_bytes: media.bytes,
             media_refused_source: media.refused_source,
             media_refused_payload: media.refused_payload,
+            media_refused_authentication: media.refused_authentication,
+            media_refused_replay: media.refused_replay,
             media_undeliverable: media.undeliverable,
             targets: edge.targets.iter().map(target).collect(),
             turn: turn.as_ref().map(TurnReport::new),
@@ -85,10 +91,14 @@ impl fmt::Display for StatusReport {
         row("relay", &format_args!("{pairs} streams, {taken} of {total} ports"))?;
         row("media", &format_args!("{} packets, {} bytes", self.media_packets, self.media_bytes))?;
         let (strangers, invalid) = (self.media_refused_source, self.media_refused_payload);
+        let (unauthentic, replayed) = (self.media_refused_authentication, self.media_refused_replay);
         let undeliverable = self.media_undeliverable;
         row(
             "media dropped",
-            &format_args!("{strangers} of strangers, {invalid} invalid, {undeliverable} undeliverable"),
+            &format_args!(
+                "{strangers} of strangers, {invalid} invalid, {unauthentic} not authentic, {replayed} replayed, \
+                 {undeliverable} undeliverable"
+            ),
         )?;
         for target in &self.targets {
             row(if target.up { "target up" } else { "target DOWN" }, &target.uri)?;
@@ -134,6 +144,8 @@ mod tests {
                 bytes: 172_000,
                 refused_source: 3,
                 refused_payload: 2,
+                refused_authentication: 5,
+                refused_replay: 4,
                 undeliverable: 1,
             },
             turn: Some(counted.read()),

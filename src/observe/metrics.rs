@@ -232,8 +232,8 @@ impl Media {
             dropped: add(
                 r,
                 "media_dropped_packets",
-                "Dropped: from a stranger (source), not valid media of the call (payload), far end not known yet or \
-                 its socket full (undeliverable)",
+                "Dropped: from a stranger (source), not valid media of the call (payload), SRTP under another key \
+                 (authentication) or seen before (replay), far end not known yet or its socket full (undeliverable)",
             ),
         }
     }
@@ -244,6 +244,8 @@ impl Media {
         for (reason, dropped) in [
             ("source", media.refused_source),
             ("payload", media.refused_payload),
+            ("authentication", media.refused_authentication),
+            ("replay", media.refused_replay),
             ("undeliverable", media.undeliverable),
         ] {
             set(&self.dropped.get_or_create(&[("reason", reason)]), dropped);

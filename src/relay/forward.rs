@@ -5,6 +5,7 @@ mod srtp;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::row::{Exit, Row};
 use super::{Component, LegRules, Side};
@@ -25,6 +26,19 @@ pub enum Verdict {
     Drop(Reason),
 }
 
+/// How a packet came that needs more than a look at its row.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    /// To this side's socket,
+    pub side: Side,
+    /// of this component,
+    pub component: Component,
+    /// from there,
+    pub source: SocketAddr,
+    /// in the round that began then.
+    pub now: Instant,
+}
+
 /// Why a packet is dropped; each has a counter in [`super::SideCounters`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -32,6 +46,10 @@ pub enum Reason {
     Source,
     /// Not valid, or not of a negotiated payload type.
     Payload,
+    /// SRTP that is not under the key that was agreed on, or comes before one was.
+    Authentication,
+    /// SRTP, or what would become SRTP, that was there before or is too late to tell.
+    Replay,
     /// Fine, but the other side's destination is not known yet.
     Undeliverable,
 }

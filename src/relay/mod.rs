@@ -120,6 +120,10 @@ pub struct SideCounters {
     pub refused_source: AtomicU64,
     /// Not valid RTP/RTCP of a negotiated type.
     pub refused_payload: AtomicU64,
+    /// SRTP that is not under the key that was agreed on, or before one was.
+    pub refused_authentication: AtomicU64,
+    /// SRTP, or what would become SRTP, that was there before or is too late to tell.
+    pub refused_replay: AtomicU64,
     /// Valid, but the other side's destination is not known yet, or its socket's buffer is full.
     pub undeliverable: AtomicU64,
 }
@@ -132,6 +136,8 @@ pub struct Traffic {
     pub bytes: u64,
     pub refused_source: u64,
     pub refused_payload: u64,
+    pub refused_authentication: u64,
+    pub refused_replay: u64,
     pub undeliverable: u64,
 }
 
@@ -144,8 +150,17 @@ impl SideCounters {
             bytes: read(&self.bytes),
             refused_source: read(&self.refused_source),
             refused_payload: read(&self.refused_payload),
+            refused_authentication: read(&self.refused_authentication),
+            refused_replay: read(&self.refused_replay),
             undeliverable: read(&self.undeliverable),
         }
+    }
+}
+
+impl Traffic {
+    /// All that was refused for what it is, or for whom it is from.
+    pub fn refused(&self) -> u64 {
+        self.refused_source + self.refused_payload + self.refused_authentication + self.refused_replay
     }
 }
 
@@ -156,6 +171,8 @@ impl Sum for Traffic {
             bytes: sum.bytes + one.bytes,
             refused_source: sum.refused_source + one.refused_source,
             refused_payload: sum.refused_payload + one.refused_payload,
+            refused_authentication: sum.refused_authentication + one.refused_authentication,
+            refused_replay: sum.refused_replay + one.refused_replay,
             undeliverable: sum.undeliverable + one.undeliverable,
         })
     }

@@ -6,9 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::edge::event::StreamCdr;
 use crate::ice;
-use crate::relay::{
-    Component, LegCrypto, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs, SideCounters,
-};
+use crate::relay::{Component, LegCrypto, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs};
 use crate::sdp::{Candidate, Direction, Media, Session};
 
 use super::ice::CallIce;
@@ -317,15 +315,13 @@ impl Stream {
     pub(super) fn cdr(&self) -> StreamCdr {
         let mut cdr = StreamCdr { kind: self.kind.clone(), ..self.past.clone() };
         if let Some(pair) = &self.pair {
-            let refused =
-                |side: &SideCounters| side.refused_source.load(Relaxed) + side.refused_payload.load(Relaxed);
-            let (a, b) = (&pair.counters.a, &pair.counters.b);
-            cdr.a_packets += a.packets.load(Relaxed);
-            cdr.a_bytes += a.bytes.load(Relaxed);
-            cdr.a_refused += refused(a);
-            cdr.b_packets += b.packets.load(Relaxed);
-            cdr.b_bytes += b.bytes.load(Relaxed);
-            cdr.b_refused += refused(b);
+            let (a, b) = (pair.counters.a.read(), pair.counters.b.read());
+            cdr.a_packets += a.packets;
+            cdr.a_bytes += a.bytes;
+            cdr.a_refused += a.refused();
+            cdr.b_packets += b.packets;
+            cdr.b_bytes += b.bytes;
+            cdr.b_refused += b.refused();
         }
         cdr
     }

@@ -17,7 +17,7 @@ use super::path::{Outlet, Step};
 use super::token::{PairSocket, Ready};
 use crate::base::RelayedAddr;
 use crate::net::udp::Sent;
-use crate::relay::forward::{Pair, Reason, Verdict};
+use crate::relay::forward::{Arrived, Pair, Reason, Verdict};
 use crate::relay::{Component, LegRules, PairCounters, PairId, Side, SideAddrs, SideCounters};
 
 /// The four sockets of a pair, by side, then component.
@@ -134,11 +134,12 @@ impl Pairs {
         let Some(open) = self.open.get_mut(at.slot) else { return Step::Done };
         let Some(mut place) = place else { return self.drop(at, Reason::Payload) };
         let packet = bytes.get(place.clone()).unwrap_or_default();
+        let arrived = Arrived { side: at.side, component: at.component, source, now };
         let verdict = if open.pair.is_for_srtp(packet) {
-            open.pair.forward_srtp(at.side, at.component, source, bytes, &mut place, now)
+            open.pair.forward_srtp(&arrived, bytes, &mut place)
         } else if open.pair.does_ice() {
             self.answer.clear();
-            open.pair.forward_ice(at.side, at.component, source, packet, now, &mut self.answer)
+            open.pair.forward_ice(&arrived, packet, &mut self.answer)
         } else {
             open.pair.forward(at.side, at.component, source, packet)
         };
@@ -221,6 +222,8 @@ fn dropped(counters: &SideCounters, reason: Reason) -> &AtomicU64 {
     match reason {
         Reason::Source => &counters.refused_source,
         Reason::Payload => &counters.refused_payload,
+        Reason::Authentication => &counters.refused_authentication,
+        Reason::Replay => &counters.refused_replay,
         Reason::Undeliverable => &counters.undeliverable,
     }
 }

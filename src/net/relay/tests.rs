@@ -277,14 +277,16 @@ fn an_srtp_phone_and_a_plain_trunk_hear_each_other_and_bad_packets_change_nothin
         packet
     };
 
-    let refused = &pair.counters.a.refused_payload;
     let good = protected(1);
     for n in 0..100 {
         let mut bad = good.clone();
         bad[n + 12] ^= 1;
         phone.send_to(if n % 2 == 0 { &bad } else { &bad[..172] }, pair.a.rtp.0).unwrap();
     }
-    wait_until("bad packets are counted", || refused.load(Ordering::Relaxed) == 100);
+    wait_until("bad packets are counted", || {
+        let counted = pair.counters.a.read();
+        counted.refused_authentication == 100 && counted.refused() == 100
+    });
     for sequence in 1..60 {
         let packet = if sequence == 1 { good.clone() } else { protected(sequence) };
         phone.send_to(&packet, pair.a.rtp.0).unwrap();

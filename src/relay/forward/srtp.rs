@@ -1,16 +1,15 @@
 //! What becomes of a packet of a pair one of whose legs is SRTP: it is unprotected, and protected for the other leg if that is
 //! SRTP too, in place. A packet that is not authentic latches nothing and goes nowhere.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Instant;
 
-use super::{Pair, Reason, Verdict};
+use super::{Arrived, Pair, Reason, Verdict};
 use crate::media::latch::LegCrypto;
 use crate::media::packet;
 use crate::media::srtp::{Inbound, Outbound, Refused, Rollover, TAILROOM};
+use crate::relay::Side;
 use crate::relay::row::Kind;
-use crate::relay::{Component, Side};
 
 /// Both directions of one leg. They stay when the leg goes over to plain RTP: were it SRTP again under the same key, no key
 /// stream may be used twice (RFC 3711 §9.1).
@@ -67,44 +66,41 @@ impl Pair {
 
     /// As [`Pair::forward`], for the packet at `place` in `bytes`; where it stands afterwards, as it leaves, is written there. The
     /// [`TAILROOM`] bytes before it are free.
-    pub fn forward_srtp(
-        &mut self,
-        side: Side,
-        component: Component,
-        source: SocketAddr,
-        bytes: &mut [u8],
-        place: &mut Range<usize>,
-        now: Instant,
-    ) -> Verdict {
-        self.translate(side, component, source, bytes, place, now).unwrap_or_else(Verdict::Drop)
+    pub fn forward_srtp(&mut self, arrived: &Arrived, bytes: &mut [u8], place: &mut Range<usize>) -> Verdict {
+        self.translate(arrived, bytes, place).unwrap_or_else(Verdict::Drop)
     }
 
     fn translate(
         &mut self,
-        side: Side,
-        component: Component,
-        source: SocketAddr,
+        arrived: &Arrived,
         bytes: &mut [u8],
         place: &mut Range<usize>,
-        now: Instant,
     ) -> Result<Verdict, Reason> {
         let packet = bytes.get_mut(place.clone()).ok_or(Reason::Payload)?;
-        let admitted = self.admit(side, component, source, packet, now)?;
-        if let Some(contexts) = contexts_in_use(&mut self.srtp, side) {
-            let inbound = contexts.inbound.as_mut().ok_or(Reason::Payload)?;
+        let admitted = self.admit(arrived, packet)?;
+        if let Some(contexts) = contexts_in_use(&mut self.srtp, arrived.side) {
+            let inbound = contexts.inbound.as_mut().ok_or(Reason::Authentication)?;
             let opened = match admitted.kind {
-                Kind::Media => inbound.unprotect_rtp(packet, now),
-                Kind::Rtcp => inbound.unprotect_rtcp(packet, now),
+                Kind::Media => inbound.unprotect_rtp(packet, arrived.now),
+                Kind::Rtcp => inbound.unprotect_rtcp(packet, arrived.now),
             };
-            place.end = place.start + opened.map_err(|_| Reason::Payload)?;
+            place.end = place.start + opened.map_err(reason)?;
         }
-        self.take(side, component, source, admitted);
-        let verdict = self.leave(side, self.exit_of(side, component, admitted.kind), now)?;
-        if let Some(contexts) = contexts_in_use(&mut self.srtp, side.other()) {
+        self.take(arrived, admitted);
+        let verdict = self.leave(arrived, self.exit_of(arrived, admitted.kind))?;
+        if let Some(contexts) = contexts_in_use(&mut self.srtp, arrived.side.other()) {
             let outbound = contexts.outbound.as_mut().ok_or(Reason::Undeliverable)?;
-            *place = protect(outbound, admitted.kind, bytes, place.clone()).map_err(|_| Reason::Payload)?;
+            *place = protect(outbound, admitted.kind, bytes, place.clone()).map_err(reason)?;
         }
         Ok(verdict)
+    }
+}
+
+fn reason(refused: Refused) -> Reason {
+    match refused {
+        Refused::Authentication | Refused::Unencrypted => Reason::Authentication,
+        Refused::Replayed => Reason::Replay,
+        Refused::Malformed | Refused::Sources | Refused::Exhausted | Refused::NoRoom => Reason::Payload,
     }
 }
 

@@ -1,8 +1,9 @@
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::*;
 use crate::ice::{Credentials, Settings};
-use crate::relay::LegRules;
+use crate::relay::{LegRules, Side};
 use crate::stun::{Hash, Key, Method, TransactionId, Type, Writer};
 use Component::Rtp;
 
@@ -71,7 +72,8 @@ fn dtls_hello() -> Vec<u8> {
 
 fn send(pair: &mut Pair, side: Side, source: &str, packet: &[u8], now: Instant) -> (Verdict, Vec<u8>) {
     let mut answer = Vec::new();
-    let verdict = pair.forward_ice(side, Rtp, at(source), packet, now, &mut answer);
+    let arrived = Arrived { side, component: Rtp, source: at(source), now };
+    let verdict = pair.forward_ice(&arrived, packet, &mut answer);
     (verdict, answer)
 }
 

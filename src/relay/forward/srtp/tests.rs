@@ -1,8 +1,9 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
 use crate::media::srtp::{GRACE, MasterKey, Suite};
-use crate::relay::LegRules;
+use crate::relay::{Component, LegRules};
 
 const PHONE: &str = "192.0.2.1:4000";
 const TRUNK: &str = "198.51.100.1:6000";
@@ -69,7 +70,8 @@ impl World {
         let source = SocketAddr::new(source.ip(), source.port() + component as u16);
         let mut bytes = [&[0xee; TAILROOM][..], packet, &[0xdd; 40]].concat();
         let mut place = TAILROOM..TAILROOM + packet.len();
-        let verdict = self.pair.forward_srtp(side, component, source, &mut bytes, &mut place, self.now);
+        let arrived = Arrived { side, component, source, now: self.now };
+        let verdict = self.pair.forward_srtp(&arrived, &mut bytes, &mut place);
         assert!(bytes[TAILROOM + packet.len()..].iter().all(|byte| *byte == 0xdd), "what stands behind it");
         match verdict {
             Verdict::Forward(_) => Ok(bytes[place].to_vec()),
@@ -131,13 +133,22 @@ fn nothing_that_is_not_authentic_latches_or_passes() {
     let other_key = protected(&mut Outbound::new(&key(9)), Kind::Media, rtp(1));
     let mut stun = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
     stun.resize(20, 1);
-    for bad in [altered, other_key, rtp(1), good[..90].to_vec(), stun, vec![22; 40], vec![]] {
-        assert_eq!(world.send(Side::A, Component::Rtp, &bad), Err(Reason::Payload));
+    let (wrong, no_srtp) = (Reason::Authentication, Reason::Payload);
+    for (bad, reason) in [
+        (altered, wrong),
+        (other_key, wrong),
+        (rtp(1), wrong),
+        (good[..90].to_vec(), wrong),
+        (stun, no_srtp),
+        (vec![22; 40], no_srtp),
+        (vec![], no_srtp),
+    ] {
+        assert_eq!(world.send(Side::A, Component::Rtp, &bad), Err(reason));
         assert_eq!(world.pair.legs[0].source(Component::Rtp), None, "nobody has latched");
     }
     assert_eq!(world.send(Side::A, Component::Rtp, &good), Ok(rtp(1)));
     assert_eq!(world.pair.legs[0].source(Component::Rtp), Some(at(PHONE)));
-    assert_eq!(world.send(Side::A, Component::Rtp, &good), Err(Reason::Payload), "a replay");
+    assert_eq!(world.send(Side::A, Component::Rtp, &good), Err(Reason::Replay), "a replay");
 }
 
 #[test]
@@ -145,7 +156,7 @@ fn nothing_leaves_in_the_clear_before_the_keys_are_known() {
     let mut world = World::new(LegCrypto::Sdes { inbound: None, outbound: None });
     let packet = world.phone_says(1);
     assert_eq!(world.send(Side::A, Component::Rtp, &packet), Err(Reason::Undeliverable));
-    assert_eq!(world.send(Side::B, Component::Rtp, &rtp(1)), Err(Reason::Payload));
+    assert_eq!(world.send(Side::B, Component::Rtp, &rtp(1)), Err(Reason::Authentication));
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn the_same_keys_again_change_nothing_and_new_ones_do() {
     let first = world.phone_says(1);
     world.send(Side::A, Component::Rtp, &first).unwrap();
     world.pair.set_crypto(Side::A, &sdes(1, 2), world.now);
-    assert_eq!(world.send(Side::A, Component::Rtp, &first), Err(Reason::Payload), "still a replay");
+    assert_eq!(world.send(Side::A, Component::Rtp, &first), Err(Reason::Replay), "still a replay");
 
     let old = world.phone_says(2);
     world.pair.set_crypto(Side::A, &sdes(5, 2), world.now);
@@ -163,7 +174,7 @@ fn the_same_keys_again_change_nothing_and_new_ones_do() {
     assert_eq!(world.send(Side::A, Component::Rtp, &new), Ok(rtp(3)));
     world.now += GRACE + Duration::from_secs(1);
     let late = world.phone_says(4);
-    assert_eq!(world.send(Side::A, Component::Rtp, &late), Err(Reason::Payload));
+    assert_eq!(world.send(Side::A, Component::Rtp, &late), Err(Reason::Authentication));
 }
 
 #[test]
@@ -173,6 +184,6 @@ fn no_key_stream_is_used_twice_when_a_leg_was_plain_in_between() {
     world.pair.set_crypto(Side::A, &LegCrypto::Pass, world.now);
     assert!(!world.pair.does_srtp());
     world.pair.set_crypto(Side::A, &sdes(1, 2), world.now);
-    assert_eq!(world.send(Side::B, Component::Rtp, &rtp(1)), Err(Reason::Payload));
+    assert_eq!(world.send(Side::B, Component::Rtp, &rtp(1)), Err(Reason::Replay));
     assert!(world.send(Side::B, Component::Rtp, &rtp(2)).is_ok());
 }
