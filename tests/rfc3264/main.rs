@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 mod bundle;
+mod diff;
 mod early_media;
 mod fake_relay;
 mod hostile;
@@ -10,6 +11,8 @@ mod ice;
 mod never_leaks;
 mod own_relayed;
 mod re_invite;
+mod samples;
+mod vendors;
 
 use std::net::IpAddr;
 
