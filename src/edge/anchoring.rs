@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Edge;
-use super::anchor::{CallMedia, SideSettings, Sides};
+use super::anchor::{CallMedia, Scope, SideSettings, Sides};
 use super::call::{Call, CallId, Leg};
 use super::context::{Context, Errand, Hop};
 use super::event::Event;
@@ -144,6 +144,11 @@ fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, 
             sip_source: (leg.speaker == Speaker::Stranger || leg.trust == Trust::None).then_some(leg.address),
             untrusted: leg.trust == Trust::None,
             ice: media.ice,
+            shows: match leg.trust {
+                _ if a.zone == b.zone => Scope::Link,
+                Trust::None | Trust::Peer => Scope::Private,
+                Trust::Full => Scope::Global,
+            },
             allowed: allowed_in(allowed, leg.zone),
         })
     };

@@ -11,12 +11,14 @@ pub mod dtls;
 mod ice_lines;
 mod parse;
 mod rewrite;
+mod shown;
 #[cfg(test)]
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
 pub use candidate::Candidate;
+pub use shown::{View, show};
 
 /// Longest body that is read, in bytes.
 pub const MAX_BODY: usize = 65_536;

@@ -154,3 +154,25 @@ fn a_callee_whose_answer_cannot_be_read_is_hung_up() {
     assert_eq!((world.status().calls, world.status().relay.pairs), (0, 0));
     world.assert_clean();
 }
+
+/// DESIGN.md §4: what the PBX says of its own network does not leave it; a phone's mDNS name means nothing to it.
+#[test]
+fn private_candidates_do_not_leave_the_pbxs_zone_nor_mdns_names_the_phones() {
+    let (mut world, phone, pbx) = calling();
+    let ice = |sdp: String, host: &str| {
+        sdp + "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n"
+            + &format!("a=candidate:1 1 udp 2130706431 {host} 5004 typ host\r\n")
+    };
+    let offer = ice(sdp("192.168.1.5", 5_004), "0f9c.local");
+    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", &offer);
+    world.send(&phone, &invite);
+    let seen = world.expect(&pbx, "INVITE");
+    assert!(!body(&seen).contains(".local") && body(&seen).contains("10.20.0.5 40"), "{seen}");
+    let reply = ice(sdp("10.20.0.20", 7_000), "10.20.0.20");
+    world.send(&pbx, answer(&pbx, &seen, "200 OK", "b", &reply));
+    let came = world.expect(&phone, "SIP/2.0 200");
+    assert!(!body(&came).contains("10.20.0.20") && body(&came).contains("203.0.113.10 40"), "{came}");
+    let mut a = Leg::caller(&phone, &invite, &came);
+    hang_up(&mut world, &mut a, &pbx);
+    world.assert_clean();
+}

@@ -12,12 +12,13 @@ mod never_leaks;
 mod own_relayed;
 mod re_invite;
 mod samples;
+mod shown;
 mod vendors;
 
 use std::net::IpAddr;
 
 use fake_relay::FakeRelay;
-use turnpike::edge::anchor::{AnchorError, CallMedia, SideSettings, Sides};
+use turnpike::edge::anchor::{AnchorError, CallMedia, Scope, SideSettings, Sides};
 use turnpike::edge::settings::Ice;
 use turnpike::relay::{RelayAddress, RelayEvent, Side};
 
@@ -38,6 +39,7 @@ fn side(relay: &str) -> SideSettings {
         sip_source: None,
         untrusted: false,
         ice: Ice::Auto,
+        shows: Scope::Link,
         allowed: [].into(),
     }
 }

@@ -3,6 +3,7 @@
 
 pub(super) mod destination;
 mod ice;
+mod shown;
 mod stream;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use super::settings::Ice;
 use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayEvent, Side};
 use crate::sdp::{IceEdit, Media, MediaEdit, SdpError, Session};
 use ice::{CallIce, Towards};
+pub use shown::Scope;
 use stream::{Said, Stream, Use, canonical};
 
 /// Most pairs that one call may hold.
@@ -46,6 +48,8 @@ pub struct SideSettings {
     pub untrusted: bool,
     /// What becomes of ICE.
     pub ice: Ice,
+    /// Of its addresses the other side is shown those that mean something this far, or farther.
+    pub shows: Scope,
     /// Networks of the zone: their addresses may latch.
     pub allowed: std::sync::Arc<[ipnetwork::IpNetwork]>,
 }
@@ -156,7 +160,7 @@ impl CallMedia {
         }
         self.tell_relay_of_offer(from, relay);
         let towards = self.ice.in_offer(from.other(), &self.sides);
-        session.rewrite(&self.edits(from, &session, &towards, &*relay), out);
+        self.write(from, &session, &towards, &*relay, out);
         Ok(())
     }
 
@@ -189,7 +193,7 @@ impl CallMedia {
         let does_ice = session.media().iter().any(|media| media.port != 0 && media.ice);
         let towards = self.ice.in_answer(from.other(), &self.sides, does_ice);
         // Before pairs that the answer refuses are closed.
-        session.rewrite(&self.edits(from, &session, &towards, &*relay), out);
+        self.write(from, &session, &towards, &*relay, out);
         if moves_rules {
             self.ice.settle(from.other(), &towards);
             let does_ice_count = self.sides.of(from).ice != Ice::Strip;
@@ -327,7 +331,21 @@ impl CallMedia {
         trusted && media.rtp.is_some_and(|rtp| rtp.ip() == shown && is_pair(rtp))
     }
 
-    /// What to write into a body of `from`, offer or answer, for the other side.
+    /// Appends a body of `from`, offer or answer, as the other side is to see it.
+    fn write(
+        &self,
+        from: Side,
+        session: &Session<'_>,
+        towards: &Towards,
+        relay: &dyn Relay,
+        out: &mut Vec<u8>,
+    ) {
+        let mut body = Vec::new();
+        session.rewrite(&self.edits(from, session, towards, relay), &mut body);
+        shown::show(from, &self.sides, relay, &body, out);
+    }
+
+    /// What to write into its sections.
     fn edits(
         &self,
         from: Side,

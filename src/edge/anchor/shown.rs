@@ -1,0 +1,57 @@
+//! Which addresses of one side the other is shown (DESIGN.md §4).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::Sides;
+use super::destination::is_public;
+use super::stream::canonical;
+use crate::relay::{Relay, Side};
+use crate::sdp::{self, View};
+
+/// How far an address means something (RFC 4007 §4; RFC 1918 is the same for IPv4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// On one link or host: loopback, link-local; and what is no unicast address.
+    Link,
+    /// In a private network: RFC 1918, RFC 6598, RFC 4193, …
+    Private,
+    /// Everywhere.
+    Global,
+}
+
+impl Scope {
+    /// Of an address, also one that is an IPv4 address in IPv6's clothes.
+    pub fn of(ip: IpAddr) -> Scope {
+        let ip = ip.to_canonical();
+        let is_of_link = match ip {
+            IpAddr::V4(v4) => v4.is_link_local() || v4 == Ipv4Addr::BROADCAST,
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        if is_of_link || ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() {
+            Scope::Link
+        } else if is_public(ip) {
+            Scope::Global
+        } else {
+            Scope::Private
+        }
+    }
+}
+
+/// Appends `body`, which is `from`'s and was rewritten, as far as the other side may see it.
+pub(super) fn show(from: Side, sides: &Sides, relay: &dyn Relay, body: &[u8], out: &mut Vec<u8>) {
+    let least = sides.of(from).shows;
+    let is_seen = |ip: IpAddr| Scope::of(ip) >= least;
+    let is_ours = |address: SocketAddr| relay.owner_of(canonical(address)).is_some();
+    let view = View {
+        // A name means something to mDNS on its own link; agents resolve no other.
+        candidate: &|address| match address {
+            Some(address) => is_ours(address) || is_seen(address.ip()),
+            None => least == Scope::Link,
+        },
+        // The relayed address that it checked with is no candidate of the far endpoint's own.
+        remote: &|address| !is_ours(address) && is_seen(address.ip()),
+        host: &is_seen,
+        instead: (least == Scope::Global).then_some(sides.of(from.other()).relay.advertise),
+    };
+    sdp::show(body, &view, out);
+}
