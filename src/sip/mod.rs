@@ -1,6 +1,7 @@
 //! SIP (RFC 3261), sans-IO: messages, framing, transactions, dialogs, and what a proxy does with them.
 
 pub mod dialog;
+pub mod digest;
 pub mod framing;
 pub mod message;
 pub mod proxy;

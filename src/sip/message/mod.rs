@@ -35,6 +35,7 @@ use parse::Mandatory;
 pub(in crate::sip) use parse::{content_length, too_large};
 use scan::Span;
 pub(in crate::sip) use scan::{FieldEnd, field_end, name_len};
+pub(in crate::sip) use scan::{quoted_len, split, token_len, trim_start};
 use start::Start;
 
 /// Limits on what is read; each has a status code of its own (ATTACKS.md: 64 kB header, 5,000 headers, 1 MB URI).

@@ -77,7 +77,7 @@ fn until(bytes: &[u8], class: u8) -> usize {
 }
 
 /// How many bytes of a `token` `bytes` begins with.
-pub(super) fn token_len(bytes: &[u8]) -> usize {
+pub(in crate::sip) fn token_len(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !is(*byte, TOKEN)).unwrap_or(bytes.len())
 }
 
@@ -114,7 +114,7 @@ pub(super) fn is_lws(byte: u8) -> bool {
     is(byte, LWS)
 }
 
-pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
+pub(in crate::sip) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_lws(*first)
     {
@@ -137,12 +137,12 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
 }
 
 /// Splits after `len` bytes, or as far as there are any.
-pub(super) fn split(bytes: &[u8], len: usize) -> (&[u8], &[u8]) {
+pub(in crate::sip) fn split(bytes: &[u8], len: usize) -> (&[u8], &[u8]) {
     bytes.split_at_checked(len).unwrap_or((bytes, b""))
 }
 
 /// Length of the quoted-string that `bytes` begins with, both quotes included; `None` if it does not end.
-pub(super) fn quoted_len(bytes: &[u8]) -> Option<usize> {
+pub(in crate::sip) fn quoted_len(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         let found = at + memchr2(b'"', b'\\', bytes.get(at..)?)?;
