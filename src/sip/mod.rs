@@ -3,6 +3,7 @@
 pub mod dialog;
 pub mod digest;
 pub mod framing;
+pub mod locate;
 pub mod message;
 pub mod proxy;
 pub mod transaction;
