@@ -221,12 +221,14 @@ fn targets(compiled: &Compiled) -> String {
     let trunks = edge.trunks.iter().map(|t| (&*t.name, &t.hosts));
     for (party, hosts) in edge.pbx.iter().map(|p| ("pbx", &p.hosts)).chain(trunks) {
         for t in hosts {
-            let listener = &edge.listeners[usize::from(t.listener.0)];
             let tls = edge.tls_peers.get(usize::from(t.tls)).map(|p| (&p.server_name, p.verify));
-            shown += &format!(
-                "{party}: {} = {:?} port {} over {:?} from {} as {}, tls {tls:?}\n",
-                t.uri, t.host, t.port, t.transport, listener.name, listener.advertise
-            );
+            let port = t.port.map_or("of the DNS".to_owned(), |port| port.to_string());
+            shown += &format!("{party}: {} = {:?} port {port}, tls {tls:?}", t.uri, t.host);
+            for (transport, listener) in &t.ways {
+                let listener = &edge.listeners[usize::from(listener.0)];
+                shown += &format!(", over {transport:?} from {} as {}", listener.name, listener.advertise);
+            }
+            shown.push('\n');
         }
     }
     shown
@@ -355,7 +357,7 @@ fn check_tells_the_shell_how_it_went() {
     );
     let (ok, said, complained) = check(&["--config", "edge.yaml"], &folder);
     assert!(ok, "{complained}");
-    assert!(said.contains("refuses 9 things: not supported yet"), "{said}");
+    assert!(said.contains("refuses 8 things: not supported yet"), "{said}");
     let (ok, said, complained) = check(&["--config", "edge.yaml", "policies/toll-fraud.yaml"], &folder);
     assert!(ok && said.contains("policy `toll fraud`, 1 rule"), "{said}{complained}");
     let (ok, _, complained) = check(&["policies/toll-fraud.yaml"], &folder);

@@ -30,6 +30,7 @@ record! {
         users: Option<Users>,
         certificates: Option<Named<Certificate>>,
         listeners: Option<Named<Listener>>,
+        dns: Option<Dns>,
         pbx: Option<Pbx>,
         trunks: Option<Named<Trunk>>,
         routes: Option<Vec<Route>>,
@@ -49,6 +50,13 @@ record! {
         admit: At<Admit>,
         networks: Option<Vec<IpNetwork>>,
         media: Option<Media>,
+    }
+}
+
+record! {
+    /// `dns:`
+    Dns is "the DNS" {
+        servers: Vec<At<SocketAddr>>,
     }
 }
 

@@ -1,13 +1,14 @@
 //! The hosts that requests are sent to: where they are, whether they answer, and in which order they are tried.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::identify::Speaker;
-use super::settings::{Host, Party, Settings, Target};
-use crate::base::{Rng, TrunkId, ZoneId};
+use super::settings::{Party, Settings, Target};
+use crate::base::{ListenerId, Rng, Transport, TrunkId, ZoneId};
+use crate::sip::locate::{Server, Wanted};
 use crate::sip::transaction::{ClientId, Destination};
 
 /// Names one configured host: PBX hosts first, then the trunks' in order.
@@ -41,8 +42,8 @@ pub struct TargetState {
     pub owner: Owner,
     /// Of the owner.
     pub zone: ZoneId,
-    /// Where its name points; one entry for an address.
-    pub addresses: SmallVec<[IpAddr; 2]>,
+    /// Where it is, by rank; none while its name is not found.
+    servers: SmallVec<[Server; 2]>,
     /// Answers probes, as far as we know.
     pub up: bool,
     /// Probes in a row without an answer.
@@ -51,15 +52,41 @@ pub struct TargetState {
     pub probe: Option<ClientId>,
 }
 
+/// One way to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Where.
+    pub to: Destination,
+    /// What is spoken.
+    pub transport: Transport,
+    /// Our listener that faces it.
+    pub listener: ListenerId,
+}
+
 impl TargetState {
-    /// Where requests to it go; empty while its name does not resolve.
-    pub fn destinations(&self) -> impl Iterator<Item = Destination> + '_ {
-        self.addresses.iter().map(|ip| Destination::Address {
-            listener: self.target.listener,
-            transport: self.target.transport,
-            remote: SocketAddr::new(*ip, self.target.port),
-            tls: self.target.tls,
-        })
+    /// The ways to it, by rank.
+    pub fn ways(&self) -> impl Iterator<Item = Way> + '_ {
+        self.servers.iter().filter_map(|server| self.way(server))
+    }
+
+    /// The same; among equals lots are drawn (RFC 2782).
+    pub fn drawn_ways(&self, rng: &mut Rng) -> SmallVec<[Way; 2]> {
+        let mut servers = self.servers.clone();
+        if servers.len() > 1 {
+            servers.sort_by_cached_key(|server| (server.rank, lot(server.weight, rng)));
+        }
+        servers.iter().filter_map(|server| self.way(server)).collect()
+    }
+
+    fn way(&self, server: &Server) -> Option<Way> {
+        let Server { remote, transport, .. } = *server;
+        let listener = self.target.listener(transport)?;
+        let tls = if transport == Transport::Tls { self.target.tls } else { u16::MAX };
+        Some(Way { to: Destination::Address { listener, transport, remote, tls }, transport, listener })
+    }
+
+    fn is_at(&self, ip: IpAddr) -> bool {
+        self.servers.iter().any(|server| server.remote.ip() == ip)
     }
 }
 
@@ -72,16 +99,13 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// All are up until a probe says otherwise; names wait for [`Self::resolved`].
+    /// All are up until a probe says otherwise; names wait for [`Self::located`].
     pub fn new(settings: &Settings) -> Targets {
         let state = |target: &Target, owner, zone| TargetState {
             target: target.clone(),
             owner,
             zone,
-            addresses: match target.host {
-                Host::Ip(ip) => SmallVec::from_iter([ip]),
-                Host::Name(_) => SmallVec::new(),
-            },
+            servers: target.server().into_iter().collect(),
             up: true,
             missed: 0,
             probe: None,
@@ -124,16 +148,14 @@ impl Targets {
 
     /// The host of the zone that has this address.
     pub fn of_address(&self, ip: IpAddr, zone: ZoneId) -> Option<TargetId> {
-        let is_there = |state: &TargetState| state.zone == zone && state.addresses.contains(&ip);
+        let is_there = |state: &TargetState| state.zone == zone && state.is_at(ip);
         self.iter().find(|(_, state)| is_there(state)).map(|(id, _)| id)
     }
 
-    /// A name was resolved (again).
-    pub fn resolved(&mut self, name: &str, addresses: &[IpAddr]) {
-        for state in &mut self.states {
-            if matches!(&state.target.host, Host::Name(host) if host.eq_ignore_ascii_case(name)) {
-                state.addresses = SmallVec::from_slice(addresses);
-            }
+    /// The DNS was asked (again).
+    pub fn located(&mut self, wanted: &Wanted, servers: &[Server]) {
+        for state in self.states.iter_mut().filter(|state| state.target.wanted().as_ref() == Some(wanted)) {
+            state.servers = SmallVec::from_slice(servers);
         }
         self.collect_pbx_addresses();
     }
@@ -177,8 +199,9 @@ impl Targets {
 
     fn collect_pbx_addresses(&mut self) {
         let pbx = self.states.iter().filter(|state| state.owner == Owner::Pbx);
-        self.pbx_addresses =
-            pbx.flat_map(|state| state.addresses.iter().map(|ip| ip.to_canonical())).collect();
+        self.pbx_addresses = pbx
+            .flat_map(|state| state.servers.iter().map(|server| server.remote.ip().to_canonical()))
+            .collect();
     }
 }
 

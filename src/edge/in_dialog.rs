@@ -7,6 +7,7 @@ use super::call::{CallId, Hops, Leg, dialog_side};
 use super::context::{Context, Errand, Hop, Place, Warrant};
 use super::dialog_ends::{self, DialogEnds, Endpoint};
 use super::flow::FlowEnd;
+use super::health::Way;
 use super::identify::{self, Identified, Speaker, Who};
 use super::received::{Received, Rejected, Request};
 use super::refusal::Refusal;
@@ -129,8 +130,7 @@ impl Edge {
                 self.registrations.get(*key).and_then(|binding| self.hop_to(*key, binding))
             }
             Endpoint::Target(id) => self.targets.get(*id).and_then(|state| {
-                let to = state.destinations().next()?;
-                let (transport, listener) = (state.target.transport, state.target.listener);
+                let Way { to, transport, listener } = state.ways().next()?;
                 Some(Hop { to, transport, listener, zone: state.zone, place: Place::Target(*id) })
             }),
         };

@@ -1,16 +1,15 @@
 //! OPTIONS to the PBX's hosts, so that a call finds a live one at once.
 
-use std::net::IpAddr;
-
 use super::context::Waiting;
 use super::event::Event;
-use super::health::{Owner, TargetId};
+use super::health::{Owner, TargetId, Way};
 use super::{Edge, Timer};
 use crate::base::Now;
+use crate::sip::locate::{Server, Wanted};
 use crate::sip::message::Message;
 use crate::sip::proxy::branch::{Branch, LoopHash};
 use crate::sip::proxy::forward::via;
-use crate::sip::transaction::{ClientId, Destination};
+use crate::sip::transaction::ClientId;
 
 impl Edge {
     /// First verb of an edge's life: health probes begin. Without it the edge carries calls, but asks nobody.
@@ -26,9 +25,9 @@ impl Edge {
         self.settle(now);
     }
 
-    /// A target's name was resolved (again); empty: it does not resolve.
-    pub fn handle_resolved(&mut self, name: &str, addresses: &[IpAddr], _now: Now) {
-        self.targets.resolved(name, addresses);
+    /// The DNS was asked (again) where the hosts are that `wanted` describes; empty: they cannot be found.
+    pub fn handle_located(&mut self, wanted: &Wanted, servers: &[Server], _now: Now) {
+        self.targets.located(wanted, servers);
     }
 
     /// Sends the next probe to a host. One that is still out by now counts as unanswered.
@@ -52,8 +51,7 @@ impl Edge {
     fn send_probe(&mut self, id: TargetId, now: Now) -> Option<ClientId> {
         let number = self.rng.next_u64();
         let state = self.targets.get(id)?;
-        let to = state.destinations().next()?;
-        let Destination::Address { transport, listener, .. } = to else { return None };
+        let Way { to, transport, listener } = state.ways().next()?;
         let sent_by = &self.settings.listener(listener)?.advertise;
         let branch = Branch::mint(&self.settings.key, number, LoopHash(number));
         let via = via(transport, sent_by, &branch);

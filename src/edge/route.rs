@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::admit::Permitted;
 use super::context::{Hop, Place};
+use super::health::Way;
 use super::identify::{Speaker, Who};
 use super::received::{Rejected, Request};
 use super::refusal::Refusal;
@@ -125,12 +126,14 @@ impl Edge {
         let mut hops = SmallVec::new();
         for id in self.targets.in_order(party, &mut self.rng) {
             let Some(state) = self.targets.get(id) else { continue };
-            hops.extend(state.destinations().map(|to| Hop {
+            let (zone, place) = (state.zone, Place::Target(id));
+            let ways = state.drawn_ways(&mut self.rng).into_iter();
+            hops.extend(ways.map(|Way { to, transport, listener }| Hop {
                 to,
-                transport: state.target.transport,
-                listener: state.target.listener,
-                zone: state.zone,
-                place: Place::Target(id),
+                transport,
+                listener,
+                zone,
+                place,
             }));
         }
         hops

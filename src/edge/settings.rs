@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use smallvec::SmallVec;
 
 use crate::base::{ListenerId, NodeKey, Transport, TrunkId, ZoneId};
 use crate::relay::RelayAddress;
+use crate::sip::locate::{Server, Wanted};
 
 /// Everything.
 #[derive(Clone, Debug)]
@@ -152,32 +154,63 @@ pub struct Listener {
 pub struct Target {
     /// The URI as typed.
     pub uri: Arc<str>,
-    /// Host part: an address, or a name that `net/` keeps resolved ([`crate::edge::Edge::handle_resolved`]).
+    /// Host part: an address, or a name that `net/` keeps located ([`crate::edge::Edge::handle_located`]).
     pub host: Host,
-    /// Port, or the transport's default.
-    pub port: u16,
-    /// Transport.
-    pub transport: Transport,
+    /// As typed; `None`: what the DNS says, else the transport's default.
+    pub port: Option<u16>,
+    /// As typed, or what RFC 3263 §4.1 says of a URI with an address or a port; `None`: the DNS says it.
+    pub transport: Option<Transport>,
+    /// A SIPS URI.
+    pub secure: bool,
     /// Lower first.
     pub priority: u16,
     /// Share among equals.
     pub weight: u16,
-    /// Index into [`Settings::tls_peers`]; `u16::MAX` if not TLS.
+    /// Index into [`Settings::tls_peers`]; `u16::MAX` if TLS is not spoken to it.
     pub tls: u16,
-    /// The listener whose address and zone face this target. Chosen by `config::compile`: same zone; same transport if
-    /// there is one, else for UDP none is an error, for TCP and TLS any of the zone.
-    pub listener: ListenerId,
+    /// What may be spoken to it, the best liked first, and the listener whose address and zone then face it. Chosen by
+    /// `config::compile`: same zone; same transport if there is one, else for UDP none is an error, for TCP and TLS any of the
+    /// zone.
+    pub ways: SmallVec<[(Transport, ListenerId); 3]>,
 }
 
 impl Target {
-    /// As it stands in a Request-URI; the port only where it is not the transport's own.
+    /// As it stands in a Request-URI; the port only where it was typed and is not the transport's own.
     pub fn host_and_port(&self) -> String {
         let host = match &self.host {
             Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.to_string(),
         };
-        if self.port == self.transport.default_port() { host } else { format!("{host}:{}", self.port) }
+        match self.port {
+            Some(port) if port != self.spoken().default_port() => format!("{host}:{port}"),
+            _ => host,
+        }
+    }
+
+    /// Where it is, if the URI says that itself.
+    pub fn server(&self) -> Option<Server> {
+        let Host::Ip(ip) = self.host else { return None };
+        let transport = self.spoken();
+        let port = self.port.unwrap_or(transport.default_port());
+        Some(Server { remote: SocketAddr::new(ip, port), transport, rank: 0, weight: 0 })
+    }
+
+    /// What to ask the DNS, if it must be asked.
+    pub fn wanted(&self) -> Option<Wanted> {
+        let Host::Name(name) = &self.host else { return None };
+        let supported = self.ways.iter().map(|(transport, _)| *transport).collect();
+        let (port, transport, secure) = (self.port, self.transport, self.secure);
+        Some(Wanted { name: name.clone(), port, transport, secure, supported })
+    }
+
+    /// The listener that faces it.
+    pub fn listener(&self, transport: Transport) -> Option<ListenerId> {
+        self.ways.iter().find(|(way, _)| *way == transport).map(|(_, listener)| *listener)
+    }
+
+    fn spoken(&self) -> Transport {
+        self.transport.unwrap_or(if self.secure { Transport::Tls } else { Transport::Udp })
     }
 }
 
@@ -186,7 +219,7 @@ impl Target {
 pub enum Host {
     /// As is.
     Ip(IpAddr),
-    /// A and AAAA; RFC 3263's NAPTR and SRV come with the trunk issue.
+    /// Located as RFC 3263 says.
     Name(Arc<str>),
 }
 

@@ -5,6 +5,7 @@ mod certificates;
 mod connections;
 mod data_dir;
 mod datagrams;
+mod dns;
 mod flow;
 mod node;
 mod open_files;

@@ -25,6 +25,8 @@ pub struct NetSettings {
     pub web: Vec<Option<ListenerWeb>>,
     /// Same index as [`crate::edge::settings::Settings::tls_peers`].
     pub tls_peers: Vec<PeerTrust>,
+    /// Name servers that are asked where hosts are; none: the system's (/etc/resolv.conf, /etc/hosts).
+    pub dns: Vec<SocketAddr>,
     /// The TURN server, if there is to be one.
     pub turn: Option<TurnSettings>,
     /// Capacities of connections.

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -29,6 +29,7 @@ use crate::edge::{Edge, Output};
 use crate::observe::Observers;
 use crate::relay::{RelayEvent, SideCounters};
 use crate::sip::framing::{Frame, Framer};
+use crate::sip::locate::{Server, Wanted};
 use crate::sip::transaction::{Destination, Source};
 use crate::stun::demux::{self, Protocol};
 use crate::stun::{Message, binding};
@@ -269,10 +270,10 @@ impl Shard {
         self.carry_out(now);
     }
 
-    /// A target's name was resolved.
-    pub fn handle_resolved(&mut self, name: &str, addresses: &[IpAddr]) {
+    /// The DNS said where hosts are.
+    pub fn handle_located(&mut self, wanted: &Wanted, servers: &[Server]) {
         let now = now();
-        self.edge.handle_resolved(name, addresses, now);
+        self.edge.handle_located(wanted, servers, now);
         self.carry_out(now);
     }
 

@@ -3,12 +3,12 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::bind::Socketed;
 use super::certificates::OwnCertificate;
 use super::datagrams::Datagrams;
+use super::dns::Dns;
 use super::flow::Flows;
 use super::node::Command;
 use super::places::Places;
@@ -27,16 +28,17 @@ use super::shard::{Shard, Ways};
 use super::{stream, tls};
 use crate::base::{ListenerId, Rng};
 use crate::edge::Edge;
-use crate::edge::settings::{Host, Settings};
+use crate::edge::settings::{Settings, Target};
 use crate::observe::Observers;
 use crate::policy;
 use crate::relay::RelayEvent;
+use crate::sip::locate::{Located, Server, Wanted};
 
 /// How often certificate files are looked at.
 const CERTIFICATES: Duration = Duration::from_secs(10);
-/// How often names of targets are resolved, and sooner while one does not resolve.
-const RESOLVE: Duration = Duration::from_secs(60);
-const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
+/// The DNS is asked again when its records run out, within these bounds; at the sooner one while it has none.
+const SOONEST: Duration = Duration::from_secs(5);
+const LATEST: Duration = Duration::from_secs(300);
 /// How often a drain looks whether calls are left.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How long BYEs may go unanswered, and connections unclosed, at the end of a drain.
@@ -86,8 +88,9 @@ impl Signalling {
         spawn_local(fire_timers(shard.clone()));
         spawn_local(sweep(shard.clone(), self.net.patience));
         spawn_local(take_relay_events(shard.clone(), self.relay_events));
-        for name in names(&self.edge) {
-            spawn_local(resolve(shard.clone(), name));
+        let dns = Rc::new(Dns::new(&self.net.dns)?);
+        for wanted in wanted(&self.edge) {
+            spawn_local(locate(shard.clone(), dns.clone(), wanted));
         }
         let certificates = Rc::new(self.certificates);
         spawn_local(watch(certificates.clone()));
@@ -202,39 +205,34 @@ async fn take_relay_events(shard: Rc<RefCell<Shard>>, mut events: mpsc::Receiver
     }
 }
 
-/// The names among the targets, each once.
-fn names(settings: &Settings) -> Vec<Arc<str>> {
+/// What must be asked of the DNS for the targets, each once.
+fn wanted(settings: &Settings) -> Vec<Wanted> {
     let pbx = settings.pbx.iter().flat_map(|pbx| &pbx.hosts);
     let trunks = settings.trunks.iter().flat_map(|trunk| &trunk.hosts);
-    let mut names: Vec<_> = pbx
-        .chain(trunks)
-        .filter_map(|target| match &target.host {
-            Host::Name(name) => Some(name.clone()),
-            Host::Ip(_) => None,
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    let mut all: Vec<Wanted> = Vec::new();
+    for wanted in pbx.chain(trunks).filter_map(Target::wanted) {
+        if !all.contains(&wanted) {
+            all.push(wanted);
+        }
+    }
+    all
 }
 
-/// Keeps a name resolved. One that resolved before keeps its addresses while DNS is down.
-async fn resolve(shard: Rc<RefCell<Shard>>, name: Arc<str>) {
-    let mut known: Option<Vec<IpAddr>> = None;
+/// Keeps hosts located, so that no call ever waits for the DNS. Those that were found before stay where they were while it is down.
+async fn locate(shard: Rc<RefCell<Shard>>, dns: Rc<Dns>, wanted: Wanted) {
+    let mut known: Option<SmallVec<[Server; 2]>> = None;
     loop {
-        let looked_up = tokio::net::lookup_host((&*name, 0)).await;
-        let mut addresses: Vec<_> = looked_up.into_iter().flatten().map(|addr| addr.ip()).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        let found = !addresses.is_empty();
+        let Located { servers, ttl } = dns.locate(&wanted).await;
+        let found = !servers.is_empty();
         if !found {
-            tracing::warn!(%name, "a target's name does not resolve: check it with `getent ahosts`");
+            let name = &wanted.name;
+            tracing::warn!(%name, "this host cannot be found in the DNS: check its name with `turnpike check`, or `getent ahosts`");
         }
-        if known.is_none() || found && known.as_ref() != Some(&addresses) {
-            shard.borrow_mut().handle_resolved(&name, &addresses);
-            known = Some(addresses);
+        if known.is_none() || found && known.as_ref() != Some(&servers) {
+            shard.borrow_mut().handle_located(&wanted, &servers);
+            known = Some(servers);
         }
-        sleep(if found { RESOLVE } else { RESOLVE_AGAIN }).await;
+        sleep(if found { ttl.clamp(SOONEST, LATEST) } else { SOONEST }).await;
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::SeedableRng;
+use smallvec::SmallVec;
 use turnpike::base::{
     ClientAddr, FlowId, ListenerId, NodeKey, Now, PeerAddr, RelayedAddr, Transport, TrunkId, UnixTime, ZoneId,
 };
@@ -172,12 +173,13 @@ fn target(uri: &str, remote: &str, priority: u16, listener: ListenerId) -> Targe
     Target {
         uri: uri.into(),
         host: Host::Ip(remote.ip()),
-        port: remote.port(),
-        transport: Transport::Udp,
+        port: Some(remote.port()),
+        transport: Some(Transport::Udp),
+        secure: false,
         priority,
         weight: 1,
         tls: u16::MAX,
-        listener,
+        ways: SmallVec::from_iter([(Transport::Udp, listener)]),
     }
 }
 

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use turnpike::base::{ListenerId, NodeKey, Transport, ZoneId};
 use turnpike::edge::settings::{
     Admit, Anchor, Failover, Host, Ice, Limits, Listener, Media, Party, Pbx, Route, RouteThen, Settings,
@@ -72,6 +74,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             idle_timeout: Duration::from_secs(60),
         },
         net: NetSettings {
+            dns: Vec::new(),
             data_dir: data_dir.to_owned(),
             certificates: vec![Certificate { name: "demo".into(), source: demo }],
             listeners: vec![None, None, Some(ListenerTls { certificate: 0, client_ca: None })],
@@ -100,12 +103,13 @@ pub fn with_pbx(settings: &mut NodeSettings, transport: Transport, remote: Socke
         hosts: vec![Target {
             uri: format!("sip:{remote};transport={}", transport.uri_param()).into(),
             host: Host::Ip(remote.ip()),
-            port: remote.port(),
-            transport,
+            port: Some(remote.port()),
+            transport: Some(transport),
+            secure: false,
             priority: 0,
             weight: 0,
             tls,
-            listener: ListenerId(0),
+            ways: SmallVec::from_iter([(transport, ListenerId(0))]),
         }],
         health: None,
         failover: Failover { statuses: vec![503], after: Duration::from_secs(4) },

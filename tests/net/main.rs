@@ -3,6 +3,7 @@
 
 mod admin;
 mod calls;
+mod dns;
 mod drain;
 #[path = "../support/dtls_client.rs"]
 mod dtls_client;

@@ -60,7 +60,7 @@ fn the_next_host_takes_the_call_when_the_first_ones_udp_port_is_closed() {
     let (node, _dir) = node(|settings| {
         with_pbx(settings, Transport::Udp, dead(Transport::Udp));
         let pbx = settings.edge.pbx.as_mut().unwrap();
-        let next = Target { port: second.addr().port(), priority: 1, ..pbx.hosts[0].clone() };
+        let next = Target { port: Some(second.addr().port()), priority: 1, ..pbx.hosts[0].clone() };
         pbx.hosts.push(next);
         // Silence would never get there: the client gives up before.
         pbx.failover.after = 2 * DEADLINE;

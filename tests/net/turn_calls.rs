@@ -45,7 +45,8 @@ fn phones_and_office(settings: &mut NodeSettings, workers: usize, pbx: SocketAdd
     let inside = Listener { name: "inside".into(), zone: ZoneId(1), ..edge.listeners[0].clone() };
     edge.listeners.push(inside);
     let pbx = edge.pbx.as_mut().unwrap();
-    (pbx.zone, pbx.hosts[0].listener) = (ZoneId(1), ListenerId(3));
+    pbx.zone = ZoneId(1);
+    pbx.hosts[0].ways[0].1 = ListenerId(3);
     settings.net.listeners.push(None);
     settings.net.web.push(None);
 }

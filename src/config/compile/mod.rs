@@ -83,6 +83,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
             listeners: listener_tls,
             web,
             tls_peers: peer_trust,
+            dns: raw.dns.iter().flat_map(|dns| &dns.servers).map(|server| server.value).collect(),
             turn,
             capacity: Capacity::default(),
             patience: Patience::default(),

@@ -1,6 +1,6 @@
 //! `pbx:` and `trunks:`: who they are, and the hosts that requests are sent to.
 
-use std::net::SocketAddr;
+use smallvec::SmallVec;
 
 use super::super::raw;
 use super::super::read::At;
@@ -9,6 +9,7 @@ use super::{Context, id, media, zones};
 use crate::base::{ListenerId, Transport, ZoneId};
 use crate::edge::settings::{Health, Host, Listener, Pbx, Target, TlsPeer, Trunk, Verify};
 use crate::net::settings::PeerTrust;
+use crate::sip::locate::Server;
 use crate::sip::uri::{Scheme, Uri};
 
 /// TLS settings of the peers that we call, each once.
@@ -149,33 +150,32 @@ fn targets(
     let in_order = hosts.iter().all(|host| host.weight.is_none());
     for (place, host) in (0..).zip(hosts) {
         let Some(parts) = parts(cx, &host.uri) else { continue };
-        let Some((listener, transport)) = listener_for(cx, &host.uri, &parts, (zone, zone_name), listeners)
-        else {
+        let ways = ways(cx, &host.uri, &parts, (zone, zone_name), listeners);
+        if ways.is_empty() {
             continue;
-        };
-        let tls = if transport == Transport::Tls {
+        }
+        let tls = if ways.iter().any(|(transport, _)| *transport == Transport::Tls) {
             let server_name = parts.name.as_str().into();
             tls.add(TlsPeer { server_name, verify }, trust.clone())
         } else {
             u16::MAX
         };
-        let port = parts.port.unwrap_or(transport.default_port());
-        if let Host::Ip(ip) = parts.host
-            && let Some(own) = own_listener(SocketAddr::new(ip, port), transport, listeners)
-        {
-            let what = format!("this is Turnpike's own listener `{}`", own.name);
-            cx.problems.error(host.uri.at, what, "write the address of the other machine");
-        }
-        built.push(Target {
+        let target = Target {
             uri: host.uri.value.as_str().into(),
             host: parts.host,
-            port,
-            transport,
+            port: parts.port,
+            transport: parts.transport,
+            secure: parts.secure,
             priority: host.priority.unwrap_or(if in_order { place } else { 0 }),
             weight: host.weight.unwrap_or(1),
             tls,
-            listener,
-        });
+            ways,
+        };
+        if let Some(own) = target.server().and_then(|server| own_listener(server, listeners)) {
+            let what = format!("this is Turnpike's own listener `{}`", own.name);
+            cx.problems.error(host.uri.at, what, "write the address of the other machine");
+        }
+        built.push(target);
     }
     built
 }
@@ -199,8 +199,10 @@ struct Parts {
     /// For SNI and the certificate's name: no brackets.
     name: String,
     port: Option<u16>,
-    /// `None`: RFC 3263 §4.1 decides.
+    /// `None`: the DNS says it (RFC 3263 §4.1).
     transport: Option<Transport>,
+    /// A SIPS URI.
+    secure: bool,
 }
 
 fn parts(cx: &mut Context<'_>, uri: &At<String>) -> Option<Parts> {
@@ -245,36 +247,36 @@ fn parts(cx: &mut Context<'_>, uri: &At<String>) -> Option<Parts> {
         }
         // RFC 3261 §26.2.2: a SIPS URI means TLS, whatever carries it.
         (_, Scheme::Sips) => Some(Transport::Tls),
+        // RFC 3263 §4.1: an address, or a name with a port, without a transport means UDP.
+        (None, _) if parsed.port.is_some() || matches!(host, Host::Ip(_)) => Some(Transport::Udp),
         (transport, _) => transport,
     };
-    Some(Parts { host, name, port: parsed.port, transport })
+    Some(Parts { host, name, port: parsed.port, transport, secure: parsed.scheme == Scheme::Sips })
 }
 
-/// The listener of the zone that faces the target, and the transport to it.
-fn listener_for(
+/// What may be spoken to the target, and the listener of the zone that faces it then.
+fn ways(
     cx: &mut Context<'_>,
     uri: &At<String>,
     parts: &Parts,
     (zone, zone_name): (ZoneId, &str),
     listeners: &[Listener],
-) -> Option<(ListenerId, Transport)> {
-    let of_zone = || listeners.iter().enumerate().filter(move |(_, l)| l.zone == zone);
-    let with = |transport| of_zone().find(|(_, l)| l.transport == transport);
-    // RFC 3263 §4.1: an address, or a name with a port, without a transport means UDP.
+) -> SmallVec<[(Transport, ListenerId); 3]> {
+    let of_zone = || (0..).zip(listeners).filter(move |(_, l)| l.zone == zone);
+    let facing = |transport: Transport| {
+        let like_it = of_zone().find(|(_, l)| l.transport == transport);
+        let any = || if transport.is_reliable() { of_zone().next() } else { None };
+        Some((transport, ListenerId(like_it.or_else(any)?.0)))
+    };
+    // Where the DNS leaves the choice to us: what everyone speaks comes first.
+    let all = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let ways: SmallVec<[_; 3]> = match parts.transport {
+        Some(transport) => facing(transport).into_iter().collect(),
+        None => all.into_iter().filter_map(facing).collect(),
+    };
     let transport = parts.transport.unwrap_or(Transport::Udp);
-    let any = if transport.is_reliable() { of_zone().next() } else { None };
-    if let Some((index, _)) = with(transport).or(any) {
-        return Some((ListenerId(id(index)), transport));
-    }
-    let left_to_dns =
-        parts.transport.is_none() && parts.port.is_none() && matches!(parts.host, Host::Name(_));
-    if left_to_dns && let Some((index, _)) = of_zone().next() {
-        let what = "finding a host's transport in the DNS (NAPTR, SRV)";
-        cx.not_yet(uri.at, what, "add `;transport=tcp` or `;transport=tls`");
-        return Some((ListenerId(id(index)), Transport::Tcp));
-    }
     // A zone that does not exist has been told.
-    if usize::from(zone.0) < cx.raw.zones.as_ref().map_or(0, |z| z.entries.len()) {
+    if ways.is_empty() && usize::from(zone.0) < cx.raw.zones.as_ref().map_or(0, |z| z.entries.len()) {
         let scheme = transport.scheme();
         let kind = if transport.is_reliable() { "" } else { "UDP " };
         let what = format!("zone `{zone_name}` has no {kind}listener that could face this host");
@@ -284,9 +286,10 @@ fn listener_for(
         );
         cx.absent(uri.at, what, help);
     }
-    None
+    ways
 }
 
-fn own_listener(to: SocketAddr, transport: Transport, listeners: &[Listener]) -> Option<&Listener> {
-    listeners.iter().find(|l| l.bind == to && l.transport.is_reliable() == transport.is_reliable())
+fn own_listener(server: Server, listeners: &[Listener]) -> Option<&Listener> {
+    let is_reliable = server.transport.is_reliable();
+    listeners.iter().find(|l| l.bind == server.remote && l.transport.is_reliable() == is_reliable)
 }

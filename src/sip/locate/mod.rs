@@ -14,9 +14,9 @@ use crate::base::Transport;
 /// Services (NAPTR, or one SRV name per transport) that are followed up.
 const MAX_SERVICES: usize = 8;
 /// SRV records of one name that are followed up, the best first.
-const MAX_SERVERS: usize = 16;
+const MAX_NAMED: usize = 16;
 /// Places that come out.
-const MAX_PLACES: usize = 32;
+const MAX_SERVERS: usize = 32;
 /// Used where no record says how long it is good for.
 const DEFAULT_TTL: Duration = Duration::from_secs(300);
 
@@ -78,7 +78,7 @@ pub enum Records {
 
 /// One way to reach the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Server {
     /// Address and port.
     pub remote: SocketAddr,
     /// What is spoken there.
@@ -90,10 +90,10 @@ pub struct Place {
 }
 
 /// What a search has come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Located {
     /// By rank; among equals as the records stood.
-    pub places: SmallVec<[Place; 2]>,
+    pub servers: SmallVec<[Server; 2]>,
     /// How long the shortest-lived of the records is good for.
     pub ttl: Duration,
 }
@@ -107,9 +107,9 @@ struct Service {
     rank: u16,
 }
 
-/// A server whose addresses are looked for.
+/// A server by name, whose addresses are looked for.
 #[derive(Clone, Debug)]
-struct Server {
+struct Named {
     host: Arc<str>,
     port: u16,
     transport: Transport,
@@ -126,8 +126,8 @@ pub struct Search {
     /// Asked and not answered.
     open: Vec<Query>,
     services: Vec<Service>,
+    named: Vec<Named>,
     servers: Vec<Server>,
-    places: Vec<Place>,
     ttl: Option<Duration>,
 }
 
@@ -139,15 +139,15 @@ impl Search {
             queries: VecDeque::new(),
             open: Vec::new(),
             services: Vec::new(),
+            named: Vec::new(),
             servers: Vec::new(),
-            places: Vec::new(),
             ttl: None,
         };
         match (search.wanted.transport, search.wanted.port) {
             // §4.2: a port leads straight to the host's addresses. §4.1: without a transport that is UDP, for SIPS TLS.
             (transport, Some(port)) => {
                 let transport = transport.unwrap_or(search.fallback());
-                search.look_up(search.server(transport, port));
+                search.look_up(search.itself(transport, port));
             }
             (Some(transport), None) => search.ask_services(&[transport]),
             (None, None) => search.ask(Query::Naptr(search.wanted.name.clone())),
@@ -174,20 +174,20 @@ impl Search {
             _ => {}
         }
         // §4.2: "if no SRV records were found, the client performs an A or AAAA record lookup of the domain name".
-        if self.is_done() && self.servers.is_empty() && !self.services.is_empty() {
+        if self.is_done() && self.named.is_empty() && !self.services.is_empty() {
             let transport = self.wanted.transport.unwrap_or(self.fallback());
-            self.look_up(self.server(transport, transport.default_port()));
+            self.look_up(self.itself(transport, transport.default_port()));
         }
     }
 
-    /// The result; `None` while there are questions. Without places: the host cannot be found.
+    /// The result; `None` while there are questions. Without servers: the host cannot be found.
     pub fn located(&self) -> Option<Located> {
         if !self.is_done() {
             return None;
         }
-        let mut places: SmallVec<[Place; 2]> = self.places.iter().copied().collect();
-        places.sort_by_key(|place| place.rank);
-        Some(Located { places, ttl: self.ttl.unwrap_or(DEFAULT_TTL) })
+        let mut servers: SmallVec<[Server; 2]> = self.servers.iter().copied().collect();
+        servers.sort_by_key(|server| server.rank);
+        Some(Located { servers, ttl: self.ttl.unwrap_or(DEFAULT_TTL) })
     }
 
     fn is_done(&self) -> bool {
@@ -199,8 +199,9 @@ impl Search {
         if self.wanted.secure { Transport::Tls } else { Transport::Udp }
     }
 
-    fn server(&self, transport: Transport, port: u16) -> Server {
-        Server { host: self.wanted.name.clone(), port, transport, rank: 0, weight: 0 }
+    /// The name of the URI, as a server.
+    fn itself(&self, transport: Transport, port: u16) -> Named {
+        Named { host: self.wanted.name.clone(), port, transport, rank: 0, weight: 0 }
     }
 
     fn ask(&mut self, query: Query) {
@@ -258,9 +259,9 @@ impl Search {
             self.services.iter().filter(|service| service.name == *name).cloned().collect();
         for service in services {
             // RFC 2782: a target of "." says that there is no such service here.
-            let servers = records.iter().filter(|record| !matches!(&*record.target, "" | "."));
-            for record in servers.take(MAX_SERVERS) {
-                self.look_up(Server {
+            let offered = records.iter().filter(|record| !matches!(&*record.target, "" | "."));
+            for record in offered.take(MAX_NAMED) {
+                self.look_up(Named {
                     host: record.target.clone(),
                     port: record.port,
                     transport: service.transport,
@@ -271,30 +272,30 @@ impl Search {
         }
     }
 
-    fn look_up(&mut self, server: Server) {
-        match server.host.parse() {
-            Ok(ip) => self.found(&server, ip),
-            Err(_) => self.ask(Query::Addresses(server.host.clone())),
+    fn look_up(&mut self, one: Named) {
+        match one.host.parse() {
+            Ok(ip) => self.found(&one, ip),
+            Err(_) => self.ask(Query::Addresses(one.host.clone())),
         }
-        self.servers.push(server);
+        self.named.push(one);
     }
 
     fn on_addresses(&mut self, host: &Arc<str>, addresses: &[IpAddr]) {
-        let servers: Vec<Server> =
-            self.servers.iter().filter(|server| server.host == *host).cloned().collect();
-        for server in servers {
+        let named: Vec<Named> = self.named.iter().filter(|one| one.host == *host).cloned().collect();
+        for one in named {
             for ip in addresses {
-                self.found(&server, *ip);
+                self.found(&one, *ip);
             }
         }
     }
 
-    fn found(&mut self, server: &Server, ip: IpAddr) {
-        let remote = SocketAddr::new(ip, server.port);
-        let known = self.places.iter().any(|p| (p.remote, p.transport) == (remote, server.transport));
-        if !known && self.places.len() < MAX_PLACES && server.port != 0 {
-            let Server { transport, rank, weight, .. } = *server;
-            self.places.push(Place { remote, transport, rank, weight });
+    fn found(&mut self, one: &Named, ip: IpAddr) {
+        let remote = SocketAddr::new(ip, one.port);
+        let known =
+            self.servers.iter().any(|known| (known.remote, known.transport) == (remote, one.transport));
+        if !known && self.servers.len() < MAX_SERVERS && one.port != 0 {
+            let Named { transport, rank, weight, .. } = *one;
+            self.servers.push(Server { remote, transport, rank, weight });
         }
     }
 }

@@ -45,7 +45,7 @@ impl Dns {
         }
     }
 
-    /// The places, and the questions in their order.
+    /// The servers, and the questions in their order.
     fn search(&self, wanted: Wanted) -> (Vec<String>, Vec<String>) {
         let mut search = Search::new(wanted);
         let mut asked = Vec::new();
@@ -58,8 +58,9 @@ impl Dns {
             search.handle_records(&query, self.answer(&query), Some(Duration::from_secs(60)));
         }
         let located = search.located().unwrap();
-        let show = |place: &Place| format!("{} {} w{}", place.transport.scheme(), place.remote, place.weight);
-        (located.places.iter().map(show).collect(), asked)
+        let show =
+            |server: &Server| format!("{} {} w{}", server.transport.scheme(), server.remote, server.weight);
+        (located.servers.iter().map(show).collect(), asked)
     }
 }
 
@@ -86,13 +87,13 @@ fn section_4_1_naptr_picks_the_transport() {
         ],
         hosts: hosts(),
     };
-    let (places, asked) = dns.search(wanted(None, None, false));
-    assert_eq!(places, ["tls 192.0.2.10:5061 w0", "tcp 192.0.2.20:5060 w0", "tcp 192.0.2.21:5060 w0"]);
+    let (servers, asked) = dns.search(wanted(None, None, false));
+    assert_eq!(servers, ["tls 192.0.2.10:5061 w0", "tcp 192.0.2.20:5060 w0", "tcp 192.0.2.21:5060 w0"]);
     assert_eq!(asked.first().unwrap(), "NAPTR example.com");
     assert!(!asked.iter().any(|query| query.contains("sctp")), "not spoken here");
 
-    let (places, asked) = dns.search(wanted(None, None, true));
-    assert_eq!(places, ["tls 192.0.2.10:5061 w0"], "SIPS is for SIPS services alone");
+    let (servers, asked) = dns.search(wanted(None, None, true));
+    assert_eq!(servers, ["tls 192.0.2.10:5061 w0"], "SIPS is for SIPS services alone");
     assert!(!asked.iter().any(|query| query.contains("_sip._")), "{asked:?}");
 }
 
@@ -109,8 +110,8 @@ fn section_4_1_without_naptr_the_srv_names_are_guessed() {
         hosts: hosts(),
         ..Dns::default()
     };
-    let (places, asked) = dns.search(wanted(None, None, false));
-    assert_eq!(places, ["udp 192.0.2.20:5060 w60", "udp 192.0.2.21:5060 w60", "udp 192.0.2.10:5070 w10"]);
+    let (servers, asked) = dns.search(wanted(None, None, false));
+    assert_eq!(servers, ["udp 192.0.2.20:5060 w60", "udp 192.0.2.21:5060 w60", "udp 192.0.2.10:5070 w10"]);
     let guessed = ["SRV _sip._udp.example.com", "SRV _sip._tcp.example.com", "SRV _sips._tcp.example.com"];
     assert!(guessed.iter().all(|name| asked.iter().any(|query| query == name)), "{asked:?}");
 }
@@ -135,9 +136,9 @@ fn section_4_2_a_port_leads_straight_to_the_addresses() {
         hosts: hosts(),
         ..Dns::default()
     };
-    let (places, asked) = dns.search(wanted(None, Some(5080), false));
+    let (servers, asked) = dns.search(wanted(None, Some(5080), false));
     assert_eq!(asked, ["A example.com"]);
-    assert_eq!(places, ["udp 192.0.2.1:5080 w0", "udp [2001:db8::1]:5080 w0"]);
+    assert_eq!(servers, ["udp 192.0.2.1:5080 w0", "udp [2001:db8::1]:5080 w0"]);
 }
 
 #[test]
@@ -147,9 +148,9 @@ fn a_named_transport_asks_for_its_own_service_only() {
         hosts: hosts(),
         ..Dns::default()
     };
-    let (places, asked) = dns.search(wanted(Some(Tls), None, false));
+    let (servers, asked) = dns.search(wanted(Some(Tls), None, false));
     assert_eq!(
-        (places, asked),
+        (servers, asked),
         (vec!["tls 192.0.2.99:443 w0".to_owned()], vec!["SRV _sips._tcp.example.com".to_owned()])
     );
 }
@@ -173,8 +174,8 @@ fn the_shortest_lived_record_says_when_to_ask_again() {
 
 #[test]
 fn a_name_that_nobody_knows_has_no_places() {
-    let (places, _) = Dns::default().search(wanted(None, None, false));
-    assert!(places.is_empty());
+    let (servers, _) = Dns::default().search(wanted(None, None, false));
+    assert!(servers.is_empty());
 }
 
 proptest! {
@@ -182,12 +183,12 @@ proptest! {
     #[test]
     fn a_search_ends(
         services in prop::collection::vec((any::<u16>(), any::<u16>(), 0usize..4, 0usize..4), 0..40),
-        servers in prop::collection::vec((any::<u16>(), any::<u16>(), any::<u16>(), 0usize..4), 0..40),
+        named in prop::collection::vec((any::<u16>(), any::<u16>(), any::<u16>(), 0usize..4), 0..40),
     ) {
         let names = ["a.example.com", "b.example.com", "example.com", "."];
         let kinds = ["SIP+D2U", "SIP+D2T", "SIPS+D2T", "x"];
         let naptrs: Vec<_> = services.iter().map(|(o, p, k, n)| naptr(*o, *p, kinds[*k], names[*n])).collect();
-        let srvs: Vec<_> = servers.iter().map(|(p, w, port, n)| srv(*p, *w, *port, names[*n])).collect();
+        let srvs: Vec<_> = named.iter().map(|(p, w, port, n)| srv(*p, *w, *port, names[*n])).collect();
         let mut search = Search::new(wanted(None, None, false));
         let mut asked = 0;
         while let Some(query) = search.poll_query() {
@@ -200,7 +201,7 @@ proptest! {
             search.handle_records(&query, records, None);
         }
         prop_assert!(asked < 20);
-        let places = search.located().unwrap().places;
-        prop_assert!(places.len() <= MAX_PLACES && places.is_sorted_by_key(|place| place.rank));
+        let servers = search.located().unwrap().servers;
+        prop_assert!(servers.len() <= MAX_SERVERS && servers.is_sorted_by_key(|server| server.rank));
     }
 }
