@@ -3,6 +3,7 @@
 pub mod dtls;
 pub mod latch;
 pub mod packet;
+pub mod quality;
 pub mod srtp;
 
 /// The two transport addresses of one side of a stream (RFC 8445 §2).
