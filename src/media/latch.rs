@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::Component;
 use super::dtls::{Fingerprint, Role};
+use super::quality::ClockRates;
 use super::srtp::MasterKey;
 use crate::ice;
 
@@ -38,6 +39,8 @@ pub struct LegRules {
     pub allowed: Arc<[ipnetwork::IpNetwork]>,
     /// Negotiated payload types; empty: anything passes (T.38, data channels).
     pub payload_types: Vec<u8>,
+    /// How fast their timestamps run.
+    pub clocks: ClockRates,
     /// The stream is RTP: only valid RTP or RTCP latches and passes (plus what `stun_and_dtls` says).
     pub rtp_only: bool,
     /// The leg does ICE or DTLS: STUN and DTLS pass too (RFC 7983 tells them from RTP).

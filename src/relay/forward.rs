@@ -1,6 +1,7 @@
 //! THE hot path: what becomes of one packet. Reads one row, allocates nothing, waits for nothing.
 
 mod ice;
+mod listen;
 mod srtp;
 
 use std::net::{IpAddr, SocketAddr};
@@ -8,9 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::row::{Exit, Row};
-use super::{Component, LegRules, Side};
+use super::{Component, LegRules, PairCounters, Side};
 use crate::ice::Agent;
 use crate::media::latch::Leg;
+use crate::media::quality::{Quality, SenderReports};
 use srtp::Contexts;
 
 /// What becomes of a packet.
@@ -26,7 +28,7 @@ pub enum Verdict {
     Drop(Reason),
 }
 
-/// How a packet came that needs more than a look at its row.
+/// How a packet came.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrived {
     /// To this side's socket,
@@ -66,12 +68,17 @@ pub struct Pair {
     agents: [[Option<Box<Agent>>; 2]; 2],
     /// Of the sides that are or were SRTP: about 12 kB each.
     srtp: [Option<Box<Contexts>>; 2],
+    /// How well each side is heard.
+    quality: [Quality; 2],
+    reports: [SenderReports; 2],
+    counters: Arc<PairCounters>,
 }
 
 impl Pair {
-    /// Nobody may speak yet. `own` are our relay addresses: an [`Exit`] says whether it leads to one of them.
-    pub fn new(own: Arc<[IpAddr]>) -> Pair {
-        Pair { own, ..Pair::default() }
+    /// Nobody may speak yet. `own` are our relay addresses: an [`Exit`] says whether it leads to one of them. How the legs are
+    /// heard is written into `counters`.
+    pub fn new(own: Arc<[IpAddr]>, counters: Arc<PairCounters>) -> Pair {
+        Pair { own, counters, ..Pair::default() }
     }
 
     /// New rules for one side.
@@ -83,6 +90,7 @@ impl Pair {
                 (None, _) => *agent = None,
             }
         }
+        self.quality[side as usize].set_clocks(&rules.clocks);
         self.legs[side as usize].set_rules(rules);
         self.compile();
     }
@@ -93,23 +101,19 @@ impl Pair {
         self.agents.iter().any(|of_side| of_side[0].is_some())
     }
 
-    /// What becomes of `packet`, which came from `source` to `side`'s socket `component`. The first good packet of a
-    /// source that may, latches.
+    /// What becomes of a packet. The first good one of a source that may, latches.
     #[inline]
-    pub fn forward(
-        &mut self,
-        side: Side,
-        component: Component,
-        source: SocketAddr,
-        packet: &[u8],
-    ) -> Verdict {
+    pub fn forward(&mut self, arrived: &Arrived, packet: &[u8]) -> Verdict {
+        let Arrived { side, component, source, .. } = *arrived;
         let row = &self.rows[side as usize][component as usize];
         let latched = match row.source {
             Some(latched) if latched == source => true,
             None if self.legs[side as usize].may_latch(component, source) => false,
             _ => return Verdict::Drop(Reason::Source),
         };
-        let Some(exit) = row.exit(packet) else { return Verdict::Drop(Reason::Payload) };
+        let Some(kind) = row.kind(packet) else { return Verdict::Drop(Reason::Payload) };
+        let exit = row.exit(kind);
+        self.listen(arrived, kind, packet);
         if !latched {
             self.legs[side as usize].latch_to(component, source);
             self.compile();

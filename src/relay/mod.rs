@@ -3,6 +3,7 @@
 //! A stream has one pair of relayed transport addresses: what arrives on side A's leaves from side B's, and back.
 
 pub mod forward;
+pub mod leg_counters;
 pub mod ports;
 pub mod row;
 
@@ -17,6 +18,7 @@ use crate::base::{PeerAddr, RelayedAddr};
 pub use crate::media::Component;
 use crate::media::dtls::Fingerprint;
 pub use crate::media::latch::{LegCrypto, LegRules};
+use leg_counters::LegCounters;
 
 /// Names a pair of relayed transport addresses (with their RTCP twins). Not used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +109,14 @@ pub enum OpenError {
 pub struct PairCounters {
     pub a: SideCounters,
     pub b: SideCounters,
+    legs: [LegCounters; 2],
+}
+
+impl PairCounters {
+    /// How that side's leg is heard.
+    pub fn leg(&self, side: Side) -> &LegCounters {
+        &self.legs[side as usize]
+    }
 }
 
 /// One side's: packets that came from it.

@@ -81,13 +81,13 @@ impl Row {
         }
     }
 
-    /// Where `packet` goes if the socket takes it: outer `None` if it does not, inner `None` if nobody is there yet.
+    /// Where a packet of this kind goes; `None` if nobody is there yet.
     #[inline]
-    pub fn exit(&self, packet: &[u8]) -> Option<Option<Exit>> {
-        self.kind(packet).map(|kind| match kind {
+    pub fn exit(&self, kind: Kind) -> Option<Exit> {
+        match kind {
             Kind::Media => self.media,
             Kind::Rtcp => self.rtcp,
-        })
+        }
     }
 
     /// What `packet` is, if the socket takes it.

@@ -1,6 +1,7 @@
 //! Media of one call: offers and answers go in, rewritten ones come out, pairs of relayed addresses are opened, told
 //! who may speak, and closed. Knows RFC 3264's states, no SIP: the edge says which body is an offer or an answer.
 
+mod clocks;
 pub(super) mod destination;
 mod ice;
 mod shown;

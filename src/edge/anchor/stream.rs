@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::edge::event::StreamCdr;
 use crate::ice;
+use crate::media::quality::ClockRates;
 use crate::relay::{Component, LegCrypto, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs};
 use crate::sdp::{Candidate, Direction, Media, Session};
 
 use super::ice::CallIce;
-use super::{SideSettings, Sides, destination};
+use super::{SideSettings, Sides, clocks, destination};
 
 /// Relayed addresses of its own TURN client that a side may name for one stream: two components, two families, two servers.
 const RELAYED_MAX: usize = 8;
@@ -37,6 +38,7 @@ pub(super) struct Said {
     /// Relayed addresses of TURN clients of ours, as candidates.
     relayed: Vec<(Component, SocketAddr)>,
     payload_types: Vec<u8>,
+    clocks: ClockRates,
     is_rtp: bool,
     ice: bool,
     /// Its ICE credentials, if they can be read.
@@ -74,6 +76,7 @@ impl Said {
             rtcp: media.rtcp.filter(reachable).map(canonical),
             relayed: relayed.take(RELAYED_MAX).collect(),
             payload_types,
+            clocks: clocks::of(session, index),
             is_rtp: media.is_rtp(),
             ice: media.ice && with_ice,
             credentials: credentials(index, session).filter(|_| with_ice),
@@ -274,6 +277,7 @@ impl Stream {
                 true => both().fold(Vec::new(), |all, said| union(all, &said.payload_types)),
                 false => Vec::new(),
             },
+            clocks: clocks::heard(here.map(|said| &said.clocks), there.map(|said| &said.clocks)),
             rtp_only: is_rtp,
             stun_and_dtls: both().any(|said| said.ice || said.dtls),
             // RFC 5761 §5.1.1: only when both say so.

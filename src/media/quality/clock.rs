@@ -30,10 +30,20 @@ impl Tick {
 impl ClockRates {
     /// The first that is said of a payload type counts.
     pub fn add(&mut self, payload_type: u8, rate: u32) {
-        if let Some(tick) = Tick::of(rate)
-            && self.0.len() < MOST
-            && self.of(payload_type).is_none()
-        {
+        if let Some(tick) = Tick::of(rate) {
+            self.add_tick(payload_type, tick);
+        }
+    }
+
+    /// Those that are not known yet.
+    pub fn add_all(&mut self, more: &ClockRates) {
+        for (payload_type, tick) in &more.0 {
+            self.add_tick(*payload_type, *tick);
+        }
+    }
+
+    fn add_tick(&mut self, payload_type: u8, tick: Tick) {
+        if self.0.len() < MOST && self.of(payload_type).is_none() {
             self.0.push((payload_type, tick));
         }
     }

@@ -83,7 +83,8 @@ impl Pairs {
             }
         }
         self.slots.insert(new.id, slot);
-        entry.insert(OpenPair { new, pair: Pair::new(self.own.clone()), last_relayed: now });
+        let pair = Pair::new(self.own.clone(), new.counters.clone());
+        entry.insert(OpenPair { new, pair, last_relayed: now });
     }
 
     /// New rules for one side; silence counts from now on.
@@ -141,7 +142,7 @@ impl Pairs {
             self.answer.clear();
             open.pair.forward_ice(&arrived, packet, &mut self.answer)
         } else {
-            open.pair.forward(at.side, at.component, source, packet)
+            open.pair.forward(&arrived, packet)
         };
         match verdict {
             Verdict::Forward(exit) => {
@@ -156,7 +157,10 @@ impl Pairs {
                 open.leave(Outlet::Answer(at), at, source, open.pair.is_own(source.ip()), place)
             }
             Verdict::Done => Step::Done,
-            Verdict::Drop(reason) => self.drop(at, reason),
+            Verdict::Drop(reason) => {
+                open.pair.refused(&arrived, reason, bytes.get(place).unwrap_or_default());
+                self.drop(at, reason)
+            }
         }
     }
 

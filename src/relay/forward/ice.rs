@@ -37,7 +37,9 @@ impl Pair {
         }
         // Before the answer of the other side nobody can check this one (RFC 8445 §7.2.2 needs both passwords).
         let agent = self.agents[side as usize][component as usize].as_mut().ok_or(Reason::Source)?;
-        match agent.handle_stun(source, &message, now, answer).map_err(|_| Reason::Source)? {
+        let heard = agent.handle_stun(source, &message, now, answer).map_err(|_| Reason::Source)?;
+        self.proved(side);
+        match heard {
             Heard::Answered => Ok(Verdict::Answer),
             Heard::Taken => Ok(Verdict::Done),
             Heard::Forward => self.leave(arrived, component),
@@ -54,12 +56,14 @@ impl Pair {
             && message.class() == Class::Success
         {
             agent.prove(source, now);
+            self.proved(side);
         }
         Ok(Verdict::Forward(self.exit_to(component, to)))
     }
 
     fn media(&mut self, arrived: &Arrived, packet: &[u8]) -> Result<Verdict, Reason> {
         let admitted = self.admit(arrived, packet)?;
+        self.listen(arrived, admitted.kind, packet);
         self.take(arrived, admitted);
         self.leave(arrived, self.exit_of(arrived, admitted.kind))
     }

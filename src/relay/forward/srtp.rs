@@ -86,6 +86,7 @@ impl Pair {
             };
             place.end = place.start + opened.map_err(reason)?;
         }
+        self.listen(arrived, admitted.kind, bytes.get(place.clone()).unwrap_or_default());
         self.take(arrived, admitted);
         let verdict = self.leave(arrived, self.exit_of(arrived, admitted.kind))?;
         if let Some(contexts) = contexts_in_use(&mut self.srtp, arrived.side.other()) {

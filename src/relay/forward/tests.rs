@@ -30,6 +30,12 @@ fn pair(a: LegRules, b: LegRules) -> Pair {
     pair
 }
 
+impl Pair {
+    fn came(&mut self, side: Side, component: Component, source: SocketAddr, packet: &[u8]) -> Verdict {
+        self.forward(&Arrived { side, component, source, now: Instant::now() }, packet)
+    }
+}
+
 fn rtp(payload_type: u8) -> Vec<u8> {
     let mut packet = vec![0x80, payload_type];
     packet.resize(172, 0);
@@ -56,22 +62,22 @@ const UNDELIVERABLE: Verdict = Verdict::Drop(Reason::Undeliverable);
 
 #[test]
 fn an_exit_knows_a_relay_address_of_ours_as_soon_as_it_is_latched() {
-    let mut pair = Pair::new(["198.51.100.1".parse().unwrap()].into());
+    let mut pair = Pair::new(["198.51.100.1".parse().unwrap()].into(), Arc::default());
     pair.set_leg(Side::A, rules(A));
     pair.set_leg(Side::B, LegRules { send_before_latch: false, ..rules(B) });
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), UNDELIVERABLE);
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, A));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), UNDELIVERABLE);
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, A));
     let ours = Exit { component: Rtp, to: at(B), ours: true };
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), Verdict::Forward(ours));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), Verdict::Forward(ours));
 }
 
 #[test]
 fn both_ways_and_rtcp_beside() {
     let mut pair = pair(rules(A), rules(B));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(101)), to(Rtp, A));
-    assert_eq!(pair.forward(Side::A, Rtcp, at(A_RTCP), &report()), to(Rtcp, B_RTCP));
-    assert_eq!(pair.forward(Side::B, Rtcp, at(B_RTCP), &report()), to(Rtcp, A_RTCP));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &rtp(101)), to(Rtp, A));
+    assert_eq!(pair.came(Side::A, Rtcp, at(A_RTCP), &report()), to(Rtcp, B_RTCP));
+    assert_eq!(pair.came(Side::B, Rtcp, at(B_RTCP), &report()), to(Rtcp, A_RTCP));
 }
 
 #[test]
@@ -80,13 +86,13 @@ fn what_is_not_negotiated_media_neither_passes_nor_latches() {
     let mut pair = pair(nat, rules(B));
     let bad: [&[u8]; 6] = [&[], b"hello", &rtp(8), &report(), &stun(), &[0x80; 11]];
     for packet in bad {
-        assert_eq!(pair.forward(Side::A, Rtp, at(A), packet), PAYLOAD, "{packet:02x?}");
+        assert_eq!(pair.came(Side::A, Rtp, at(A), packet), PAYLOAD, "{packet:02x?}");
     }
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(0)), UNDELIVERABLE, "A has not latched");
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, A));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(8)), PAYLOAD, "a latch is no licence");
-    assert_eq!(pair.forward(Side::A, Rtcp, at(A_RTCP), &rtp(0)), PAYLOAD, "RTP on the RTCP port");
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &rtp(0)), UNDELIVERABLE, "A has not latched");
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, A));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(8)), PAYLOAD, "a latch is no licence");
+    assert_eq!(pair.came(Side::A, Rtcp, at(A_RTCP), &rtp(0)), PAYLOAD, "RTP on the RTCP port");
 }
 
 /// ATTACKS.md, "RTP bleed, RTCP bleed", "RTP inject": a stranger is sent nothing, before the latch and after it.
@@ -97,13 +103,13 @@ fn a_stranger_gets_nothing_out_and_nothing_in() {
     for latched in [false, true] {
         for stranger in strangers {
             for packet in [rtp(0), report(), stun()] {
-                assert_eq!(pair.forward(Side::A, Rtp, at(stranger), &packet), SOURCE);
-                assert_eq!(pair.forward(Side::A, Rtcp, at(stranger), &packet), SOURCE);
+                assert_eq!(pair.came(Side::A, Rtp, at(stranger), &packet), SOURCE);
+                assert_eq!(pair.came(Side::A, Rtcp, at(stranger), &packet), SOURCE);
             }
-            assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, A), "latched: {latched}");
+            assert_eq!(pair.came(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, A), "latched: {latched}");
         }
-        assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
-        assert_eq!(pair.forward(Side::A, Rtcp, at(A_RTCP), &report()), to(Rtcp, B_RTCP));
+        assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
+        assert_eq!(pair.came(Side::A, Rtcp, at(A_RTCP), &report()), to(Rtcp, B_RTCP));
     }
 }
 
@@ -113,24 +119,24 @@ fn a_source_that_moves_is_a_stranger_until_its_offer() {
     let nat = |rtp| LegRules { sip_source: Some(at(A).ip()), ..rules(rtp) };
     let mut pair = pair(nat("10.0.0.1:5000"), rules(B));
     let moved = "192.0.2.1:61000";
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
-    assert_eq!(pair.forward(Side::A, Rtp, at(moved), &rtp(0)), SOURCE);
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
+    assert_eq!(pair.came(Side::A, Rtp, at(moved), &rtp(0)), SOURCE);
     pair.set_leg(Side::A, nat("10.0.0.1:5000"));
-    assert_eq!(pair.forward(Side::A, Rtp, at(moved), &rtp(0)), SOURCE, "an offer that changes nothing");
+    assert_eq!(pair.came(Side::A, Rtp, at(moved), &rtp(0)), SOURCE, "an offer that changes nothing");
     pair.set_leg(Side::A, nat("10.0.0.1:5002"));
-    assert_eq!(pair.forward(Side::A, Rtp, at(moved), &rtp(0)), to(Rtp, B));
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, moved));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), SOURCE);
+    assert_eq!(pair.came(Side::A, Rtp, at(moved), &rtp(0)), to(Rtp, B));
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &rtp(0)), to(Rtp, moved));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), SOURCE);
 }
 
 #[test]
 fn rtcp_changes_port_where_only_one_side_does_mux() {
     let mux = LegRules { rtcp_mux: true, ..rules(A) };
     let mut pair = pair(mux, rules(B));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &report()), to(Rtcp, B_RTCP));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
-    assert_eq!(pair.forward(Side::B, Rtcp, at(B_RTCP), &report()), to(Rtp, A));
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &report()), PAYLOAD, "B does not");
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &report()), to(Rtcp, B_RTCP));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
+    assert_eq!(pair.came(Side::B, Rtcp, at(B_RTCP), &report()), to(Rtp, A));
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &report()), PAYLOAD, "B does not");
 }
 
 #[test]
@@ -138,31 +144,31 @@ fn stun_and_dtls_pass_where_the_leg_does_ice_or_dtls() {
     let ice = |rtp| LegRules { stun_and_dtls: true, ..rules(rtp) };
     let mut pair = pair(ice(A), ice(B));
     let hello = [22, 0xfe, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0];
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &stun()), to(Rtp, B));
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &hello), to(Rtp, A));
-    assert_eq!(pair.forward(Side::A, Rtcp, at(A_RTCP), &stun()), to(Rtcp, B_RTCP));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), b"\x00\x01 no STUN"), PAYLOAD);
-    assert_eq!(pair.forward(Side::A, Rtp, at("203.0.113.66:4000"), &stun()), SOURCE);
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &stun()), to(Rtp, B));
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &hello), to(Rtp, A));
+    assert_eq!(pair.came(Side::A, Rtcp, at(A_RTCP), &stun()), to(Rtcp, B_RTCP));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), b"\x00\x01 no STUN"), PAYLOAD);
+    assert_eq!(pair.came(Side::A, Rtp, at("203.0.113.66:4000"), &stun()), SOURCE);
 }
 
 #[test]
 fn a_stream_that_is_not_rtp_passes_unread() {
     let t38 = |rtp| LegRules { rtp_only: false, payload_types: vec![], ..rules(rtp) };
     let mut pair = pair(t38(A), t38(B));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), b"\x00\x00udptl"), to(Rtp, B));
-    assert_eq!(pair.forward(Side::A, Rtcp, at(A_RTCP), b"x"), to(Rtcp, B_RTCP));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), b""), PAYLOAD);
-    assert_eq!(pair.forward(Side::A, Rtp, at(B), b"x"), SOURCE);
+    assert_eq!(pair.came(Side::A, Rtp, at(A), b"\x00\x00udptl"), to(Rtp, B));
+    assert_eq!(pair.came(Side::A, Rtcp, at(A_RTCP), b"x"), to(Rtcp, B_RTCP));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), b""), PAYLOAD);
+    assert_eq!(pair.came(Side::A, Rtp, at(B), b"x"), SOURCE);
 }
 
 #[test]
 fn before_the_answer_nothing_comes_in_on_its_side() {
     let mut pair = Pair::default();
     pair.set_leg(Side::A, rules(A));
-    assert_eq!(pair.forward(Side::B, Rtp, at(B), &rtp(0)), SOURCE);
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), UNDELIVERABLE);
+    assert_eq!(pair.came(Side::B, Rtp, at(B), &rtp(0)), SOURCE);
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), UNDELIVERABLE);
     pair.set_leg(Side::B, rules(B));
-    assert_eq!(pair.forward(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
+    assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
 }
 
 proptest! {
@@ -179,7 +185,7 @@ proptest! {
             let component = if is_rtcp { Rtcp } else { Rtp };
             let source = SocketAddr::new(at(A).ip(), 4000 + port);
             let packet = match what { 0 => rtp(0), 1 => report(), 2 => rtp(55), _ => stun() };
-            let verdict = pair.forward(Side::A, component, source, &packet);
+            let verdict = pair.came(Side::A, component, source, &packet);
             let heard = *latched[component as usize].get_or_insert(source);
             match verdict {
                 Verdict::Forward(_) => prop_assert_eq!(heard, source),
@@ -192,7 +198,7 @@ proptest! {
                 Verdict::Answer | Verdict::Done => prop_assert!(false, "without ICE"),
             }
             if let Some(heard) = latched[0] {
-                let back = pair.forward(Side::B, Rtp, at(B), &rtp(0));
+                let back = pair.came(Side::B, Rtp, at(B), &rtp(0));
                 prop_assert_eq!(back, Verdict::Forward(Exit { component: Rtp, to: heard, ours: false }));
             }
         }
