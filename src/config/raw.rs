@@ -16,7 +16,7 @@ use super::diagnose::Problems;
 use super::read::{At, FromNode, FromWord, Named, Wrong, record, words};
 use super::words::{Bind, HostPort, Rate, Reference};
 use super::yaml::{Node, Value};
-use crate::edge::settings::{Admit, Trust, Verify};
+use crate::edge::settings::{Admit, CallerIdHeader, Trust, Verify};
 use crate::observe::settings as logging;
 pub use media::*;
 pub use turn::*;
@@ -275,16 +275,6 @@ record! {
     }
 }
 
-/// Header that carries the caller's number.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallerIdHeader {
-    PAssertedIdentity,
-    PPreferredIdentity,
-    RemotePartyId,
-    From,
-}
-
 words!(CallerIdHeader, "header for a caller's number", {
     "P-Asserted-Identity" => CallerIdHeader::PAssertedIdentity,
     "P-Preferred-Identity" => CallerIdHeader::PPreferredIdentity,
@@ -313,8 +303,8 @@ record! {
 record! {
     /// A rewriting of a number.
     NumberRule is "a number rule" {
-        r#match: String,
-        replace: Replacement,
+        r#match: At<String>,
+        replace: At<Replacement>,
     }
 }
 
@@ -335,7 +325,7 @@ impl FromWord for Replacement {
 record! {
     /// `headers:` of a trunk.
     Headers is "headers" {
-        remove: Option<Vec<String>>,
+        remove: Option<Vec<At<String>>>,
         add: Option<Named<String>>,
     }
 }

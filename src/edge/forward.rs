@@ -95,6 +95,9 @@ impl Edge {
         if context.who.trust == Trust::None {
             strip_identity(&mut edit);
         }
+        if let Warrant::Permit(_) = context.warrant {
+            self.apply_trunk_rules(&mut edit, context, hop);
+        }
         if let Errand::Register(contacts) = &context.errand {
             self.rewrite_register(&mut edit, message, contacts, hop);
         }
@@ -134,7 +137,12 @@ impl Edge {
                 // In a dialog of which we hold nothing, the URI is the remote target.
                 (Some(_), Warrant::Member(_)) => route.uri.clone(),
                 (Some(state), Warrant::Permit(_)) => {
-                    self.uri_at(uri::request_uri(&context.request.message), state)
+                    let received = uri::request_uri(&context.request.message);
+                    let number = uri::user_in(received).map(|number| {
+                        let towards = self.number_towards(&number, &context.who, hop);
+                        (towards != number).then(|| uri::escaped_user(&towards))
+                    });
+                    self.uri_at(received, state, number.flatten().as_deref())
                 }
                 (None, _) => route.uri.clone(),
             },
@@ -143,20 +151,21 @@ impl Edge {
 
     /// The called user at a configured host. A trunk knows itself by its own name; the PBX knows its domains, but not
     /// our addresses, and an address of anyone else's in the URI must not make it a relay.
-    fn uri_at<'m>(&self, received: &'m [u8], state: &TargetState) -> Cow<'m, [u8]> {
+    /// `number` instead of the user, if there is one.
+    fn uri_at<'m>(&self, received: &'m [u8], state: &TargetState, number: Option<&str>) -> Cow<'m, [u8]> {
         let Some(uri) = Uri::parse(received) else { return Cow::Borrowed(received) };
         let is_domain = uri.ip().is_none() && !self.is_ours(&uri);
         let keeps_host = state.owner == Owner::Pbx && is_domain && param(uri.params, b"maddr").is_none();
-        if uri.scheme == Scheme::Tel || keeps_host {
+        if number.is_none() && (uri.scheme == Scheme::Tel || keeps_host) {
             return Cow::Borrowed(received);
         }
         let mut out = Vec::with_capacity(received.len() + 24);
         out.extend_from_slice(if uri.scheme == Scheme::Sips { b"sips:" } else { b"sip:" });
-        if let Some(user) = uri.user {
+        if let Some(user) = number.map(str::as_bytes).or(uri.user) {
             out.extend_from_slice(user);
             out.push(b'@');
         }
-        if state.owner == Owner::Pbx && is_domain {
+        if state.owner == Owner::Pbx && is_domain && uri.scheme != Scheme::Tel {
             out.extend_from_slice(uri.host);
         } else {
             out.extend_from_slice(state.target.host_and_port().as_bytes());

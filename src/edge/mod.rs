@@ -29,6 +29,7 @@ mod respond;
 mod route;
 pub mod settings;
 mod trunk_load;
+mod trunk_rules;
 mod uri;
 
 use std::collections::VecDeque;

@@ -215,6 +215,14 @@ impl Edge {
         if self.trust_of_attempt(context) == Some(Trust::None) {
             strip_identity(&mut edit);
         }
+        self.remove_by_trunk_rules(&mut edit, context);
+        // RFC 3261 §8.2.6.2: the caller's own From, also where a trunk was shown another one.
+        let (theirs, ours) = (context.request.message.header(Name::From), response.header(Name::From));
+        if let (Some(theirs), Some(ours)) = (theirs, ours)
+            && theirs.value != ours.value
+        {
+            edit.replace(ours, theirs.value);
+        }
         if let Errand::Register(contacts) = &context.errand {
             self.restore_contacts(&mut edit, response, contacts);
         }

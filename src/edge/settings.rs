@@ -262,6 +262,51 @@ pub struct Trunk {
     pub new_calls: Option<(u32, Duration)>,
     /// Media settings.
     pub media: Media,
+    /// What is changed in messages to it and from it.
+    pub rules: TrunkRules,
+}
+
+/// What a trunk's rules change.
+#[derive(Clone, Debug, Default)]
+pub struct TrunkRules {
+    /// How the carrier is told who calls.
+    pub caller_id: Option<CallerId>,
+    /// On numbers that go to the carrier; the first that matches rewrites.
+    pub outbound: Vec<NumberRule>,
+    /// On called numbers that come from it.
+    pub inbound: Vec<NumberRule>,
+    /// Names, or their beginnings with a `*` behind, of header fields that pass in neither direction.
+    pub remove: Vec<Box<[u8]>>,
+    /// Header fields, name and value, of requests to the carrier.
+    pub add: Vec<(Box<str>, Box<str>)>,
+}
+
+/// How a carrier is told who calls.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerId {
+    /// Where it looks.
+    pub header: CallerIdHeader,
+    /// As `+` and digits, or not at all.
+    pub e164: bool,
+}
+
+/// Header field that carries the caller's number.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerIdHeader {
+    PAssertedIdentity,
+    PPreferredIdentity,
+    RemotePartyId,
+    From,
+}
+
+/// One rewriting of a number.
+#[derive(Clone, Debug)]
+pub struct NumberRule {
+    /// What it must contain.
+    pub pattern: regex_lite::Regex,
+    /// What stands there instead; `$1` is the first group.
+    pub replace: Box<str>,
 }
 
 /// When the next host is tried.

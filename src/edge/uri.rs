@@ -42,6 +42,30 @@ pub fn user_in(uri: &[u8]) -> Option<Cow<'_, str>> {
     Some(user).filter(|user| !user.is_empty())
 }
 
+/// User part as it stands, without parameters.
+pub fn user_bytes(uri: &[u8]) -> Option<&[u8]> {
+    Uri::parse(uri)?.user.map(until_semicolon)
+}
+
+/// Host part as it stands.
+pub fn host_bytes(uri: &[u8]) -> &[u8] {
+    Uri::parse(uri).map_or(b"", |uri| uri.host)
+}
+
+/// A user or number as it stands in a URI (RFC 3261 §25.1, `user`).
+pub fn escaped_user(user: &str) -> String {
+    let mut out = String::with_capacity(user.len());
+    for byte in user.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => out.push(char::from(byte)),
+            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' => out.push(char::from(byte)),
+            b'&' | b'=' | b'+' | b'$' | b',' | b'/' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 fn until_semicolon(user: &[u8]) -> &[u8] {
     user.split(|byte| *byte == b';').next().unwrap_or(user)
 }
@@ -57,6 +81,13 @@ pub fn fits(pattern: &str, user: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_escaped_where_it_must_be() {
+        assert_eq!(escaped_user("+49*30"), "+49*30");
+        assert_eq!(escaped_user("#31#a@b;c"), "%2331%23a%40b%3Bc");
+        assert_eq!(user_bytes(b"sip:+49%3330;npdi@example.com"), Some(&b"+49%3330"[..]));
+    }
 
     #[test]
     fn numbers_as_people_write_them() {

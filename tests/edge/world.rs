@@ -216,6 +216,7 @@ pub fn settings() -> Settings {
         calls_at_once: None,
         new_calls: None,
         media: media(),
+        rules: TrunkRules::default(),
     };
     let route = |name: &str, from: Vec<Party>, to: &[&str], send_to: Vec<Party>| Route {
         name: name.into(),

@@ -8,6 +8,7 @@ mod files;
 mod media;
 mod routes;
 mod targets;
+mod trunk_rules;
 mod turn;
 mod users;
 mod zones;

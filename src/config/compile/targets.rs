@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::super::raw;
 use super::super::read::At;
 use super::super::words::{Rate, is_host_name};
-use super::{Context, id, media, zones};
+use super::{Context, id, media, trunk_rules, zones};
 use crate::base::{ListenerId, Transport, ZoneId};
 use crate::edge::settings::{Health, Host, Listener, Pbx, Target, TlsPeer, Trunk, Verify};
 use crate::net::settings::PeerTrust;
@@ -84,6 +84,7 @@ pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut Tls
                 .and_then(|l| l.new_calls)
                 .map(|Rate { count, per }| (count, per)),
             media: media::merged(base, trunk.media.as_ref()),
+            rules: trunk_rules::rules(cx, trunk),
         });
     }
     built
@@ -122,16 +123,8 @@ fn not_yet(cx: &mut Context<'_>, trunk: &raw::Trunk) {
         cx.not_yet(auth.at, "answering a carrier's challenge (`auth`)", help);
         cx.secret(&auth.password);
     }
-    let parts = [
-        (trunk.register.as_ref().map(|r| r.at), "registering with a carrier (`register`)"),
-        (trunk.caller_id.as_ref().map(|c| c.at), "rewriting the caller's number (`caller_id`)"),
-        (trunk.numbers.as_ref().map(|n| n.at), "rewriting numbers (`numbers`)"),
-        (trunk.headers.as_ref().map(|h| h.at), "changing headers (`headers`)"),
-    ];
-    for (at, what) in parts {
-        if let Some(at) = at {
-            cx.not_yet(at, what, help);
-        }
+    if let Some(register) = &trunk.register {
+        cx.not_yet(register.at, "registering with a carrier (`register`)", help);
     }
 }
 
