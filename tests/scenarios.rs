@@ -56,3 +56,8 @@ fn s060_ice_behind_symmetric_nat() {
 fn s070_browser_udp_blocked() {
     scenario("070-browser-udp-blocked");
 }
+
+#[test]
+fn s090_hold_and_transfer() {
+    scenario("090-hold-and-transfer");
+}

@@ -1,13 +1,15 @@
 #!/bin/bash
 # A real PBX for the scenarios.
 #   asterisk.sh install            into a chroot of its own (Debian 12 has no Asterisk, Debian unstable has); once, ~2 min
-#   asterisk.sh config DIR IP [SETTING…]   users 201 to 204 (password pw201 to pw204), extensions 600 echo, 601 tone +
-#                                  recording; each setting (ice_support=yes) is for all users' endpoints
+#   asterisk.sh config DIR IP [SETTING…]   users 201 to 204 (password pw201, …), extensions 600 echo, 601 tone + recording,
+#                                  700 Hz for whoever is on hold; a setting (ice_support=yes) is for all users' endpoints,
+#                                  or for one's (201:ice_support=yes)
 #   asterisk.sh run DIR            in the foreground, with that configuration
 # DIR is inside the chroot and holds all that one PBX writes; the recording of what 601 heard is DIR/heard.wav. Needs root
 # and mmdebstrap.
 set -eu
 root=${ASTERISK_ROOT:-/var/cache/turnpike/asterisk}
+lib=$(cd "$(dirname "$0")" && pwd)
 
 install() {
     [ -x "$root/usr/sbin/asterisk" ] && return
@@ -21,7 +23,7 @@ install() {
 }
 
 config() {
-    local dir=$1 ip=$2 user module file
+    local dir=$1 ip=$2 user setting module file
     shift 2
     rm -rf "$root$dir" && mkdir -p "$root$dir"
     cd "$root$dir"
@@ -42,7 +44,10 @@ config() {
         printf '[udp]\ntype=transport\nprotocol=udp\nbind=%s:5060\n' "$ip"
         for user in 201 202 203 204; do
             printf '[%s]\ntype=endpoint\ncontext=default\ndisallow=all\nallow=ulaw,alaw\ndirect_media=no\n' $user
-            printf '%s\n' "$@"
+            for setting in "$@"; do
+                case $setting in [0-9]*:*) [ "${setting%%:*}" = $user ] || continue ;; esac
+                echo "${setting#[0-9][0-9][0-9]:}"
+            done
             printf 'auth=%s\naors=%s\n[%s]\ntype=auth\nauth_type=userpass\nusername=%s\npassword=pw%s\n' \
                 $user $user $user $user $user
             printf '[%s]\ntype=aor\nmax_contacts=1\nremove_existing=yes\nqualify_frequency=0\n' $user
@@ -58,14 +63,17 @@ exten => 601,1,Answer()
  same => n,Wait(30)
 exten => _20X,1,Dial(PJSIP/\${EXTEN},30)
 X
-    for file in stasis cdr cel features indications musiconhold udptl acl ccss confbridge; do
+    for file in stasis cdr cel features indications udptl acl ccss confbridge; do
         if [ -f "$root/etc/asterisk/$file.conf" ]; then cp "$root/etc/asterisk/$file.conf" .; else : >$file.conf; fi
     done
+    printf '[default]\nmode=files\ndirectory=%s/music\n' "$dir" >musiconhold.conf
+    mkdir music
+    "$lib/tone.py" make music/hold.wav 700 10
 }
 
 case ${1:-} in
 install) install ;;
 config) config "${@:2}" ;;
 run) exec chroot "$root" /usr/sbin/asterisk -f -n -vvv -C "$2/asterisk.conf" ;;
-*) sed -n 2,8p "$0"; exit 2 ;;
+*) sed -n 2,9p "$0"; exit 2 ;;
 esac

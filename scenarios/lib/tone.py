@@ -3,10 +3,14 @@
 
     tone.py make FILE HZ SECONDS      an 8 kHz mono WAV
     tone.py expect FILE HZ            exits 0 if that tone is the loudest in at least a second of the recording
+    tone.py listen FILE HZ            listens to a recording that goes on: exits 0 if that tone, and nothing else, is added to it now
+    tone.py listen FILE nothing       exits 0 if nothing is, or silence
 """
 import math
+import os
 import struct
 import sys
+import time
 import wave
 
 RATE = 8000
@@ -48,13 +52,31 @@ def power(window, rate, hz):
     return 2 * (s1 * s1 + s2 * s2 - coefficient * s1 * s2) / (len(window) * energy)
 
 
+def clear_windows(samples, rate, hz):
+    """How many fifths of a second are that tone."""
+    window = rate // 5
+    starts = range(0, len(samples) - window + 1, window)
+    return sum(power(samples[at:at + window], rate, hz) > 0.8 for at in starts)
+
+
 def expect(path, hz):
     samples, rate = samples_of(path)
-    window = rate // 5
-    shares = [power(samples[i:i + window], rate, hz) for i in range(0, len(samples) - window + 1, window)]
-    clear = sum(share > 0.8 for share in shares)
+    clear = clear_windows(samples, rate, hz)
     print(f"{path}: {len(samples) / rate:.1f} s, {clear / 5:.1f} s of them a clear {hz:.0f} Hz tone")
     sys.exit(0 if clear >= 5 else 1)
+
+
+def listen(path, wanted):
+    """The recorder writes its length fields when it stops, if ever: what counts is what comes behind the file's end."""
+    with open(path, "rb") as recording:
+        recording.seek(0, os.SEEK_END)
+        time.sleep(0.7)
+        added = recording.read()
+    samples = [s for (s,) in struct.iter_unpack("<h", added[:len(added) // 2 * 2])]
+    if wanted == "nothing":
+        sys.exit(1 if any(abs(sample) > 100 for sample in samples) else 0)
+    windows = len(samples) // (RATE // 5)
+    sys.exit(0 if windows >= 2 and clear_windows(samples, RATE, float(wanted)) == windows else 1)
 
 
 if __name__ == "__main__":
@@ -62,5 +84,7 @@ if __name__ == "__main__":
         make(sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))
     elif sys.argv[1:2] == ["expect"]:
         expect(sys.argv[2], float(sys.argv[3]))
+    elif sys.argv[1:2] == ["listen"]:
+        listen(sys.argv[2], sys.argv[3])
     else:
         sys.exit(__doc__)
