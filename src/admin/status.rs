@@ -147,6 +147,7 @@ mod tests {
                 refused_authentication: 5,
                 refused_replay: 4,
                 undeliverable: 1,
+                dtls_failed: 1,
             },
             turn: Some(counted.read()),
         };

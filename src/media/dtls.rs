@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,12 @@ const RETRANSMISSIONS: usize = 6;
 const MAX_OUTPUTS: usize = 32;
 /// Fits every path, with room for what TURN adds.
 const MTU: usize = 1150;
+/// How much more than it sent a peer may be sent that has not shown where it is (ATTACKS: reflection).
+const AMPLIFICATION: usize = 2;
+/// RFC 6347 §4.1, §4.3.2: the record's type and its header's length, the message's type.
+const HANDSHAKE: u8 = 22;
+const RECORD_HEADER: usize = 13;
+const HELLO_VERIFY_REQUEST: u8 = 3;
 /// A certificate that is longer is not taken.
 const LONGEST_CERTIFICATE: usize = 16_384;
 
@@ -34,6 +41,8 @@ pub struct Certificate {
     own: DtlsCertificate,
     fingerprint: Fingerprint,
     config: Arc<Config>,
+    /// For peers that have yet to show that they are where their packets say.
+    wary: Arc<Config>,
 }
 
 /// A certificate could not be made, which says that the machine has no random numbers to give.
@@ -50,18 +59,18 @@ impl Certificate {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "turnpike");
         let der = params.self_signed(&key).map_err(|e| wrong(&e))?.der().to_vec();
-        let config = Config::builder()
-            .mtu(MTU)
-            .flight_start_rto(FIRST_RETRANSMISSION)
-            .flight_retries(RETRANSMISSIONS)
-            .handshake_timeout(HANDSHAKE_TIMEOUT)
-            // A ClientHello only comes this far from a source that has shown itself to be the peer.
-            .use_server_cookie(false)
-            .build()
-            .map_err(|e| wrong(&e))?;
+        let config = |cookie| {
+            let config = Config::builder()
+                .mtu(MTU)
+                .flight_start_rto(FIRST_RETRANSMISSION)
+                .flight_retries(RETRANSMISSIONS)
+                .handshake_timeout(HANDSHAKE_TIMEOUT)
+                .use_server_cookie(cookie);
+            config.build().map(Arc::new).map_err(|e| wrong(&e))
+        };
         let fingerprint = fingerprint(Hash::Sha256, &der).ok_or_else(|| wrong(&"SHA-256 has no 32 bytes"))?;
         let own = DtlsCertificate { certificate: der, private_key: key.serialize_der() };
-        Ok(Certificate { own, fingerprint, config: Arc::new(config) })
+        Ok(Certificate { own, fingerprint, config: config(false)?, wary: config(true)? })
     }
 
     /// For `a=fingerprint`.
@@ -130,6 +139,8 @@ pub struct Association {
     state: State,
     outputs: VecDeque<Output>,
     timeout: Option<Instant>,
+    /// Bytes that it may yet be sent while it has not shown that it is where its packets say.
+    allowance: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +157,18 @@ impl Association {
     pub fn new(certificate: &Certificate, role: Role, suites: &[Suite], now: Instant) -> Association {
         let mut dtls = Dtls::new_auto(certificate.config.clone(), certificate.own.clone(), now);
         dtls.set_active(role == Role::Client);
+        Association::with(dtls, role, suites, None, now)
+    }
+
+    /// A server's, with a peer that may have borrowed another's address: before it has brought back a cookie
+    /// (RFC 6347 §4.2.1), it is sent no more than [`AMPLIFICATION`] times what came from it. DTLS 1.2 alone: the cookie of 1.3
+    /// is sent again and again.
+    pub fn wary(certificate: &Certificate, suites: &[Suite], now: Instant) -> Association {
+        let dtls = Dtls::new_12(certificate.wary.clone(), certificate.own.clone(), now);
+        Association::with(dtls, Role::Server, suites, Some(0), now)
+    }
+
+    fn with(dtls: Dtls, role: Role, suites: &[Suite], allowance: Option<usize>, now: Instant) -> Association {
         let mut association = Association {
             dtls,
             role,
@@ -157,6 +180,7 @@ impl Association {
             state: State::Handshake,
             outputs: VecDeque::new(),
             timeout: None,
+            allowance,
         };
         association.handle_timeout(now);
         association
@@ -175,7 +199,10 @@ impl Association {
         if self.state == State::Over {
             return;
         }
-        let outcome = match self.dtls.handle_packet(packet) {
+        if let Some(allowance) = &mut self.allowance {
+            *allowance += AMPLIFICATION * packet.len();
+        }
+        let outcome = match guarded(|| self.dtls.handle_packet(packet)) {
             // Not yet the answer to our first packet: the old association's last words, or overtaken by what follows it.
             Err(dimpl::Error::UnexpectedMessage(UnexpectedMessageError::UnrecognizedAutoServerResponse)) => {
                 Ok(())
@@ -188,9 +215,14 @@ impl Association {
     /// Time has come, or somebody only says how late it is.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.state != State::Over {
-            let outcome = self.dtls.handle_timeout(now);
+            let outcome = guarded(|| self.dtls.handle_timeout(now));
             self.after(outcome, now);
         }
+    }
+
+    /// True when there will never be keys, or the peer has ended it.
+    pub fn is_over(&self) -> bool {
+        self.state == State::Over
     }
 
     /// The next thing to do.
@@ -204,7 +236,7 @@ impl Association {
     }
 
     fn after(&mut self, outcome: Result<(), dimpl::Error>, now: Instant) {
-        let outcome = outcome.and_then(|()| self.drain(now));
+        let outcome = outcome.and_then(|()| guarded(|| self.drain(now)));
         match outcome {
             Ok(()) => self.give_keys(),
             Err(error) if self.state == State::Handshake => self.fail(match error {
@@ -221,7 +253,9 @@ impl Association {
         let mut buffer = vec![0; 2 * MTU];
         loop {
             match self.dtls.poll_output(&mut buffer) {
-                dimpl::Output::Packet(packet) if self.outputs.len() < MAX_OUTPUTS => {
+                dimpl::Output::Packet(packet)
+                    if self.outputs.len() < MAX_OUTPUTS && afford(&mut self.allowance, packet) =>
+                {
                     self.outputs.push_back(Output::Packet(packet.to_vec()));
                 }
                 dimpl::Output::PeerCert(certificate) => self.shown = Some(certificate.to_vec()),
@@ -241,7 +275,7 @@ impl Association {
                     self.timeout = Some(at).filter(|at| *at <= now + HANDSHAKE_TIMEOUT);
                     return Ok(());
                 }
-                // A packet too many; application data, none of which is meant for us.
+                // A packet too many, or one that the peer must not be sent; application data, none of which is meant for us.
                 _ => {}
             }
         }
@@ -279,6 +313,19 @@ impl Association {
         self.agreed = None;
         self.outputs.retain(|output| matches!(output, Output::Keys(_)));
     }
+}
+
+/// Whether the peer may be sent that. Whatever is no HelloVerifyRequest says that its cookie came back.
+fn afford(allowance: &mut Option<usize>, packet: &[u8]) -> bool {
+    let Some(left) = *allowance else { return true };
+    let asks = packet.first() == Some(&HANDSHAKE) && packet.get(RECORD_HEADER) == Some(&HELLO_VERIFY_REQUEST);
+    *allowance = asks.then(|| left.saturating_sub(packet.len()));
+    !asks || packet.len() <= left
+}
+
+/// dimpl has asserted what it read from the wire before (its issue 148): that costs one association, not the worker.
+fn guarded<T>(f: impl FnOnce() -> Result<T, dimpl::Error>) -> Result<T, dimpl::Error> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or(Err(dimpl::Error::ConnectionClosed))
 }
 
 fn suite_of(profile: SrtpProfile) -> Option<Suite> {

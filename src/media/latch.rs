@@ -138,14 +138,25 @@ impl Leg {
         beside_rtp && self.is_permitted(component, source)
     }
 
+    /// True if `source` need not show that it is where its packets say: it has, or is believed.
+    pub fn is_proved(&self, component: Component, source: SocketAddr) -> bool {
+        self.source(component) == Some(source)
+            || self.rules.send_before_latch && self.is_named(component, source)
+            || self.is_believed(source)
+    }
+
     /// Only `source` is heard from now on.
     pub fn latch_to(&mut self, component: Component, source: SocketAddr) {
         self.latch_mut(component).source = Some(source);
     }
 
     fn is_permitted(&self, component: Component, source: SocketAddr) -> bool {
-        self.is_named(component, source)
-            || self.rules.sip_source == Some(source.ip())
+        self.is_named(component, source) || self.is_believed(source)
+    }
+
+    /// Its SIP comes from there, or the configuration says so.
+    fn is_believed(&self, source: SocketAddr) -> bool {
+        self.rules.sip_source == Some(source.ip())
             || self.rules.allowed.iter().any(|network| network.contains(source.ip()))
     }
 

@@ -60,6 +60,7 @@ struct Bytes {
 struct Media {
     packets: Counter,
     bytes: Counter,
+    dtls_failed: Counter,
     dropped: Family<Word, Counter>,
 }
 
@@ -229,6 +230,7 @@ impl Media {
         Media {
             packets: add(r, "media_packets", "Media packets relayed"),
             bytes: add(r, "media_bytes", "Their bytes (UDP payload)"),
+            dtls_failed: add(r, "media_dtls_failed", "DTLS handshakes of calls that led to no media"),
             dropped: add(
                 r,
                 "media_dropped_packets",
@@ -239,6 +241,7 @@ impl Media {
     }
 
     fn set(&self, media: &Traffic) {
+        set(&self.dtls_failed, media.dtls_failed);
         set(&self.packets, media.packets);
         set(&self.bytes, media.bytes);
         for (reason, dropped) in [

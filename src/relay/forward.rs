@@ -1,5 +1,6 @@
 //! THE hot path: what becomes of one packet. Reads one row, allocates nothing, waits for nothing.
 
+mod dtls;
 mod ice;
 mod listen;
 mod srtp;
@@ -13,7 +14,9 @@ use super::{Component, LegRules, PairCounters, Side};
 use crate::ice::Agent;
 use crate::media::latch::Leg;
 use crate::media::quality::{Quality, SenderReports};
-use srtp::Contexts;
+pub use dtls::{Handshakes, Said};
+use srtp::Protection;
+pub use srtp::Way;
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +69,8 @@ pub struct Pair {
     own: Arc<[IpAddr]>,
     /// Of the sides that do ICE, by side, then component.
     agents: [[Option<Box<Agent>>; 2]; 2],
-    /// Of the sides that are or were SRTP: about 12 kB each.
-    srtp: [Option<Box<Contexts>>; 2],
+    /// How each side is protected.
+    srtp: [Protection; 2],
     /// How well each side is heard.
     quality: [Quality; 2],
     reports: [SenderReports; 2],

@@ -136,6 +136,8 @@ pub struct SideCounters {
     pub refused_replay: AtomicU64,
     /// Valid, but the other side's destination is not known yet, or its socket's buffer is full.
     pub undeliverable: AtomicU64,
+    /// DTLS handshakes that led to no keys.
+    pub dtls_failed: AtomicU64,
 }
 
 /// What counters said at one moment.
@@ -149,6 +151,7 @@ pub struct Traffic {
     pub refused_authentication: u64,
     pub refused_replay: u64,
     pub undeliverable: u64,
+    pub dtls_failed: u64,
 }
 
 impl SideCounters {
@@ -163,6 +166,7 @@ impl SideCounters {
             refused_authentication: read(&self.refused_authentication),
             refused_replay: read(&self.refused_replay),
             undeliverable: read(&self.undeliverable),
+            dtls_failed: read(&self.dtls_failed),
         }
     }
 }
@@ -184,6 +188,7 @@ impl Sum for Traffic {
             refused_authentication: sum.refused_authentication + one.refused_authentication,
             refused_replay: sum.refused_replay + one.refused_replay,
             undeliverable: sum.undeliverable + one.undeliverable,
+            dtls_failed: sum.dtls_failed + one.dtls_failed,
         })
     }
 }

@@ -99,7 +99,7 @@ impl UdpRelay {
         let addresses = addresses.into_iter().collect();
         let certificate = Arc::new(Certificate::generate().map_err(io::Error::other)?);
         let Started { workers, totals, turn, pools, directory } =
-            start::start(settings, addresses, turn, closed_sender, events)?;
+            start::start(settings, &certificate, addresses, turn, closed_sender, events)?;
         Ok(UdpRelay {
             workers,
             turn,

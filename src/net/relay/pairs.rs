@@ -15,9 +15,9 @@ use slab::Slab;
 use super::directory::{Directory, Home};
 use super::path::{Outlet, Step};
 use super::token::{PairSocket, Ready};
-use crate::base::RelayedAddr;
+use crate::base::{RelayedAddr, TimerId, Timers};
 use crate::net::udp::Sent;
-use crate::relay::forward::{Arrived, Pair, Reason, Verdict};
+use crate::relay::forward::{Arrived, Handshakes, Pair, Reason, Said, Verdict, Way};
 use crate::relay::{Component, LegRules, PairCounters, PairId, Side, SideAddrs, SideCounters};
 
 /// The four sockets of a pair, by side, then component.
@@ -42,6 +42,12 @@ pub(super) struct Pairs {
     answer: Vec<u8>,
     /// Our relay addresses, as advertised.
     own: Arc<[IpAddr]>,
+    /// With endpoints that do DTLS-SRTP.
+    handshakes: Handshakes,
+    /// Of those, by slot.
+    timers: Timers<usize>,
+    /// Slots of pairs whose associations may have something to say, each once.
+    talking: Vec<usize>,
 }
 
 struct OpenPair {
@@ -49,11 +55,31 @@ struct OpenPair {
     pair: Pair,
     /// Or since when it is waited for.
     last_relayed: Instant,
+    dtls: Dtls,
+}
+
+/// What is kept of a pair's DTLS associations.
+#[derive(Default)]
+struct Dtls {
+    /// Armed for then.
+    timer: Option<(TimerId, Instant)>,
+    is_talking: bool,
+    /// The log says of each pair once what is wrong.
+    is_logged: bool,
 }
 
 impl Pairs {
-    pub fn new(totals: Arc<SideCounters>, own: Arc<[IpAddr]>) -> Pairs {
-        Pairs { open: Slab::new(), slots: FxHashMap::default(), totals, answer: Vec::new(), own }
+    pub fn new(totals: Arc<SideCounters>, own: Arc<[IpAddr]>, handshakes: Handshakes) -> Pairs {
+        Pairs {
+            open: Slab::new(),
+            slots: FxHashMap::default(),
+            totals,
+            answer: Vec::new(),
+            own,
+            handshakes,
+            timers: Timers::default(),
+            talking: Vec::new(),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -84,22 +110,27 @@ impl Pairs {
         }
         self.slots.insert(new.id, slot);
         let pair = Pair::new(self.own.clone(), new.counters.clone());
-        entry.insert(OpenPair { new, pair, last_relayed: now });
+        entry.insert(OpenPair { new, pair, last_relayed: now, dtls: Dtls::default() });
     }
 
     /// New rules for one side; silence counts from now on.
     pub fn set_leg(&mut self, id: PairId, side: Side, rules: LegRules, now: Instant) {
-        if let Some(open) = self.slots.get(&id).and_then(|slot| self.open.get_mut(*slot)) {
-            open.pair.set_crypto(side, &rules.crypto, now);
-            open.pair.set_leg(side, rules);
-            open.last_relayed = now;
-        }
+        let Some(slot) = self.slots.get(&id).copied() else { return };
+        let Some(open) = self.open.get_mut(slot) else { return };
+        open.pair.set_crypto(side, &rules.crypto, now);
+        open.pair.set_leg(side, rules);
+        open.last_relayed = now;
+        open.let_talk(slot, &mut self.talking);
     }
 
     /// Closes the sockets, which takes them out of the poll, too. False if there is no such pair.
     pub fn close(&mut self, id: PairId) -> bool {
         let slot = self.slots.remove(&id);
-        slot.is_some_and(|slot| self.open.try_remove(slot).is_some())
+        let closed = slot.and_then(|slot| self.open.try_remove(slot));
+        if let Some((timer, _)) = closed.as_ref().and_then(|closed| closed.dtls.timer) {
+            self.timers.cancel(timer);
+        }
+        closed.is_some()
     }
 
     /// Those that have relayed nothing for so long; each again when as much time has passed.
@@ -136,13 +167,21 @@ impl Pairs {
         let Some(mut place) = place else { return self.drop(at, Reason::Payload) };
         let packet = bytes.get(place.clone()).unwrap_or_default();
         let arrived = Arrived { side: at.side, component: at.component, source, now };
-        let verdict = if open.pair.is_for_srtp(packet) {
-            open.pair.forward_srtp(&arrived, bytes, &mut place)
-        } else if open.pair.does_ice() {
-            self.answer.clear();
-            open.pair.forward_ice(&arrived, packet, &mut self.answer)
-        } else {
-            open.pair.forward(&arrived, packet)
+        let verdict = match open.pair.way(at.side, packet) {
+            Way::Plain => open.pair.forward(&arrived, packet),
+            Way::Srtp => open.pair.forward_srtp(&arrived, bytes, &mut place),
+            Way::Ice => {
+                self.answer.clear();
+                let verdict = open.pair.forward_ice(&arrived, packet, &mut self.answer);
+                // Now there may be somewhere to send a ClientHello to.
+                open.let_talk(at.slot, &mut self.talking);
+                verdict
+            }
+            Way::Dtls => {
+                let verdict = open.pair.take_dtls(&arrived, packet, &self.handshakes);
+                open.let_talk(at.slot, &mut self.talking);
+                verdict
+            }
         };
         match verdict {
             Verdict::Forward(exit) => {
@@ -163,6 +202,55 @@ impl Pairs {
             }
         }
     }
+
+    // ---- DTLS ----
+
+    /// When [`Self::handle_timeout`] is wanted.
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+        if self.talking.is_empty() { self.timers.next_due() } else { Some(now) }
+    }
+
+    /// Lets the associations talk whose time has come. Then [`Self::next_said`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(slot) = self.timers.pop(now) {
+            let Some(open) = self.open.get_mut(slot) else { continue };
+            open.dtls.timer = None;
+            open.pair.handle_dtls_timeout(now);
+            open.let_talk(slot, &mut self.talking);
+        }
+    }
+
+    /// The next packet of an association, which is put into `bytes` from `start` on.
+    pub fn next_said(&mut self, bytes: &mut [u8], start: usize, now: Instant) -> Option<Step> {
+        while let Some(slot) = self.talking.last().copied() {
+            let said = self.open.get_mut(slot).filter(|open| open.dtls.is_talking).map(|open| {
+                let said = open.pair.poll_dtls(&self.handshakes, now);
+                (said, open)
+            });
+            match said {
+                Some((Some(Said::Packet { side, exit, packet }), open)) => {
+                    let from = PairSocket { slot, side, component: exit.component };
+                    let place = start..start + packet.len();
+                    let Some(room) = bytes.get_mut(place.clone()) else { continue };
+                    room.copy_from_slice(&packet);
+                    return Some(open.leave(Outlet::Answer(from), from, exit.to, exit.ours, place));
+                }
+                Some((Some(trouble), open)) => open.complain(&trouble, &self.totals),
+                Some((None, open)) => {
+                    open.dtls.is_talking = false;
+                    open.arm(slot, &mut self.timers);
+                    self.talking.pop();
+                }
+                // It was closed.
+                None => {
+                    self.talking.pop();
+                }
+            }
+        }
+        None
+    }
+
+    // ---- counters ----
 
     fn drop(&self, at: PairSocket, reason: Reason) -> Step {
         self.count_dropped(at, reason);
@@ -197,6 +285,44 @@ impl Pairs {
 }
 
 impl OpenPair {
+    /// Its associations may have something to say.
+    fn let_talk(&mut self, slot: usize, talking: &mut Vec<usize>) {
+        if self.pair.does_dtls() && !std::mem::replace(&mut self.dtls.is_talking, true) {
+            talking.push(slot);
+        }
+    }
+
+    /// Makes its timer fire when its associations want it.
+    fn arm(&mut self, slot: usize, timers: &mut Timers<usize>) {
+        let due = self.pair.dtls_timeout();
+        if self.dtls.timer.map(|(_, at)| at) == due {
+            return;
+        }
+        if let Some((timer, _)) = self.dtls.timer.take() {
+            timers.cancel(timer);
+        }
+        self.dtls.timer = due.map(|due| (timers.set(due, slot), due));
+    }
+
+    /// Counts what is wrong with its associations; the log says it once.
+    fn complain(&mut self, trouble: &Said, totals: &SideCounters) {
+        let side = match trouble {
+            Said::Failed { side, .. } | Said::Full(side) | Said::Packet { side, .. } => *side,
+        };
+        let relayed = shown(&self.new, side, Component::Rtp);
+        let is_new = !std::mem::replace(&mut self.dtls.is_logged, true);
+        if let Said::Failed { failure, peer, .. } = trouble {
+            for counters in [of_side(&self.new.counters, side), totals] {
+                add(&counters.dtls_failed, 1);
+            }
+            if is_new {
+                tracing::warn!(%relayed, %peer, "no media by DTLS-SRTP: {failure}");
+            }
+        } else if is_new {
+            tracing::warn!(%relayed, "too many DTLS handshakes are under way: this one waits for the others");
+        }
+    }
+
     /// By which way a packet leaves.
     fn leave(&self, by: Outlet, from: PairSocket, to: SocketAddr, ours: bool, packet: Range<usize>) -> Step {
         if ours {
@@ -236,5 +362,16 @@ fn dropped(counters: &SideCounters, reason: Reason) -> &AtomicU64 {
 fn add(counter: &AtomicU64, n: usize) {
     if n > 0 {
         counter.store(counter.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::media::dtls::Certificate;
+
+    /// As few as tests need.
+    pub fn handshakes() -> Handshakes {
+        Handshakes::new(Arc::new(Certificate::generate().unwrap()), 2)
     }
 }

@@ -29,6 +29,8 @@ const SLOTS: usize = 3 * BATCH;
 const DATAGRAM: usize = 9216;
 /// ICMP errors read from one socket before its packets get their turn.
 const ERRORS: usize = 64;
+/// Packets of DTLS handshakes sent in one round.
+const SAID: usize = 64;
 /// Batches read from one socket before the others get their turn.
 pub(super) const TURNS: usize = 4;
 
@@ -217,15 +219,28 @@ impl PacketPath {
 
     /// When [`Self::finish_round`] is wanted if nothing arrives.
     pub fn poll_timeout(&mut self) -> Option<Instant> {
-        self.turn.as_mut()?.poll_timeout()
+        let of_turn = self.turn.as_mut().and_then(Turn::poll_timeout);
+        self.pairs.poll_timeout(self.now.instant).into_iter().chain(of_turn).min()
     }
 
     /// Lets expire what is due, answers and sends all that waits.
     pub fn finish_round(&mut self) {
         self.send_all();
+        self.pairs.handle_timeout(self.now.instant);
+        self.talk();
         if let Some(turn) = &mut self.turn {
             turn.handle_timeout(self.now.instant);
             turn.finish_round(self.batch.bytes_mut(), self.now.instant);
+        }
+    }
+
+    /// Sends what the associations of pairs have to say. What comes of it in the process, they are told at once.
+    fn talk(&mut self) {
+        for _ in 0..SAID {
+            let bytes = self.batch.bytes_mut();
+            let Some(step) = self.pairs.next_said(bytes, HEADROOM, self.now.instant) else { return };
+            self.carry(step, 0);
+            self.send_all();
         }
     }
 
@@ -455,6 +470,7 @@ fn in_socket<'a>(
 mod tests {
     use super::super::directory::Directory;
     use super::super::pairs::NewPair;
+    use super::super::pairs::tests::handshakes;
     use super::super::shortcut::shortcuts;
     use super::*;
     use crate::net::shard::now;
@@ -475,7 +491,7 @@ mod tests {
             .map(|pair| pair.each_ref().map(|side| SideAddrs { rtp: at(&side[0]), rtcp: at(&side[1]) }));
         let directory = Arc::new(Directory::new(["127.0.0.1".parse().unwrap()]));
         let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
-        let mut pairs = Pairs::new(Arc::default(), directory.addresses());
+        let mut pairs = Pairs::new(Arc::default(), directory.addresses(), handshakes());
         let counters = [(); 2].map(|()| Arc::new(PairCounters::default()));
         for (n, sockets) in sockets.into_iter().enumerate() {
             let (id, instant) = (PairId(n as u64), now().instant);

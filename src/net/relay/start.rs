@@ -22,9 +22,11 @@ use super::turn::{Grounds, RelayedSockets, Reserve, Turn};
 use super::worker::Worker;
 use super::{EventSink, TurnWorkers};
 use crate::base::NodeKey;
+use crate::media::dtls::Certificate;
 use crate::net::bind::TurnSocket;
 use crate::net::settings::TurnSettings;
 use crate::net::shard::now;
+use crate::relay::forward::Handshakes;
 use crate::relay::{PairId, RelayAddress, Settings, SideCounters};
 use crate::turn::connection::Place;
 use crate::turn::credentials::{Accounts, Credentials};
@@ -33,6 +35,9 @@ use crate::turn::quota::Books;
 use crate::turn::server;
 use crate::turn::totals::Counters;
 
+/// DTLS handshakes with endpoints of calls that a worker has under way at once; whoever comes on top is heard when it comes
+/// again.
+const MOST_HANDSHAKES: usize = 512;
 /// The directory names as many.
 const MOST_WORKERS: usize = 255;
 
@@ -83,9 +88,11 @@ struct Serving {
     streams: streams::Settings,
 }
 
-/// Starts the workers, which tell `closed` what [`super::UdpRelay`] has told them to close.
+/// Starts the workers, which tell `closed` what [`super::UdpRelay`] has told them to close, and show `certificate` to whom
+/// they do DTLS-SRTP with.
 pub(super) fn start(
     settings: Settings,
+    certificate: &Arc<Certificate>,
     mut addresses: Vec<RelayAddress>,
     turn: Option<TurnServer>,
     closed: Sender<PairId>,
@@ -125,7 +132,8 @@ pub(super) fn start(
     for (number, ((poll, mailbox, inbox), shortcuts)) in ends.into_iter().zip(shortcuts).enumerate() {
         shortcuts.watch(poll.registry())?;
         let of_pairs = Arc::new(SideCounters::default());
-        let pairs = Pairs::new(of_pairs.clone(), directory.addresses());
+        let handshakes = Handshakes::new(certificate.clone(), MOST_HANDSHAKES);
+        let pairs = Pairs::new(of_pairs.clone(), directory.addresses(), handshakes);
         let (turn, of_turn) = common.turn(number, &poll, sockets.next().unwrap_or_default())?.unzip();
         let path = PacketPath::new(pairs, turn, shortcuts, now());
         let worker = Worker::new(poll, inbox, common.idle_timeout, number, directory.clone(), path);

@@ -167,6 +167,7 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::super::mailbox::Mailbox;
+    use super::super::pairs::tests::handshakes;
     use super::super::pairs::{NewPair, Pairs};
     use super::super::path::{BATCH, TURNS};
     use super::super::shortcut::shortcuts;
@@ -189,7 +190,8 @@ mod tests {
         let totals = Arc::new(SideCounters::default());
         let directory = Arc::new(Directory::new([]));
         let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
-        let path = PacketPath::new(Pairs::new(totals.clone(), Arc::new([])), None, shortcuts, now());
+        let path =
+            PacketPath::new(Pairs::new(totals.clone(), Arc::new([]), handshakes()), None, shortcuts, now());
         let mut worker = Worker::new(poll, inbox, Duration::from_secs(60), 0, directory, path);
 
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -70,6 +70,13 @@ impl Pair {
 
     /// Whether the source is heard, and the socket takes such a packet.
     pub(super) fn admit(&mut self, arrived: &Arrived, packet: &[u8]) -> Result<Admitted, Reason> {
+        let latches = self.hears(arrived)?;
+        let row = &self.rows[arrived.side as usize][arrived.component as usize];
+        Ok(Admitted { kind: row.kind(packet).ok_or(Reason::Payload)?, latches })
+    }
+
+    /// Whether the source is heard, and (true) would be the first that is.
+    pub(super) fn hears(&mut self, arrived: &Arrived) -> Result<bool, Reason> {
         let Arrived { side, component, source, now } = *arrived;
         let (leg, row) = (&self.legs[side as usize], &self.rows[side as usize][component as usize]);
         let agent = &mut self.agents[side as usize][component as usize];
@@ -78,10 +85,7 @@ impl Pair {
             (None, Some(latched)) => (latched == source, false),
             (None, None) => (leg.may_latch(component, source), true),
         };
-        if !is_heard {
-            return Err(Reason::Source);
-        }
-        Ok(Admitted { kind: row.kind(packet).ok_or(Reason::Payload)?, latches })
+        if is_heard { Ok(latches) } else { Err(Reason::Source) }
     }
 
     /// The packet is good: its source is the one that is heard from now on.
@@ -114,7 +118,7 @@ impl Pair {
         Ok(Verdict::Forward(self.exit_to(component, to)))
     }
 
-    fn exit_to(&self, component: Component, to: SocketAddr) -> Exit {
+    pub(super) fn exit_to(&self, component: Component, to: SocketAddr) -> Exit {
         Exit { component, to, ours: self.own.contains(&to.ip()) }
     }
 }

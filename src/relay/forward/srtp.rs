@@ -4,64 +4,154 @@
 use std::ops::Range;
 use std::time::Instant;
 
+use super::dtls::{DtlsLeg, Terms};
 use super::{Arrived, Pair, Reason, Verdict};
+use crate::media::dtls::Keys;
 use crate::media::latch::LegCrypto;
 use crate::media::packet;
-use crate::media::srtp::{Inbound, Outbound, Refused, Rollover, TAILROOM};
-use crate::relay::Side;
+use crate::media::srtp::{Inbound, MasterKey, Outbound, Refused, Rollover, TAILROOM};
 use crate::relay::row::Kind;
+use crate::relay::{Component, Side};
 
-/// Both directions of one leg. They stay when the leg goes over to plain RTP: were it SRTP again under the same key, no key
-/// stream may be used twice (RFC 3711 §9.1).
+/// Both directions of one leg, or of one of its components.
 #[derive(Debug, Default)]
 pub(super) struct Contexts {
     inbound: Option<Inbound>,
     outbound: Option<Outbound>,
-    in_use: bool,
+}
+
+impl Contexts {
+    /// The keys of a DTLS association count from now on.
+    pub fn begin(&mut self, keys: &Keys, now: Instant) {
+        self.set_inbound(&keys.inbound, now);
+        self.set_outbound(&keys.outbound, Rollover::Restarts);
+    }
+
+    fn set_inbound(&mut self, key: &MasterKey, now: Instant) {
+        match &mut self.inbound {
+            Some(context) => context.rekey(key, now),
+            none => *none = Some(Inbound::new(key)),
+        }
+    }
+
+    fn set_outbound(&mut self, key: &MasterKey, rollover: Rollover) {
+        match &mut self.outbound {
+            Some(context) => context.rekey(key, rollover),
+            none => *none = Some(Outbound::new(key)),
+        }
+    }
+}
+
+/// How one leg is protected, and was. Contexts (about 12 kB each) stay when the leg goes over to something else: were it SRTP
+/// again under the same key, no key stream may be used twice (RFC 3711 §9.1).
+#[derive(Debug, Default)]
+pub(super) struct Protection {
+    by: Keying,
+    sdes: Option<Box<Contexts>>,
+    dtls: Option<Box<DtlsLeg>>,
+}
+
+/// Where its keys come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Keying {
+    /// It has none.
+    #[default]
+    Nothing,
+    Sdes,
+    Dtls,
+}
+
+impl Protection {
+    fn set(&mut self, crypto: &LegCrypto, now: Instant) {
+        match crypto {
+            LegCrypto::Pass => self.by = Keying::Nothing,
+            LegCrypto::Sdes { inbound, outbound } => {
+                self.by = Keying::Sdes;
+                let contexts = self.sdes.get_or_insert_default();
+                if let Some(key) = inbound {
+                    contexts.set_inbound(key, now);
+                }
+                if let Some(key) = outbound {
+                    // RFC 4568 §7.1.4, RFC 3711 §3.3.1: the packets are numbered on.
+                    contexts.set_outbound(key, Rollover::Continues);
+                }
+            }
+            LegCrypto::Dtls { role, fingerprints } => {
+                self.by = Keying::Dtls;
+                let terms = Terms { role: *role, fingerprints: fingerprints.clone() };
+                match &mut self.dtls {
+                    Some(dtls) => dtls.set(terms, now),
+                    none => *none = Some(Box::new(DtlsLeg::new(terms))),
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn is_used(&self) -> bool {
+        self.by != Keying::Nothing
+    }
+
+    /// `None` before there are keys.
+    #[inline]
+    fn contexts(&mut self, component: Component) -> Option<&mut Contexts> {
+        match self.by {
+            Keying::Nothing => None,
+            Keying::Sdes => self.sdes.as_deref_mut(),
+            Keying::Dtls => self.dtls.as_mut()?.contexts(component),
+        }
+    }
+
+    /// If the leg does DTLS-SRTP.
+    pub fn dtls(&self) -> Option<&DtlsLeg> {
+        self.dtls.as_deref().filter(|_| self.by == Keying::Dtls)
+    }
+
+    /// The same.
+    pub fn dtls_mut(&mut self) -> Option<&mut DtlsLeg> {
+        self.dtls.as_deref_mut().filter(|_| self.by == Keying::Dtls)
+    }
+}
+
+/// Whose a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// [`Pair::forward`]'s.
+    Plain,
+    /// [`Pair::forward_ice`]'s.
+    Ice,
+    /// [`Pair::forward_srtp`]'s.
+    Srtp,
+    /// [`Pair::take_dtls`]'s.
+    Dtls,
 }
 
 impl Pair {
-    /// How `side`'s packets are protected from now on. A key that has not changed keeps its context.
+    /// How `side`'s packets are protected from now on. A key that has not changed keeps its context, an endpoint that has not
+    /// changed its association.
     pub fn set_crypto(&mut self, side: Side, crypto: &LegCrypto, now: Instant) {
-        let contexts = &mut self.srtp[side as usize];
-        let (inbound, outbound) = match crypto {
-            LegCrypto::Sdes { inbound, outbound } => (inbound, outbound),
-            LegCrypto::Dtls { .. } => {
-                *contexts = Some(Box::new(Contexts { in_use: true, ..Contexts::default() }));
-                return;
-            }
-            LegCrypto::Pass => {
-                if let Some(contexts) = contexts {
-                    contexts.in_use = false;
-                }
-                return;
-            }
-        };
-        let contexts = contexts.get_or_insert_default();
-        contexts.in_use = true;
-        match (&mut contexts.inbound, inbound) {
-            (Some(context), Some(key)) => context.rekey(key, now),
-            (context @ None, Some(key)) => *context = Some(Inbound::new(key)),
-            (_, None) => {}
-        }
-        match (&mut contexts.outbound, outbound) {
-            // RFC 4568 §7.1.4, RFC 3711 §3.3.1: the packets are numbered on.
-            (Some(context), Some(key)) => context.rekey(key, Rollover::Continues),
-            (context @ None, Some(key)) => *context = Some(Outbound::new(key)),
-            (_, None) => {}
-        }
+        self.srtp[side as usize].set(crypto, now);
     }
 
-    /// True if one of the sides is SRTP: what is not a STUN check is then for [`Self::forward_srtp`].
+    /// True if one of the sides is SRTP.
     #[inline]
     pub fn does_srtp(&self) -> bool {
-        self.srtp.iter().flatten().any(|contexts| contexts.in_use)
+        self.srtp.iter().any(Protection::is_used)
     }
 
-    /// True if [`Self::forward_srtp`] is to be asked about `packet`.
+    /// Who is to be asked about `packet`, which came to `side`.
     #[inline]
-    pub fn is_for_srtp(&self, packet: &[u8]) -> bool {
-        self.does_srtp() && !(self.does_ice() && packet::is_stun(packet))
+    pub fn way(&self, side: Side, packet: &[u8]) -> Way {
+        let does_ice = self.does_ice();
+        if !self.does_srtp() {
+            return if does_ice { Way::Ice } else { Way::Plain };
+        }
+        match packet.first() {
+            // RFC 7983 §7.
+            Some(0..=3) if does_ice && packet::is_stun(packet) => Way::Ice,
+            Some(20..=63) if self.srtp[side as usize].by == Keying::Dtls => Way::Dtls,
+            _ => Way::Srtp,
+        }
     }
 
     /// As [`Pair::forward`], for the packet at `place` in `bytes`; where it stands afterwards, as it leaves, is written there. The
@@ -78,8 +168,11 @@ impl Pair {
     ) -> Result<Verdict, Reason> {
         let packet = bytes.get_mut(place.clone()).ok_or(Reason::Payload)?;
         let admitted = self.admit(arrived, packet)?;
-        if let Some(contexts) = contexts_in_use(&mut self.srtp, arrived.side) {
-            let inbound = contexts.inbound.as_mut().ok_or(Reason::Authentication)?;
+        let protection = &mut self.srtp[arrived.side as usize];
+        if protection.is_used() {
+            let inbound =
+                protection.contexts(arrived.component).and_then(|contexts| contexts.inbound.as_mut());
+            let inbound = inbound.ok_or(Reason::Authentication)?;
             let opened = match admitted.kind {
                 Kind::Media => inbound.unprotect_rtp(packet, arrived.now),
                 Kind::Rtcp => inbound.unprotect_rtcp(packet, arrived.now),
@@ -88,9 +181,12 @@ impl Pair {
         }
         self.listen(arrived, admitted.kind, bytes.get(place.clone()).unwrap_or_default());
         self.take(arrived, admitted);
-        let verdict = self.leave(arrived, self.exit_of(arrived, admitted.kind))?;
-        if let Some(contexts) = contexts_in_use(&mut self.srtp, arrived.side.other()) {
-            let outbound = contexts.outbound.as_mut().ok_or(Reason::Undeliverable)?;
+        let exit = self.exit_of(arrived, admitted.kind);
+        let verdict = self.leave(arrived, exit)?;
+        let protection = &mut self.srtp[arrived.side.other() as usize];
+        if protection.is_used() {
+            let outbound = protection.contexts(exit).and_then(|contexts| contexts.outbound.as_mut());
+            let outbound = outbound.ok_or(Reason::Undeliverable)?;
             *place = protect(outbound, admitted.kind, bytes, place.clone()).map_err(reason)?;
         }
         Ok(verdict)
@@ -103,10 +199,6 @@ fn reason(refused: Refused) -> Reason {
         Refused::Replayed => Reason::Replay,
         Refused::Malformed | Refused::Sources | Refused::Exhausted | Refused::NoRoom => Reason::Payload,
     }
-}
-
-fn contexts_in_use(srtp: &mut [Option<Box<Contexts>>; 2], side: Side) -> Option<&mut Contexts> {
-    srtp[side as usize].as_deref_mut().filter(|contexts| contexts.in_use)
 }
 
 /// It grows to the front: right behind it another one may stand that waits for its turn.
