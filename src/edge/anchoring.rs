@@ -10,8 +10,8 @@ use super::event::Event;
 use super::identify::Speaker;
 use super::offer_answer::Part;
 use super::refusal::Refusal;
-use super::settings::{Anchor, Media, Settings, Trust};
-use crate::base::ZoneId;
+use super::settings::{Anchor, Ice, Media, Settings, Trust};
+use crate::base::{Transport, ZoneId};
 use crate::relay::Side;
 use crate::sdp::Session;
 use crate::sip::message::{Message, sdp_part};
@@ -144,6 +144,9 @@ fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, 
             sip_source: (leg.speaker == Speaker::Stranger || leg.trust == Trust::None).then_some(leg.address),
             untrusted: leg.trust == Trust::None,
             ice: media.ice,
+            ice_on_request: matches!(leg.speaker, Speaker::Trunk(_))
+                && leg.transport == Transport::Udp
+                && matches!(media.ice, Ice::Auto | Ice::Terminate),
             shows: match leg.trust {
                 _ if a.zone == b.zone => Scope::Link,
                 Trust::None | Trust::Peer => Scope::Private,

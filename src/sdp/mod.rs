@@ -63,7 +63,8 @@ pub struct Media<'s> {
     pub payload_types: Vec<u8>,
     /// `a=rtcp-mux` is there.
     pub rtcp_mux: bool,
-    /// ICE: both `ice-ufrag` and `ice-pwd` hold for this section (own or session level).
+    /// ICE: both `ice-ufrag` and `ice-pwd` hold for this section (own or session level), and it does not say that ICE failed
+    /// (`a=ice-mismatch`, RFC 8839 §4.2.5).
     pub ice: bool,
     /// Hold or not.
     pub direction: Direction,
@@ -121,7 +122,9 @@ pub struct Session<'s> {
 pub enum MediaEdit {
     /// Leave it as it is (port 0, unknown media, not anchored).
     Keep,
-    /// Port 0: the stream is refused (RFC 3264 §6).
+    /// The same, without its lines of ICE.
+    WithoutIce,
+    /// Port 0: the stream is refused (RFC 3264 §6), and does no ICE.
     Reject,
     /// Our relayed address as the default destination (DESIGN.md §4).
     Relay {
@@ -259,4 +262,5 @@ struct Level {
     direction: Option<Direction>,
     ice_ufrag: bool,
     ice_pwd: bool,
+    ice_mismatch: bool,
 }

@@ -195,6 +195,7 @@ impl<'s> Reader<'s> {
             [b'i', b'c', b'e', b'-', name @ ..] => {
                 level.ice_ufrag |= name.starts_with(b"ufrag:");
                 level.ice_pwd |= name.starts_with(b"pwd:");
+                level.ice_mismatch |= name == b"mismatch";
                 if let Some(section) = section
                     && section.candidates.is_none()
                 {
@@ -238,7 +239,8 @@ impl<'s> Reader<'s> {
             let level = section.level;
             media.direction = level.direction.or(self.session_level.direction).unwrap_or(Direction::SendRecv);
             media.ice = (level.ice_ufrag || self.session_level.ice_ufrag)
-                && (level.ice_pwd || self.session_level.ice_pwd);
+                && (level.ice_pwd || self.session_level.ice_pwd)
+                && !level.ice_mismatch;
             if media.port == 0 {
                 continue;
             }

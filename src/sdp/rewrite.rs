@@ -39,6 +39,11 @@ pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<
             // RFC 3264 §6: of a refused stream all but the port is ignored.
             MediaEdit::Reject if media.port != 0 => {
                 splices.push(Splice { at: section.port, new_line: false, text: Text::Port(0) });
+                strip(session, section, &mut splices);
+                continue;
+            }
+            MediaEdit::WithoutIce => {
+                strip(session, section, &mut splices);
                 continue;
             }
             MediaEdit::Relay { rtp, rtcp, ice } if media.port != 0 => (*rtp, *rtcp, ice),
@@ -263,7 +268,7 @@ fn session_ice(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices
         let sections = session.media.iter().zip(edits).filter(|(media, _)| media.port != 0);
         sections.filter_map(|(_, edit)| match edit {
             MediaEdit::Relay { ice, .. } => Some(ice),
-            MediaEdit::Keep | MediaEdit::Reject => None,
+            MediaEdit::Keep | MediaEdit::WithoutIce | MediaEdit::Reject => None,
         })
     };
     if live().any(|ice| matches!(ice, IceEdit::Lite(_))) {
@@ -271,7 +276,9 @@ fn session_ice(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices
         splices.push(Splice::line_at(slot, Text::Attribute { name: "ice-lite", value: "" }));
         splices.push(Splice::line_at(slot, Text::Attribute { name: "ice-options:", value: "ice2" }));
     }
-    if live().any(|ice| matches!(ice, IceEdit::Strip | IceEdit::Lite(_))) {
+    if edits.contains(&MediaEdit::WithoutIce)
+        || live().any(|ice| matches!(ice, IceEdit::Strip | IceEdit::Lite(_)))
+    {
         splices.extend(session_ice_lines(session).map(Splice::without));
     }
 }

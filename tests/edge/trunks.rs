@@ -1,7 +1,7 @@
 //! Calls from and to carriers.
 
 use super::calls::{establish, hang_up};
-use super::ua::{Leg, answer, request, request_uri, response, sdp};
+use super::ua::{Leg, answer, body, request, request_uri, response, sdp};
 use super::world::{Actor, World};
 
 #[test]
@@ -41,6 +41,26 @@ fn the_pbx_calls_out_and_the_second_carrier_takes_it() {
     hang_up(&mut world, &mut a, &bravo);
     let cdr = world.cdrs()[0];
     assert_eq!((&*cdr.to_party, &*cdr.target, &*cdr.route), ("bravo", "sip:sbc.bravo.example", "outbound"));
+    world.assert_clean();
+}
+
+/// DESIGN.md §4: towards a plain UDP trunk never send candidates (size). Who offers ICE is answered by us.
+#[test]
+fn a_carrier_over_udp_is_offered_no_candidates() {
+    let mut world = World::new();
+    let (pbx, acme) = (Actor::pbx(), Actor::carrier());
+    let offer = sdp("10.20.0.20", 7_000) + "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuv\r\n";
+    let invite = request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", &offer);
+    world.send(&pbx, &invite);
+    let seen = world.expect(&acme, "INVITE");
+    assert!(!body(&seen).contains("ice-") && !body(&seen).contains("candidate"), "{seen}");
+    world.send(&acme, answer(&acme, &seen, "200 OK", "b", &sdp("198.51.100.1", 4_000)));
+    let came = world.expect(&pbx, "SIP/2.0 200");
+    assert!(body(&came).contains("a=ice-lite\r\n"), "{came}");
+    let mut a = Leg::caller(&pbx, &invite, &came);
+    world.send(&pbx, a.request("ACK", ""));
+    world.expect(&acme, "ACK");
+    hang_up(&mut world, &mut a, &acme);
     world.assert_clean();
 }
 

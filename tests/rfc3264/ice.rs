@@ -126,15 +126,37 @@ fn a_restart_where_ice_ends_at_us_brings_new_credentials_and_the_choice_anew() {
 
 #[test]
 fn towards_strip_no_line_of_ice_leaves_and_the_offerers_ends_at_us_at_once() {
-    for b_ice in [Ice::Strip, Ice::Terminate] {
+    let mut call = call(Ice::Auto, Ice::Strip);
+    assert!(!has_ice(&call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
+    assert_eq!(ice(&call, Side::B), None);
+    let answer = call.answer(Side::B, &with_ice(PBX, 5000, "bravo"));
+    assert!(!answer.contains("bravo"), "{answer}");
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"));
+    assert_eq!(ice(&call, Side::B), None);
+}
+
+#[test]
+fn sections_that_are_off_or_not_ours_carry_no_ice_where_ice_ends() {
+    let candidate = "a=candidate:1 1 udp 2130706431 198.51.100.23 4000 typ host\n";
+    let ice = format!("a=ice-ufrag:alfa\na=ice-pwd:{}\n{candidate}", "alfa".repeat(6));
+    let rest = format!("m=video 0 RTP/AVP 96\n{ice}m=message 2855 TCP/MSRP *\n{ice}");
+    let offer = session(PHONE, &format!("m=audio 4000 RTP/AVP 0\n{ice}{rest}"));
+    for (b_ice, stays) in [(Ice::Strip, false), (Ice::Auto, true)] {
         let mut call = call(Ice::Auto, b_ice);
-        assert!(!has_ice(&call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
-        assert_eq!(ice(&call, Side::B), None);
-        let answer = call.answer(Side::B, &with_ice(PBX, 5000, "bravo"));
-        assert!(!answer.contains("bravo"), "{answer}");
-        assert_eq!(own(&call, Side::A), owns(&answer, "alfa"));
-        assert_eq!(ice(&call, Side::B), None);
+        assert_eq!(
+            call.offer(Side::A, &offer).matches("a=ice-ufrag:alfa").count(),
+            if stays { 3 } else { 0 }
+        );
+        // The PBX answers with what it refuses copied from the offer.
+        let plain = session(PBX, &format!("m=audio 5000 RTP/AVP 0\n{rest}"));
+        let answer = call.answer(Side::B, &plain);
+        assert!(answer.contains("a=ice-lite") && !answer.contains("alfa"), "{answer}");
     }
+    let shown = call(Ice::Auto, Ice::RelayOnly).offer(Side::A, &offer);
+    assert!(
+        !shown.contains(" typ host") && shown.contains("m=video 0"),
+        "no address of the phone's: {shown}"
+    );
 }
 
 #[test]
@@ -146,12 +168,131 @@ fn what_a_side_with_strip_says_of_ice_counts_for_nothing() {
     assert!(!call.relay.rules(0, Side::A).stun_and_dtls);
 }
 
+/// A PBX that does no ICE calls a phone behind `ice: terminate`: what the phone is offered.
+fn offered_terminated() -> (Call, String) {
+    let mut call = call(Ice::Auto, Ice::Terminate);
+    let offer = call.offer(Side::A, &audio(PBX, 5000));
+    (call, offer)
+}
+
+#[test]
+fn terminate_offers_a_called_endpoint_a_lite_agent_of_ours() {
+    let (mut call, offer) = offered_terminated();
+    let host = format!("a=candidate:1 1 udp 2130706431 {RB} 40000 typ host\r\n");
+    assert!(offer.contains("\r\na=ice-lite\r\n") && offer.contains(&host), "{offer}");
+    let (ufrag, pwd) = said(&offer).unwrap();
+    assert_eq!(own(&call, Side::B), Some((ufrag.into(), pwd.into(), None)), "it may check before its answer");
+    let answer = call.answer(Side::B, &with_ice(PHONE, 4000, "bravo"));
+    assert!(!has_ice(&answer), "{answer}");
+    assert_eq!(own(&call, Side::B), owns(&offer, "bravo"));
+    assert_eq!(ice(&call, Side::A), None);
+    assert!(!call.relay.rules(0, Side::A).stun_and_dtls);
+}
+
+/// RFC 8839 §4.2.5: `a=ice-mismatch`, with or without credentials, is no ICE either.
+#[test]
+fn a_called_endpoint_that_does_no_ice_is_plain_to_terminate() {
+    let mismatch = with_ice(PHONE, 4000, "bravo") + "a=ice-mismatch\r\n";
+    for answer in [audio(PHONE, 4000), audio(PHONE, 4000) + "a=ice-mismatch\r\n", mismatch] {
+        let (mut call, _) = offered_terminated();
+        assert!(!has_ice(&call.answer(Side::B, &answer)));
+        assert_eq!(ice(&call, Side::B), None);
+        assert_eq!(call.relay.rules(0, Side::B).rtp, format!("{PHONE}:4000").parse().ok());
+        assert!(!has_ice(&call.answer(Side::B, &answer)), "again");
+    }
+}
+
+#[test]
+fn what_terminate_has_offered_holds_until_the_endpoint_restarts() {
+    let (mut call, offer) = offered_terminated();
+    call.answer(Side::B, &with_ice(PHONE, 4000, "bravo"));
+    let again = call.offer(Side::A, &audio(PBX, 5000));
+    assert_eq!(said(&again), said(&offer), "the PBX's re-INVITE restarts nothing");
+    call.answer(Side::B, &with_ice(PHONE, 4000, "bravo"));
+    assert!(!has_ice(&call.offer(Side::B, &with_ice(PHONE, 4000, "bravo"))));
+    assert_eq!(said(&call.answer(Side::A, &audio(PBX, 5000))), said(&offer), "nor does the phone's");
+    call.offer(Side::B, &with_ice(PHONE, 4000, "bnew"));
+    let answer = call.answer(Side::A, &audio(PBX, 5000));
+    assert_ne!(said(&answer), said(&offer));
+    assert_eq!(own(&call, Side::B), owns(&answer, "bnew"));
+    assert_eq!((call.relay.opened, call.relay.closed), (1, 0), "the ports stay");
+}
+
+#[test]
+fn a_re_invite_answered_without_ice_after_one_with_latches_as_ever() {
+    let (mut call, _) = offered_terminated();
+    call.answer(Side::B, &with_ice(PHONE, 4000, "bravo"));
+    call.offer(Side::A, &audio(PBX, 5000));
+    call.answer(Side::B, &audio(PHONE, 4000));
+    assert_eq!(ice(&call, Side::B), None);
+    assert!(!has_ice(&call.offer(Side::B, &audio(PHONE, 4000))));
+    assert!(!has_ice(&call.answer(Side::A, &audio(PBX, 5000))));
+
+    let mut call = appended();
+    call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    call.answer(Side::B, &with_ice(PBX, 5000, "bravo"));
+    call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    let answer = call.answer(Side::B, &audio(PBX, 5000));
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"), "its ICE ends at us now");
+    assert_eq!(ice(&call, Side::B), None);
+}
+
+#[test]
+fn each_fork_that_terminate_rang_is_known_by_its_own_name() {
+    let (mut call, offer) = offered_terminated();
+    call.early("x", &with_ice(PHONE, 4000, "xray"));
+    assert_eq!(own(&call, Side::B), owns(&offer, "xray"));
+    call.early("y", &audio(PHONE, 6000));
+    assert_eq!(ice(&call, Side::B), None);
+    call.try_answer(Side::B, "x", true, &with_ice(PHONE, 4000, "xray")).unwrap();
+    assert_eq!(own(&call, Side::B), owns(&offer, "xray"));
+}
+
+/// RFC 8839 §4.2.5.
+#[test]
+fn an_answer_that_says_mismatch_turns_the_offerers_leg_to_terminate() {
+    let mut call = appended();
+    call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    let answer = call.answer(Side::B, &(with_ice(PBX, 5000, "bravo") + "a=ice-mismatch\r\n"));
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"), "{answer}");
+    assert!(!answer.contains("mismatch") && !answer.contains("bravo"), "{answer}");
+    assert_eq!(ice(&call, Side::B), None);
+}
+
+/// DESIGN.md §4: towards a plain UDP trunk, never send candidates.
+#[test]
+fn a_carrier_over_udp_is_offered_ice_only_once_it_has_offered_it() {
+    let with_carrier = |ice| {
+        let Sides { a, b } = phone_and_pbx();
+        Call::new(Sides { a, b: SideSettings { ice, ice_on_request: true, ..b } })
+    };
+    for ice_setting in [Ice::Auto, Ice::Terminate] {
+        let mut call = with_carrier(ice_setting);
+        assert!(!has_ice(&call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
+        let answer = call.answer(Side::B, &audio(PBX, 5000));
+        assert_eq!(own(&call, Side::A), owns(&answer, "alfa"), "the offerer's ends at us");
+        assert_eq!(ice(&call, Side::B), None);
+    }
+    let mut call = with_carrier(Ice::Auto);
+    call.offer(Side::B, &with_ice(PBX, 5000, "bravo"));
+    let answer = call.answer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    assert!(answer.contains("a=ice-ufrag:alfa"), "{answer}");
+    assert!(call.offer(Side::A, &with_ice(PHONE, 4000, "alfa")).contains("a=ice-ufrag:alfa"));
+}
+
 #[test]
 fn terminate_ends_ice_at_us_also_where_both_do_it() {
     let mut call = call(Ice::Terminate, Ice::Auto);
     assert!(!has_ice(&call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"))));
     let answer = call.answer(Side::B, &audio(PBX, 5000));
     assert_eq!(own(&call, Side::A), owns(&answer, "alfa"));
+
+    let mut call = self::call(Ice::Auto, Ice::Terminate);
+    let offer = call.offer(Side::A, &with_ice(PHONE, 4000, "alfa"));
+    let answer = call.answer(Side::B, &with_ice(PBX, 5000, "bravo"));
+    assert_eq!(own(&call, Side::A), owns(&answer, "alfa"));
+    assert_eq!(own(&call, Side::B), owns(&offer, "bravo"), "two agents of ours, one towards each");
+    assert_ne!(said(&offer), said(&answer));
 }
 
 #[test]

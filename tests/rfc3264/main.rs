@@ -39,6 +39,7 @@ fn side(relay: &str) -> SideSettings {
         sip_source: None,
         untrusted: false,
         ice: Ice::Auto,
+        ice_on_request: false,
         shows: Scope::Link,
         allowed: [].into(),
     }

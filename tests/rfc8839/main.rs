@@ -213,3 +213,35 @@ fn relay_only_shows_no_candidate_but_ours() {
     assert!(out.contains("a=ice-ufrag:khLS\n") && !out.contains("192.168.1.40"), "{out}");
     assert_eq!(rewritten(&out, &edit), out);
 }
+
+/// RFC 8840 §4.1.1: no more are to come; ours stands before it.
+#[test]
+fn the_end_of_candidates_stays_and_ours_is_among_them() {
+    let out = rewritten(&(CHROME.to_owned() + "a=end-of-candidates\n"), &edit(RTP));
+    assert!(out.ends_with("a=end-of-candidates\n"), "{out}");
+    let none_of_its_own = "v=0\nm=audio 9 RTP/AVP 0\nc=IN IP4 0.0.0.0\na=rtcp-mux\na=ice-ufrag:u\na=ice-pwd:p\n\
+                           a=ice-options:trickle\na=end-of-candidates\n";
+    let out = rewritten(none_of_its_own, &edit(RTP));
+    let want = "a=ice-options:trickle\na=candidate:relay0 1 udp 16777215 203.0.113.10 40000 typ relay raddr 0.0.0.0 rport 9\n\
+                a=end-of-candidates\n";
+    assert!(out.ends_with(want), "{out}");
+}
+
+#[test]
+fn each_family_is_written_as_it_is() {
+    let ice = Credentials::read(b"ours", b"ourpasswordourpassword").unwrap();
+    let out = rewritten(CHROME, &edit_with("[2001:db8::10]:40000", IceEdit::Lite(ice)));
+    let hosts = candidates(&out);
+    assert_eq!(hosts, ["1 1 udp 2130706431 2001:db8::10 40000 typ host"]);
+    assert!(out.contains("c=IN IP6 2001:db8::10\n"), "{out}");
+}
+
+#[test]
+fn a_section_may_lose_its_ice_and_nothing_else() {
+    let edits = [MediaEdit::WithoutIce];
+    let want = "v=0\no=- 1 1 IN IP4 192.0.2.44\ns=-\nc=IN IP4 192.0.2.44\nt=0 0\na=x\nm=audio 4000 RTP/AVP 0\na=icy:1\n\
+                a=rtcp:4001\na=mid:0\n";
+    assert_eq!(rewritten(MUCH_ICE, &edits), want);
+    assert_eq!(rewritten(want, &edits), want);
+    assert!(!rewritten(MUCH_ICE, &[MediaEdit::Reject]).contains("candidate"), "what is refused does no ICE");
+}

@@ -4,6 +4,7 @@
 use crate::edge::settings::Ice;
 use crate::ice::Credentials;
 use crate::relay::Side;
+use crate::sdp::MediaEdit;
 
 use super::Sides;
 
@@ -18,14 +19,29 @@ pub(super) enum Towards {
     Lite(Credentials),
 }
 
+impl Towards {
+    /// What to write into a section that does not go through the relay, or is off (port 0).
+    pub(super) fn left_alone(&self) -> MediaEdit {
+        match self {
+            Towards::Passed { .. } => MediaEdit::Keep,
+            Towards::Stripped | Towards::Lite(_) => MediaEdit::WithoutIce,
+        }
+    }
+
+    /// Candidates of the far endpoint's own are shown.
+    pub(super) fn shows_candidates(&self) -> bool {
+        matches!(self, Towards::Passed { relay_only: false })
+    }
+}
+
 /// How far it has come with one side.
 #[derive(Clone, Debug, Default)]
 struct End {
-    /// What the endpoint goes by, as its last offer said.
+    /// What the endpoint goes by, as its last offer or answer said.
     theirs: Option<Credentials>,
     /// What we go by towards it, if its ICE ends at us.
     ours: Option<Credentials>,
-    /// It was answered that its ICE ends at us.
+    /// It was told that its ICE ends at us.
     terminated: bool,
 }
 
@@ -50,18 +66,25 @@ impl CallIce {
         let mut next = self.clone();
         let end = next.end_mut(from);
         // RFC 8839 §4.4.1.1.1: both changed.
-        let restarts = match (&end.theirs, &theirs) {
-            (Some(before), Some(now)) => before.ufrag != now.ufrag && before.pwd != now.pwd,
-            _ => true,
+        let goes_on = match (&end.theirs, &theirs) {
+            (Some(before), Some(now)) => before.ufrag == now.ufrag || before.pwd == now.pwd,
+            _ => false,
         };
-        if restarts {
-            end.ours =
-                (theirs.is_some() && sides.of(from).ice.may_terminate()).then(|| Credentials::generate(rng));
-            end.terminated = false;
+        end.terminated &= goes_on;
+        let ours = end.ours.take().filter(|_| goes_on);
+        if theirs.is_some() && sides.of(from).ice.may_terminate() {
+            end.ours = ours.or_else(|| Some(Credentials::generate(rng)));
         }
         end.theirs = theirs;
         let may_pass = sides.a.ice.may_pass() && sides.b.ice.may_pass();
-        next.passes = may_pass && !next.a.terminated && !next.b.terminated;
+        let to = from.other();
+        let may_offer = !sides.of(to).ice_on_request || next.end(to).theirs.is_some();
+        next.passes = may_pass && may_offer && !next.a.terminated && !next.b.terminated;
+        if sides.of(to).ice == Ice::Terminate && may_offer {
+            let end = next.end_mut(to);
+            end.ours.get_or_insert_with(|| Credentials::generate(rng));
+            end.terminated = true;
+        }
         next
     }
 
@@ -84,6 +107,11 @@ impl CallIce {
     fn unless_lite(&self, sides: &Sides) -> Towards {
         let relay_only = sides.a.ice == Ice::RelayOnly || sides.b.ice == Ice::RelayOnly;
         if self.passes { Towards::Passed { relay_only } } else { Towards::Stripped }
+    }
+
+    /// What the endpoint of `side` goes by now, as its answer says.
+    pub(super) fn set_theirs(&mut self, side: Side, theirs: Option<Credentials>) {
+        self.end_mut(side).theirs = theirs;
     }
 
     /// The answer that says `towards` to `to` holds.

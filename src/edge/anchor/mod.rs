@@ -49,6 +49,8 @@ pub struct SideSettings {
     pub untrusted: bool,
     /// What becomes of ICE.
     pub ice: Ice,
+    /// Messages to it are to stay small (UDP): it is offered ICE only once it has offered ICE itself.
+    pub ice_on_request: bool,
     /// Of its addresses the other side is shown those that mean something this far, or farther.
     pub shows: Scope,
     /// Networks of the zone: their addresses may latch.
@@ -152,8 +154,7 @@ impl CallMedia {
         let streams = self.streams_of_offer(from, &session, relay)?;
         let before = std::mem::replace(&mut self.streams, streams);
         let offer = self.offer.replace(Offer::new(from));
-        let theirs = self.streams.iter().find_map(|stream| stream.said(from)?.full_ice());
-        let ice = self.ice.after_offer(from, &self.sides, theirs.cloned(), rng);
+        let ice = self.ice.after_offer(from, &self.sides, self.full_ice(from).cloned(), rng);
         let ice = std::mem::replace(&mut self.ice, ice);
         match self.former {
             Some(_) => self.free(before, relay),
@@ -191,7 +192,8 @@ impl CallMedia {
             let said = self.streams.iter().map(|stream| stream.said(from).cloned()).collect();
             offer.stand_by.push(StandBy { tag, said, terminates: self.ice.is_terminated(from.other()) });
         }
-        let does_ice = session.media().iter().any(|media| media.port != 0 && media.ice);
+        let mut ours = session.media().iter().zip(&self.streams).filter(|(_, stream)| stream.is_ours());
+        let does_ice = ours.any(|(media, _)| media.port != 0 && media.ice);
         let towards = self.ice.in_answer(from.other(), &self.sides, does_ice);
         // Before pairs that the answer refuses are closed.
         self.write(from, &session, &towards, &*relay, out);
@@ -205,6 +207,7 @@ impl CallMedia {
                     media.map(|media| Said::of(media, &session, index, does_ice_count, &*relay)),
                 );
             }
+            self.ice.set_theirs(from, self.full_ice(from).cloned());
             if is_final {
                 self.settle(&session, relay);
             }
@@ -343,7 +346,12 @@ impl CallMedia {
     ) {
         let mut body = Vec::new();
         session.rewrite(&self.edits(from, session, towards, relay), &mut body);
-        shown::show(from, &self.sides, relay, &body, out);
+        shown::show(from, &self.sides, towards, relay, &body, out);
+    }
+
+    /// What a side goes by in ICE that could end at us.
+    fn full_ice(&self, side: Side) -> Option<&crate::ice::Credentials> {
+        self.streams.iter().filter(|stream| stream.is_ours()).find_map(|stream| stream.said(side)?.full_ice())
     }
 
     /// What to write into its sections.
@@ -355,11 +363,9 @@ impl CallMedia {
         relay: &dyn Relay,
     ) -> Vec<MediaEdit> {
         let edit = |(index, media): (usize, &Media<'_>)| {
-            let Some(stream) = self.streams.get(index).filter(|_| media.port != 0) else {
-                return MediaEdit::Keep;
-            };
-            if stream.stream_use() == Use::Direct {
-                return MediaEdit::Keep;
+            let stream = self.streams.get(index).filter(|_| media.port != 0);
+            if !stream.is_some_and(Stream::is_ours) {
+                return towards.left_alone();
             }
             let carrier = self.carrier_of(session, index).and_then(|carrier| self.streams.get(carrier));
             let Some(shown) = carrier.and_then(|carrier| carrier.shown_to(from.other())) else {

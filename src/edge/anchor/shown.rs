@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::Sides;
 use super::destination::is_public;
+use super::ice::Towards;
 use super::stream::canonical;
 use crate::relay::{Relay, Side};
 use crate::sdp::{self, View};
@@ -38,18 +39,26 @@ impl Scope {
 }
 
 /// Appends `body`, which is `from`'s and was rewritten, as far as the other side may see it.
-pub(super) fn show(from: Side, sides: &Sides, relay: &dyn Relay, body: &[u8], out: &mut Vec<u8>) {
+pub(super) fn show(
+    from: Side,
+    sides: &Sides,
+    towards: &Towards,
+    relay: &dyn Relay,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) {
     let least = sides.of(from).shows;
+    let shows_candidates = towards.shows_candidates();
     let is_seen = |ip: IpAddr| Scope::of(ip) >= least;
     let is_ours = |address: SocketAddr| relay.owner_of(canonical(address)).is_some();
     let view = View {
         // A name means something to mDNS on its own link; agents resolve no other.
         candidate: &|address| match address {
-            Some(address) => is_ours(address) || is_seen(address.ip()),
-            None => least == Scope::Link,
+            Some(address) => is_ours(address) || shows_candidates && is_seen(address.ip()),
+            None => shows_candidates && least == Scope::Link,
         },
         // The relayed address that it checked with is no candidate of the far endpoint's own.
-        remote: &|address| !is_ours(address) && is_seen(address.ip()),
+        remote: &|address| shows_candidates && !is_ours(address) && is_seen(address.ip()),
         host: &is_seen,
         instead: (least == Scope::Global).then_some(sides.of(from.other()).relay.advertise),
     };

@@ -79,7 +79,7 @@ impl Said {
             clocks: clocks::of(session, index),
             is_rtp: media.is_rtp(),
             ice: media.ice && with_ice,
-            credentials: credentials(index, session).filter(|_| with_ice),
+            credentials: credentials(index, session).filter(|_| media.ice && with_ice),
             ice_lite: session.is_ice_lite(),
             dtls: media.is_dtls(),
             rtcp_mux: media.rtcp_mux,
@@ -166,6 +166,11 @@ impl Stream {
         self.stream_use
     }
 
+    /// It goes through a pair, or did, or may.
+    pub(super) fn is_ours(&self) -> bool {
+        self.stream_use != Use::Direct
+    }
+
     /// The relayed addresses that `side` is shown.
     pub(super) fn shown_to(&self, side: Side) -> Option<SideAddrs> {
         self.pair.as_ref().map(|pair| match side {
@@ -246,7 +251,7 @@ impl Stream {
             // Where ICE ends at us, or counts for nothing, no STUN crosses the pair.
             rules.stun_and_dtls &= ice.passes() || self.is_dtls();
             rules.ice = match ice.lite(side) {
-                Some(ours) => self.said(side).and_then(|said| terminated(said, ours)),
+                Some(ours) => terminated(self.said(side), ours),
                 None if ice.passes() => ice_of(self.said(side), self.said(side.other())),
                 None => None,
             };
@@ -363,10 +368,14 @@ fn ice_of(here: Option<&Said>, there: Option<&Said>) -> Option<ice::Settings> {
     Some(ice::Settings { local, remote_ufrag, terminated: false })
 }
 
-/// How the endpoint that said `here`, whose ICE ends at us, shows that it is there.
-fn terminated(here: &Said, ours: &ice::Credentials) -> Option<ice::Settings> {
-    let theirs = here.full_ice()?;
-    Some(ice::Settings { local: ours.clone(), remote_ufrag: Some(theirs.ufrag.clone()), terminated: true })
+/// How the endpoint that said `here`, whose ICE ends at us, shows that it is there: it may be heard before its answer is. One
+/// that does no ICE after all latches as ever.
+fn terminated(here: Option<&Said>, ours: &ice::Credentials) -> Option<ice::Settings> {
+    let remote_ufrag = match here {
+        Some(here) => Some(here.full_ice()?.ufrag.clone()),
+        None => None,
+    };
+    Some(ice::Settings { local: ours.clone(), remote_ufrag, terminated: true })
 }
 
 /// Payload types of both, each once; at most 128.
