@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::call::{Call, Leg};
 use super::context::{Context, Errand, Hop, Place, Warrant};
 use super::flow::FlowEnd;
+use super::forward::Forwarded;
 use super::health::Owner;
 use super::identify::{Speaker, Who};
 use super::received::{Rejected, Request};
@@ -86,6 +87,7 @@ impl Edge {
             source: request.source.remote,
             to: uri::called(message).map_or_else(|| "".into(), |user| user.into()),
             from: uri::caller(message).map_or_else(|| "".into(), |user| user.into()),
+            cseq_ahead: Default::default(),
         };
         if let Speaker::Trunk(trunk) = who.speaker {
             if !self.trunks.take(trunk, request.at.instant) {
@@ -186,8 +188,9 @@ impl Edge {
             .and_then(|hop| self.anchor(context, hop))
             .and_then(|anchored| self.forward(server, context, anchored, now));
         match forwarded {
-            Ok(forwarded) => {
-                context.attempts.push(Some(forwarded.0));
+            Ok(Forwarded { client, sent }) => {
+                context.attempts.push(Some(client));
+                (context.sent, context.challenged) = (sent, 0);
                 if self.is_impatient(context, index) {
                     let at = now.instant + context.failover.after;
                     context.silence = Some(self.timers.set(at, Timer::Silence(server, index)));

@@ -16,6 +16,7 @@ use super::keyed::{KeyedMap, keyed_map, source_key};
 use super::offer_answer::OfferAnswer;
 use super::registration::Registrations;
 use super::settings::Trust;
+use super::trunk_login::CseqAhead;
 use crate::base::{ClientAddr, ListenerId, Now, Rng, TimerId, Transport, TrunkId, UnixTime, ZoneId};
 use crate::policy::GaugeHold;
 use crate::relay::{PairId, Relay, Side};
@@ -180,6 +181,8 @@ pub struct Call {
     pub to: Arc<str>,
     /// Calling user or number.
     pub from: Arc<str>,
+    /// Of requests that were sent again with credentials.
+    pub cseq_ahead: CseqAhead,
 }
 
 impl Call {

@@ -90,6 +90,17 @@ pub enum Errand {
     Standalone,
 }
 
+impl Errand {
+    /// The call that it belongs to, and the side that it goes to.
+    pub fn call_and_side(&self) -> Option<(CallId, Side)> {
+        match self {
+            Errand::Call { call, .. } => Some((*call, Side::B)),
+            Errand::InCall { call, from, .. } => Some((*call, from.other())),
+            Errand::Register(_) | Errand::Standalone => None,
+        }
+    }
+}
+
 /// One carried request.
 #[derive(Debug)]
 pub struct Context {
@@ -117,6 +128,10 @@ pub struct Context {
     pub failure: Option<Refusal>,
     /// CANCEL came.
     pub cancelled: bool,
+    /// What was sent last, where it may have to be sent again with credentials.
+    pub sent: Option<Bytes>,
+    /// How often that was done.
+    pub challenged: u8,
     /// A hop was left before its final answer. Should it answer 2xx after all, somebody must hang it up.
     pub abandoned: bool,
     /// The 2xx to an INVITE that came, by To tag, and what is done when they come again.
@@ -157,6 +172,8 @@ impl Context {
             silence: None,
             failure: None,
             cancelled: false,
+            sent: None,
+            challenged: 0,
             abandoned: false,
             successes: SmallVec::new(),
         }

@@ -12,7 +12,7 @@ use super::context::{Context, Errand, Success, Waiting};
 use super::event::{Cdr, Event};
 use super::refusal::Refusal;
 use super::{Drain, Edge, Timer};
-use crate::base::{Now, Transport};
+use crate::base::{Now, Transport, TrunkId};
 use crate::relay::{RelayEvent, Side};
 use crate::sip::dialog::{self, Dialog};
 use crate::sip::message::Message;
@@ -156,15 +156,21 @@ impl Edge {
         let (Some(leg), Some(fork)) = (call.leg(towards), call.forks.get(fork)) else { return };
         let hops = if towards == Side::A { &leg.hops } else { &fork.hops };
         let Some(way) = self.way_to(leg, hops) else { return };
+        let (ahead, trunk) = (call.cseq_ahead.towards(towards), self.login_of(leg));
         let mut out = Vec::with_capacity(512);
-        if fork.dialog.bye(dialog_side(towards), &way.via(&branch), reason, &mut out) {
-            self.send_own(out, &way, now);
+        if fork.dialog.bye(dialog_side(towards), ahead, &way.via(&branch), reason, &mut out) {
+            self.send_own(out, &way, trunk, now);
         }
     }
 
     /// Sends a request of our own whose answer matters to nobody.
-    fn send_own(&mut self, bytes: Vec<u8>, way: &Way, now: Now) {
-        let Ok(request) = Message::parse(bytes.into(), &self.settings.limits.message) else { return };
+    fn send_own(&mut self, bytes: Vec<u8>, way: &Way, trunk: Option<TrunkId>, now: Now) {
+        let Ok(mut request) = Message::parse(bytes.into(), &self.settings.limits.message) else { return };
+        if let Some(trunk) = trunk {
+            let bytes = self.logged_in(&request, trunk);
+            let Ok(with_login) = Message::parse(bytes, &self.settings.limits.message) else { return };
+            request = with_login;
+        }
         if let Some(client) = self.transactions.send_request(request, way.to, way.transport, now.instant) {
             self.contexts.wait(client, Waiting::Bye);
         }
@@ -184,6 +190,8 @@ impl Edge {
             return;
         }
         let branches = [self.own_branch(), self.own_branch()];
+        let ahead = response.cseq().number.saturating_sub(context.request.message.cseq().number);
+        let trunk = context.hops.get(attempt).and_then(|hop| self.login_towards(context, hop.place));
         let Some((way, dialog, towards)) = self.dialog_behind(context, attempt, response) else { return };
         let [ack_via, bye_via] = branches.map(|branch| way.via(&branch));
         let mut ack = Vec::with_capacity(512);
@@ -194,8 +202,10 @@ impl Edge {
         let tag = Bytes::copy_from_slice(response.to().tag().unwrap_or_default());
         context.successes.push((tag, Success::HungUp(way.to, ack.clone())));
         self.send(way.to, ack);
-        if matches!(context.errand, Errand::Call { .. }) && dialog.bye(towards, &bye_via, None, &mut bye) {
-            self.send_own(bye, &way, now);
+        if matches!(context.errand, Errand::Call { .. })
+            && dialog.bye(towards, ahead, &bye_via, None, &mut bye)
+        {
+            self.send_own(bye, &way, trunk, now);
         }
     }
 

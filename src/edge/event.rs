@@ -47,6 +47,11 @@ pub enum Event {
         /// Now up.
         up: bool,
     },
+    /// A carrier does not take the name and password of its trunk.
+    LoginRefused {
+        /// The trunk.
+        trunk: Arc<str>,
+    },
     /// A policy has something to tell that changed no outcome: `mode: audit`, or a rule that only alerts.
     Note(crate::policy::Note),
     /// Bytes that were no message.

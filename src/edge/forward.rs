@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::settings::Trust;
 use super::{Edge, uri};
 use crate::base::Now;
+use crate::sip::digest::Asked;
 use crate::sip::message::{Edit, Message, Method, param};
 use crate::sip::proxy::branch::Branch;
 use crate::sip::proxy::forward::{Hop as NextHop, forward, record_route};
@@ -44,7 +45,12 @@ const IDENTITY: [&str; 11] = [
 
 /// A request that has left.
 #[derive(Debug)]
-pub struct Forwarded(pub ClientId);
+pub struct Forwarded {
+    /// In this transaction.
+    pub client: ClientId,
+    /// As these bytes, if it may have to be sent again.
+    pub sent: Option<Bytes>,
+}
 
 impl Edge {
     /// Sends the request to one hop in a client transaction of its own.
@@ -60,11 +66,12 @@ impl Edge {
         if let Some(body) = body {
             self.body = body;
         }
+        let sent = self.login_towards(context, hop.place).map(|_| bytes.clone());
         let request = Message::parse(bytes, &self.settings.limits.message).map_err(|_| Refusal::TooLarge)?;
         let client = self.transactions.send_request(request, hop.to, hop.transport, now.instant);
         let client = client.ok_or(Refusal::TransactionsFull)?;
         self.contexts.wait(client, Waiting::Context(server));
-        Ok(Forwarded(client))
+        Ok(Forwarded { client, sent })
     }
 
     /// The bytes for one hop.
@@ -97,6 +104,14 @@ impl Edge {
         }
         if let Warrant::Permit(_) = context.warrant {
             self.apply_trunk_rules(&mut edit, context, hop);
+        }
+        self.raise_cseq(&mut edit, context);
+        if message.method() != Method::Ack
+            && let Some(trunk) = self.login_towards(context, hop.place)
+        {
+            let body = body.unwrap_or(message.body());
+            let asked = Asked { method: message.method_bytes(), uri: &target, body, count: 0, cnonce: 0 };
+            self.log_in(&mut edit, trunk, asked);
         }
         if let Errand::Register(contacts) = &context.errand {
             self.rewrite_register(&mut edit, message, contacts, hop);

@@ -29,6 +29,7 @@ mod respond;
 mod route;
 pub mod settings;
 mod trunk_load;
+mod trunk_login;
 mod trunk_rules;
 mod uri;
 
@@ -54,6 +55,7 @@ use ladder::Ladder;
 use registration::Registrations;
 use settings::Settings;
 use trunk_load::TrunkLoads;
+use trunk_login::Logins;
 
 /// What the edge wants done.
 #[derive(Debug)]
@@ -118,6 +120,7 @@ pub struct Edge {
     transactions: Transactions,
     targets: Targets,
     trunks: TrunkLoads,
+    logins: Logins,
     registrations: Registrations,
     calls: Calls,
     contexts: Contexts,
@@ -140,6 +143,7 @@ impl Edge {
             transactions: Transactions::new(TimerValues::default(), settings.limits.transactions),
             targets: Targets::new(&settings),
             trunks: TrunkLoads::new(&settings),
+            logins: Logins::new(&settings),
             registrations: Registrations::new(settings.limits.registrations, &mut rng),
             calls: Calls::new(&mut rng),
             contexts: Contexts::default(),

@@ -56,6 +56,9 @@ pub enum Refusal {
     /// A 401 or 407 from outside, to which the inside would answer with its own credentials (CVE-2021-41158).
     #[error("challenge from outside")]
     ForeignChallenge,
+    /// A carrier does not take our name and password.
+    #[error("the carrier refuses our login")]
+    LoginRefused,
     /// With what we add it passes the size of a message.
     #[error("message too large to forward")]
     TooLarge,
@@ -130,6 +133,7 @@ impl Refusal {
             Refusal::OfferPending => 491,
             Refusal::TrunkLimit
             | Refusal::NoTarget
+            | Refusal::LoginRefused
             | Refusal::CallsFull
             | Refusal::TransactionsFull
             | Refusal::RegistrationsFull

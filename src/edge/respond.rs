@@ -42,6 +42,18 @@ impl Edge {
             self.hang_up_callee(&mut context, index, &response, now);
             return self.contexts.put(server, context);
         }
+        if is_current
+            && matches!(status, 401 | 407)
+            && !context.responses.is_final()
+            && let Some(asked) = self.answer_challenge(server, &mut context, index, &response, now)
+        {
+            if !asked {
+                // Not the caller's password: to the caller it is a carrier that cannot be reached.
+                context.responses.on_send_failed(index);
+                return self.advance(server, context, now);
+            }
+            return self.contexts.put(server, context);
+        }
         if is_current {
             self.follow(&context, &response);
         }
@@ -222,6 +234,11 @@ impl Edge {
             && theirs.value != ours.value
         {
             edit.replace(ours, theirs.value);
+        }
+        let (theirs, ours) = (context.request.message.cseq().number, response.cseq());
+        if theirs != ours.number {
+            let method = String::from_utf8_lossy(ours.method_bytes);
+            edit.set(Name::CSeq, format!("{theirs} {method}").as_bytes());
         }
         if let Errand::Register(contacts) = &context.errand {
             self.restore_contacts(&mut edit, response, contacts);

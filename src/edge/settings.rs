@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::base::{ListenerId, NodeKey, Transport, TrunkId, ZoneId};
 use crate::relay::RelayAddress;
+use crate::sip::digest::Secret;
 use crate::sip::locate::{Server, Wanted};
 
 /// Everything.
@@ -264,6 +265,17 @@ pub struct Trunk {
     pub media: Media,
     /// What is changed in messages to it and from it.
     pub rules: TrunkRules,
+    /// Our name and password there.
+    pub auth: Option<Auth>,
+}
+
+/// Our name and password at a carrier.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// The name.
+    pub username: Arc<str>,
+    /// The password.
+    pub secret: Secret,
 }
 
 /// What a trunk's rules change.

@@ -48,6 +48,9 @@ impl Lines {
                 info!(user = %self.number(user), %remote, expires_s = expires.as_secs(), "registered");
             }
             Event::Unregistered { user } => info!(user = %self.number(user), "unregistered"),
+            Event::LoginRefused { trunk } => {
+                warn!(%trunk, "the carrier refuses our name and password: check `auth` of this trunk");
+            }
             Event::TargetHealth { target, up: true } => info!(%target, "target is up"),
             Event::TargetHealth { target, up: false } => warn!(%target, "target is down"),
             Event::Note(note) if note.alert => warn!(rule = %note.rule, would = ?note.would, "policy alert"),

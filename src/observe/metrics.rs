@@ -145,8 +145,11 @@ impl Metrics {
             Event::Malformed { reason, .. } => {
                 self.malformed.get_or_create(&[("reason", *reason)]).inc();
             }
-            Event::Unregistered { .. } | Event::CallPeersFull { .. } | Event::Note(_) | Event::Message(_) => {
-            }
+            Event::Unregistered { .. }
+            | Event::LoginRefused { .. }
+            | Event::CallPeersFull { .. }
+            | Event::Note(_)
+            | Event::Message(_) => {}
         }
     }
 

@@ -205,11 +205,18 @@ impl Dialog {
     }
 
     /// Appends a BYE to `toward` in the name of the other side (§15.1.1, §12.2.1.1) to `out`. `via` is the value of its
-    /// only Via, `reason` that of a Reason header (RFC 3326). False, and nothing appended, if that side never gave a
-    /// Contact.
-    pub fn bye(&self, toward: Side, via: &[u8], reason: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    /// only Via, `reason` that of a Reason header (RFC 3326); `ahead`: by how much our CSeqs towards it are ahead of the other
+    /// side's. False, and nothing appended, if that side never gave a Contact.
+    pub fn bye(
+        &self,
+        toward: Side,
+        ahead: u32,
+        via: &[u8],
+        reason: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> bool {
         // A side that has sent nothing yet may begin with any number.
-        let cseq = self.party(toward.other()).cseq.unwrap_or(0) + 1;
+        let cseq = self.party(toward.other()).cseq.unwrap_or(0).saturating_add(ahead).saturating_add(1);
         self.request("BYE", toward, cseq, via, reason, out)
     }
 

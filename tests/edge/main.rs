@@ -11,6 +11,7 @@ mod media;
 mod registration;
 mod requests;
 mod storm;
+mod trunk_login;
 mod trunk_rules;
 mod trunks;
 mod ua;

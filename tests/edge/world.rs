@@ -217,6 +217,7 @@ pub fn settings() -> Settings {
         new_calls: None,
         media: media(),
         rules: TrunkRules::default(),
+        auth: None,
     };
     let route = |name: &str, from: Vec<Party>, to: &[&str], send_to: Vec<Party>| Route {
         name: name.into(),

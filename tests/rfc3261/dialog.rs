@@ -40,7 +40,7 @@ fn confirmed() -> Dialog {
 
 fn bye(dialog: &Dialog, toward: Side) -> Message {
     let mut out = Vec::new();
-    assert!(dialog.bye(toward, b"SIP/2.0/TLS edge.example;branch=z9hG4bK3", None, &mut out));
+    assert!(dialog.bye(toward, 0, b"SIP/2.0/TLS edge.example;branch=z9hG4bK3", None, &mut out));
     Message::parse(out.into(), &Default::default()).expect("a message")
 }
 
@@ -66,7 +66,7 @@ fn s12_2_1_1_bye_to_both_sides() {
     dialog.follow_request(Side::Caller, &within("UPDATE", 9, "a1", "b1", ""));
     let mut out = Vec::new();
     for (side, reason) in [(Side::Callee, None), (Side::Caller, Some(&b"Q.850;cause=16"[..]))] {
-        assert!(dialog.bye(side, b"SIP/2.0/TLS edge.example;branch=z9hG4bK3", reason, &mut out));
+        assert!(dialog.bye(side, 0, b"SIP/2.0/TLS edge.example;branch=z9hG4bK3", reason, &mut out));
     }
     insta::assert_snapshot!(String::from_utf8(out).expect("text").replace('\r', ""));
 }
@@ -137,7 +137,7 @@ fn s13_2_2_4_the_2xx_confirms_and_replaces_what_the_early_dialog_had_learnt() {
     );
     let mut dialog = Dialog::new(&invite(), &early, 2).expect("a dialog");
     assert_eq!(dialog.target(Side::Callee), None);
-    assert!(!dialog.bye(Side::Callee, b"SIP/2.0/TLS edge.example;branch=z9hG4bK3", None, &mut Vec::new()));
+    assert!(!dialog.bye(Side::Callee, 0, b"SIP/2.0/TLS edge.example;branch=z9hG4bK3", None, &mut Vec::new()));
     dialog.follow_response(Side::Callee, &answer(200, "b1", "sip:bob@192.0.2.9"));
     assert_eq!(dialog.state(), DialogState::Confirmed);
     assert_eq!(bye(&dialog, Side::Callee).elements(Name::Route).count(), 2);

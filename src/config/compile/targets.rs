@@ -7,8 +7,9 @@ use super::super::read::At;
 use super::super::words::{Rate, is_host_name};
 use super::{Context, id, media, trunk_rules, zones};
 use crate::base::{ListenerId, Transport, ZoneId};
-use crate::edge::settings::{Health, Host, Listener, Pbx, Target, TlsPeer, Trunk, Verify};
+use crate::edge::settings::{Auth, Health, Host, Listener, Pbx, Target, TlsPeer, Trunk, Verify};
 use crate::net::settings::PeerTrust;
+use crate::sip::digest::Secret;
 use crate::sip::locate::Server;
 use crate::sip::uri::{Scheme, Uri};
 
@@ -63,7 +64,7 @@ pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut Tls
     for (index, (name, trunk)) in entries.iter().enumerate() {
         zones::reserved(cx, name);
         check_sources(cx, name, trunk, entries.get(..index).unwrap_or_default());
-        not_yet(cx, trunk);
+        let auth = auth(cx, trunk);
         let zone = cx.zone(&trunk.zone).unwrap_or(ZoneId(u16::MAX));
         let hosts = trunk.hosts.as_ref().map_or(&[][..], |h| &h.value);
         let hosts = targets(cx, hosts, (zone, &trunk.zone.value), trunk.tls.as_ref(), listeners, tls);
@@ -85,6 +86,7 @@ pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut Tls
                 .map(|Rate { count, per }| (count, per)),
             media: media::merged(base, trunk.media.as_ref()),
             rules: trunk_rules::rules(cx, trunk),
+            auth,
         });
     }
     built
@@ -117,15 +119,14 @@ fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, be
     }
 }
 
-fn not_yet(cx: &mut Context<'_>, trunk: &raw::Trunk) {
-    let help = "comment it out";
-    if let Some(auth) = &trunk.auth {
-        cx.not_yet(auth.at, "answering a carrier's challenge (`auth`)", help);
-        cx.secret(&auth.password);
-    }
+/// `auth:` and what hangs on it.
+fn auth(cx: &mut Context<'_>, trunk: &raw::Trunk) -> Option<Auth> {
     if let Some(register) = &trunk.register {
-        cx.not_yet(register.at, "registering with a carrier (`register`)", help);
+        cx.not_yet(register.at, "registering with a carrier (`register`)", "comment it out");
     }
+    let auth = trunk.auth.as_ref()?;
+    let password = cx.secret(&auth.password)?;
+    Some(Auth { username: auth.username.as_str().into(), secret: Secret::Password(password.reveal().into()) })
 }
 
 fn targets(
