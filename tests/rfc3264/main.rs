@@ -8,6 +8,7 @@ mod early_media;
 mod fake_relay;
 mod hostile;
 mod ice;
+mod legs;
 mod never_leaks;
 mod own_relayed;
 mod re_invite;

@@ -21,7 +21,11 @@ impl Zone {
             Zone::Office => (RB, None),
             Zone::Carrier => ("203.0.113.30", Some("198.51.100.200")),
         };
-        SideSettings { sip_source: sip_source.map(ip), untrusted: self != Zone::Office, ice, ..side(relay) }
+        let (untrusted, shows) = match self {
+            Zone::Office => (false, Scope::Global),
+            Zone::Phones | Zone::Carrier => (true, Scope::Private),
+        };
+        SideSettings { sip_source: sip_source.map(ip), untrusted, ice, shows, ..side(relay) }
     }
 }
 

@@ -85,8 +85,32 @@ fn candidate(line: &str) -> Option<(SocketAddr, &str)> {
     Some((SocketAddr::new(fields.get(4)?.parse().ok()?, fields.get(5)?.parse().ok()?), fields.get(7)?))
 }
 
-/// Only what `wanted` allows has changed, and the destinations are `shown`.
-fn assert_only_ours(what: &str, before: &str, after: &str, wanted: Wanted, shown: &[SocketAddr]) {
+/// A candidate that means something so far only does not go farther.
+fn is_hidden(line: &str, least: Scope) -> bool {
+    line.starts_with("a=candidate:")
+        && candidate(line).is_none_or(|(address, _)| Scope::of(address.ip()) < least)
+}
+
+/// With its related address hidden, if that means something so far only (RFC 8839 §5.1).
+fn without_base(line: &str, least: Scope) -> String {
+    let mut fields: Vec<_> = line.split(' ').collect();
+    let base = fields.iter().position(|field| *field == "raddr").map_or(0, |name| name + 1);
+    let is_far = |ip: IpAddr| ip.is_unspecified() || Scope::of(ip) >= least;
+    if base > 0 && !is_far(ip(fields[base])) {
+        (fields[base], fields[base + 2]) = ("0.0.0.0", "9");
+    }
+    fields.join(" ")
+}
+
+/// Only what `wanted` and `least` allow has changed, and the destinations are `shown`.
+fn assert_only_ours(
+    what: &str,
+    (before, after): (&str, &str),
+    wanted: Wanted,
+    least: Scope,
+    shown: &[SocketAddr],
+) {
+    let is_shown = |line: &str| before.lines().any(|old| without_base(old, least) == line);
     let m = |line: &&str| line.starts_with("m=");
     let without_port = |line: &str| {
         let fields = line.split(' ').enumerate().filter(|(index, _)| *index != 1);
@@ -104,6 +128,9 @@ fn assert_only_ours(what: &str, before: &str, after: &str, wanted: Wanted, shown
             {
                 true
             }
+            Changed::Gone(line) | Changed::Come(line) if line.starts_with("o=") => least == Scope::Global,
+            Changed::Gone(line) if is_hidden(line, least) || without_base(line, least) != line => true,
+            Changed::Come(line) if is_shown(line) && !is_hidden(line, least) => true,
             Changed::Gone(line) => match wanted {
                 Wanted::AsItIs | Wanted::Appended => false,
                 Wanted::OursAlone => line.starts_with("a=candidate:"),
@@ -138,7 +165,7 @@ fn assert_reachable(what: &str, after: &str, wanted: Wanted, shown: &[SocketAddr
         match wanted {
             Wanted::AsItIs => {}
             Wanted::Stripped => assert!(!media.ice && candidates.is_empty(), "{what}\n{after}"),
-            // RFC 8839 §4.3.1: an agent that finds no candidate there is told of no ICE at all.
+            // RFC 8839 §4.2.5: an agent that does not find it there does no ICE.
             Wanted::Appended | Wanted::OursAlone | Wanted::Lite => {
                 assert!(media.ice && candidates.contains(&rtp) && (1..=2).contains(&ours), "{what}\n{after}");
                 assert!(wanted == Wanted::Appended || ours == candidates.len(), "{what}\n{after}");
@@ -162,12 +189,12 @@ fn nothing_but_what_is_ours_is_touched_and_others_can_read_it() {
         for (treatment, offerer, answerer) in TREATMENTS {
             let Rewritten { offer, answer, shown } = rewrite(exchange, offerer, answerer);
             let wanted = wanted(exchange, offerer, answerer);
-            for ((name, after), (wanted, shown)) in
-                [(exchange.offer, offer), (exchange.answer, answer)].iter().zip(wanted.iter().zip(&shown))
-            {
+            let bodies = [(exchange.offer, exchange.from, offer), (exchange.answer, exchange.to, answer)];
+            for ((name, zone, after), (wanted, shown)) in bodies.iter().zip(wanted.into_iter().zip(&shown)) {
                 let (what, before) = (format!("{name}, {treatment}"), sample(name));
-                assert_only_ours(&what, &before, after, *wanted, shown);
-                assert_reachable(&what, after, *wanted, shown);
+                let least = zone.side(Ice::Auto).shows;
+                assert_only_ours(&what, (&before, after), wanted, least, shown);
+                assert_reachable(&what, after, wanted, shown);
                 assert_readable(&what, &before, after);
             }
         }
