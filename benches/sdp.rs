@@ -14,6 +14,7 @@ fn edit(candidate: bool) -> MediaEdit {
         rtp: rtp.parse().expect("an address"),
         rtcp: rtcp.parse().expect("an address"),
         ice: if candidate { IceEdit::Append { instead_of: vec![] } } else { IceEdit::Keep },
+        keying: None,
     }
 }
 

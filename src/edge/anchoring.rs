@@ -10,7 +10,7 @@ use super::event::Event;
 use super::identify::Speaker;
 use super::offer_answer::Part;
 use super::refusal::Refusal;
-use super::settings::{Anchor, Ice, Media, Settings, Trust};
+use super::settings::{Anchor, Ice, Media, Settings, Srtp, Trust};
 use crate::base::{Transport, ZoneId};
 use crate::relay::Side;
 use crate::sdp::Session;
@@ -133,7 +133,10 @@ fn callee_tag<'m>(call: &Call, request: &'m Message) -> &'m [u8] {
 fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, b: &Leg) -> Option<Sides> {
     let (a_media, b_media) = (media_of(settings, a)?, media_of(settings, b)?);
     let needed = a.zone != b.zone || a.trust == Trust::None || b.trust == Trust::None;
+    // Security that a side is promised is no matter of the other side's `anchor: never`.
+    let translates = a_media.srtp != Srtp::Pass || b_media.srtp != Srtp::Pass;
     let anchored = match (a_media.anchor, b_media.anchor) {
+        _ if translates => true,
         (Anchor::Never, _) | (_, Anchor::Never) => false,
         (Anchor::Always, _) | (_, Anchor::Always) => true,
         (Anchor::WhenNeeded, Anchor::WhenNeeded) => needed,
@@ -152,6 +155,7 @@ fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, 
                 Trust::None | Trust::Peer => Scope::Private,
                 Trust::Full => Scope::Global,
             },
+            srtp: media.srtp,
             allowed: allowed_in(allowed, leg.zone),
         })
     };

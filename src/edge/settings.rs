@@ -92,6 +92,8 @@ pub enum Admit {
 pub struct Media {
     /// What becomes of ICE towards this side, and of what it says of ICE.
     pub ice: Ice,
+    /// Which media security the endpoints of this side speak with us.
+    pub srtp: Srtp,
     /// Whether media goes through the relay.
     pub anchor: Anchor,
     /// A call without media for this long is ended on both legs.
@@ -122,6 +124,30 @@ impl Ice {
     /// We may answer the endpoint's checks ourselves.
     pub fn may_terminate(self) -> bool {
         matches!(self, Ice::Auto | Ice::Terminate)
+    }
+}
+
+/// `srtp:` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Srtp {
+    /// Left to the two ends.
+    Pass,
+    /// Plain RTP.
+    Off,
+    /// SRTP with keys in SDP.
+    Sdes,
+    /// SRTP with keys by DTLS.
+    Dtls,
+    /// SRTP if the endpoint can, else plain RTP.
+    Optional,
+    /// SRTP of either kind.
+    Required,
+}
+
+impl Srtp {
+    /// Plain RTP of this side's endpoint is refused.
+    pub fn is_demanded(self) -> bool {
+        matches!(self, Srtp::Sdes | Srtp::Dtls | Srtp::Required)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Attributes that the editor does not own: read where somebody asks for them, so that nobody else pays for it.
 
-use super::Session;
+use super::{Session, Span};
 
 impl<'s> Session<'s> {
     /// Values of the lines `a=<name>:<value>` in section `media`, in order.
@@ -27,6 +27,26 @@ fn values<'s, 'n>(lines: &'s [u8], name: &'n str) -> impl Iterator<Item = &'s [u
     lines.split(|c| *c == b'\n').filter_map(move |line| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         line.strip_prefix(b"a=")?.strip_prefix(name.as_bytes())?.strip_prefix(b":")
+    })
+}
+
+/// The lines within a span that `fits` holds for, each with its line end.
+pub(super) fn lines_that(
+    body: &[u8],
+    within: Span,
+    fits: fn(&[u8]) -> bool,
+) -> impl Iterator<Item = Span> + use<'_> {
+    let Span { start: mut at, end } = within;
+    std::iter::from_fn(move || {
+        while let Some(rest) = body.get(at..end).filter(|rest| !rest.is_empty()) {
+            let start = at;
+            let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |len| len + 1);
+            at += len;
+            if rest.get(..len).is_some_and(fits) {
+                return Some(Span { start, end: at });
+            }
+        }
+        None
     })
 }
 

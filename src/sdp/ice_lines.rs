@@ -1,15 +1,16 @@
 //! Which lines are ICE's (RFC 8839 §5): found where somebody wants them gone.
 
+use super::attribute::lines_that;
 use super::{Section, Session, Span};
 
 /// Those of one section, each with its line end.
 pub(super) fn ice_lines<'s>(body: &'s [u8], section: &Section) -> impl Iterator<Item = Span> + use<'s> {
-    lines(body, Span { start: section.port.end, end: section.end })
+    lines_that(body, Span { start: section.port.end, end: section.end }, is_ice)
 }
 
 /// Those before the first section.
 pub(super) fn session_ice_lines<'s>(session: &Session<'s>) -> impl Iterator<Item = Span> + use<'s> {
-    lines(session.body, Span { start: 0, end: session_slot(session) })
+    lines_that(session.body, Span { start: 0, end: session_slot(session) }, is_ice)
 }
 
 /// Where the session's last line ends.
@@ -17,20 +18,6 @@ pub(super) fn session_slot(session: &Session<'_>) -> usize {
     let before = session.sections.first().and_then(|section| session.body.get(..section.port.start));
     let start = |before| memchr::memrchr(b'\n', before).map_or(0, |end| end + 1);
     before.map_or(session.body.len(), start)
-}
-
-fn lines(body: &[u8], within: Span) -> impl Iterator<Item = Span> + use<'_> {
-    let Span { start: mut at, end } = within;
-    std::iter::from_fn(move || {
-        while let Some(rest) = body.get(at..end).filter(|rest| !rest.is_empty()) {
-            let start = at;
-            at += memchr::memchr(b'\n', rest).map_or(rest.len(), |len| len + 1);
-            if is_ice(rest) {
-                return Some(Span { start, end: at });
-            }
-        }
-        None
-    })
 }
 
 fn is_ice(line: &[u8]) -> bool {

@@ -9,6 +9,7 @@ mod candidate;
 pub mod crypto;
 pub mod dtls;
 mod ice_lines;
+mod keying;
 mod parse;
 mod rewrite;
 mod shown;
@@ -18,6 +19,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 
 pub use candidate::Candidate;
+pub use keying::Keying;
 pub use shown::{View, show};
 
 /// Longest body that is read, in bytes.
@@ -135,6 +137,8 @@ pub enum MediaEdit {
         rtcp: SocketAddr,
         /// What becomes of its ICE.
         ice: IceEdit,
+        /// What becomes of its media security; `None`: it stays as it is.
+        keying: Option<Box<Keying>>,
     },
 }
 
@@ -243,6 +247,8 @@ struct RtcpLine {
 struct Section {
     /// The digits in `m=`.
     port: Span,
+    /// The transport protocol in `m=`.
+    protocol: Span,
     connection: Option<Connection>,
     /// After `m=` and `i=` (RFC 8866 §5: `c=` follows them).
     connection_slot: usize,

@@ -117,7 +117,7 @@ impl<'s> Reader<'s> {
             return Err("more than 64 m= lines");
         }
         let mut fields = Fields::of(value);
-        let (Some((_, kind)), Some((at, port)), Some((_, protocol))) =
+        let (Some((_, kind)), Some((at, port)), Some((protocol_at, protocol))) =
             (fields.next(), fields.next(), fields.next())
         else {
             return Err("m= without kind, port and protocol");
@@ -128,7 +128,7 @@ impl<'s> Reader<'s> {
             Some(_) => return Err("m= with several ports"),
             None => port,
         };
-        let span = Span { start: start + at, end: start + at + digits.len() };
+        let span = |at: usize, field: &[u8]| Span { start: start + at, end: start + at + field.len() };
         let port = port_of(digits).ok_or("m= with a port that is no number up to 65535")?;
         let mut media = Media {
             kind,
@@ -150,7 +150,8 @@ impl<'s> Reader<'s> {
         }
         self.session.media.push(media);
         self.session.sections.push(Section {
-            port: span,
+            port: span(at, digits),
+            protocol: span(protocol_at, protocol),
             connection: None,
             connection_slot: next,
             rtcp: None,

@@ -7,35 +7,51 @@ use smallvec::SmallVec;
 
 use super::candidate::{Candidate, candidates};
 use super::ice_lines::{ice_lines, session_ice_lines, session_slot};
-use super::{Host, IceEdit, Media, MediaEdit, Section, Session, Span};
+use super::{Host, IceEdit, Media, MediaEdit, Section, Session, Span, keying};
 use crate::ice::Credentials;
 
 /// One place of the body that is written anew.
-struct Splice<'e> {
-    at: Span,
+pub(super) struct Splice<'e> {
+    pub(super) at: Span,
     /// A line that was not there: it brings its line end.
-    new_line: bool,
-    text: Text<'e>,
+    pub(super) new_line: bool,
+    pub(super) text: Text<'e>,
 }
 
-enum Text<'e> {
+pub(super) enum Text<'e> {
     Nothing,
     Port(u16),
     Connection(IpAddr),
-    Rtcp { port: u16, host: Option<IpAddr> },
-    Candidate { foundation: Foundation, component: u8, address: SocketAddr },
-    HostCandidate { component: u8, address: SocketAddr },
-    Attribute { name: &'static str, value: &'e str },
+    Rtcp {
+        port: u16,
+        host: Option<IpAddr>,
+    },
+    Candidate {
+        foundation: Foundation,
+        component: u8,
+        address: SocketAddr,
+    },
+    HostCandidate {
+        component: u8,
+        address: SocketAddr,
+    },
+    Attribute {
+        name: &'static str,
+        value: &'e str,
+    },
+    Mid(&'e [u8]),
+    /// As it is.
+    Line(&'e [u8]),
 }
 
-type Splices<'e> = SmallVec<[Splice<'e>; 12]>;
+pub(super) type Splices<'e> = SmallVec<[Splice<'e>; 12]>;
 
 pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<u8>) {
     let mut splices = Splices::new();
     let inherited = session_connection(session, edits, &mut splices);
     let mut foundation = None;
     for ((media, section), edit) in session.media.iter().zip(&session.sections).zip(edits) {
-        let (rtp, rtcp, ice) = match edit {
+        let (rtp, rtcp, ice, keying) = match edit {
             // RFC 3264 §6: of a refused stream all but the port is ignored.
             MediaEdit::Reject if media.port != 0 => {
                 splices.push(Splice { at: section.port, new_line: false, text: Text::Port(0) });
@@ -46,7 +62,9 @@ pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<
                 strip(session, section, &mut splices);
                 continue;
             }
-            MediaEdit::Relay { rtp, rtcp, ice } if media.port != 0 => (*rtp, *rtcp, ice),
+            MediaEdit::Relay { rtp, rtcp, ice, keying } if media.port != 0 => {
+                (*rtp, *rtcp, ice, keying.as_deref())
+            }
             _ => continue,
         };
         splices.push(Splice { at: section.port, new_line: false, text: Text::Port(rtp.port()) });
@@ -61,12 +79,18 @@ pub(super) fn rewrite(session: &Session<'_>, edits: &[MediaEdit], out: &mut Vec<
             }
             IceEdit::Strip => strip(session, section, &mut splices),
             IceEdit::Lite(own) => {
-                lite(session, media, section, (rtp, rtcp), own, &mut splices);
+                let rtcp_mux = keying.and_then(|own| own.rtcp_mux).unwrap_or(media.rtcp_mux);
+                let rtcp = (media.is_rtp() && !rtcp_mux).then_some(rtcp);
+                lite(session, section, (rtp, rtcp), own, &mut splices);
                 strip(session, section, &mut splices);
             }
         }
+        if let Some(own) = keying {
+            keying::section(session, media, section, own, &mut splices);
+        }
     }
     session_ice(session, edits, &mut splices);
+    keying::session_level(session, edits, &mut splices);
     // A new line comes before the line at whose start it is put; stable, so several keep the order in which they were made.
     splices.sort_by_key(|splice| (splice.at.start, splice.at.end));
     emit(session.body, &splices, out);
@@ -221,7 +245,7 @@ fn own_candidates(
 /// The number in our foundation `relay<number>`: the least that is above every other of that form in the body, since
 /// equal foundations would claim an equal base (RFC 8445 §5.1.1.3).
 #[derive(Clone, Copy)]
-struct Foundation(u64);
+pub(super) struct Foundation(u64);
 
 impl Foundation {
     const NAME: &'static [u8] = b"relay";
@@ -245,9 +269,8 @@ fn strip(session: &Session<'_>, section: &Section, splices: &mut Splices<'_>) {
 /// where the first ICE line stood.
 fn lite<'e>(
     session: &Session<'_>,
-    media: &Media<'_>,
     section: &Section,
-    (rtp, rtcp): (SocketAddr, SocketAddr),
+    (rtp, rtcp): (SocketAddr, Option<SocketAddr>),
     own: &'e Credentials,
     splices: &mut Splices<'e>,
 ) {
@@ -256,7 +279,7 @@ fn lite<'e>(
     put(Text::Attribute { name: "ice-ufrag:", value: &own.ufrag });
     put(Text::Attribute { name: "ice-pwd:", value: own.pwd.reveal() });
     put(Text::HostCandidate { component: 1, address: rtp });
-    if media.is_rtp() && !media.rtcp_mux && rtcp != rtp {
+    if let Some(rtcp) = rtcp.filter(|rtcp| *rtcp != rtp) {
         put(Text::HostCandidate { component: 2, address: rtcp });
     }
 }
@@ -284,12 +307,12 @@ fn session_ice(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices
 }
 
 impl<'e> Splice<'e> {
-    fn line_at(slot: usize, text: Text<'e>) -> Splice<'e> {
+    pub(super) fn line_at(slot: usize, text: Text<'e>) -> Splice<'e> {
         Splice { at: Span { start: slot, end: slot }, new_line: true, text }
     }
 
     /// `line`, with its line end, goes.
-    fn without(line: Span) -> Splice<'e> {
+    pub(super) fn without(line: Span) -> Splice<'e> {
         Splice { at: line, new_line: false, text: Text::Nothing }
     }
 }
@@ -383,6 +406,11 @@ impl Text<'_> {
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(value.as_bytes());
             }
+            Text::Mid(mid) => {
+                out.extend_from_slice(b"a=mid:");
+                out.extend_from_slice(mid);
+            }
+            Text::Line(line) => out.extend_from_slice(line),
         }
     }
 }

@@ -184,7 +184,7 @@ fn target(uri: &str, remote: &str, priority: u16, listener: ListenerId) -> Targe
 }
 
 pub fn media() -> Media {
-    Media { ice: Ice::Auto, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) }
+    Media { ice: Ice::Auto, srtp: Srtp::Pass, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) }
 }
 
 /// Phones outside, PBX inside, two carriers: the shape of the annotated example.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use turnpike::base::{ListenerId, NodeKey, Transport, ZoneId};
 use turnpike::edge::settings::{
     Admit, Anchor, Failover, Host, Ice, Limits, Listener, Media, Party, Pbx, Route, RouteThen, Settings,
-    Target, TlsPeer, Trust, Verify, Zone,
+    Srtp, Target, TlsPeer, Trust, Verify, Zone,
 };
 use turnpike::net::settings::{
     Capacity, Certificate, CertificateSource, ListenerTls, NetSettings, Patience, PeerTrust,
@@ -31,7 +31,12 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
         bind: "127.0.0.1:0".parse().unwrap(),
         advertise: "127.0.0.1:0".into(),
     };
-    let media = Media { ice: Ice::Auto, anchor: Anchor::Never, idle_timeout: Duration::from_secs(60) };
+    let media = Media {
+        ice: Ice::Auto,
+        srtp: Srtp::Pass,
+        anchor: Anchor::Never,
+        idle_timeout: Duration::from_secs(60),
+    };
     let edge = Settings {
         name: "test".into(),
         key: NodeKey::new([7; 16]),

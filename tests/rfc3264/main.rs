@@ -14,13 +14,14 @@ mod own_relayed;
 mod re_invite;
 mod samples;
 mod shown;
+mod srtp;
 mod vendors;
 
 use std::net::IpAddr;
 
 use fake_relay::FakeRelay;
 use turnpike::edge::anchor::{AnchorError, CallMedia, Scope, SideSettings, Sides};
-use turnpike::edge::settings::Ice;
+use turnpike::edge::settings::{Ice, Srtp};
 use turnpike::relay::{RelayAddress, RelayEvent, Side};
 
 /// What phone A is shown.
@@ -42,6 +43,7 @@ fn side(relay: &str) -> SideSettings {
         ice: Ice::Auto,
         ice_on_request: false,
         shows: Scope::Link,
+        srtp: Srtp::Pass,
         allowed: [].into(),
     }
 }

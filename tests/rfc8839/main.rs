@@ -15,7 +15,7 @@ fn edit(rtp: &str) -> [MediaEdit; 1] {
 
 fn edit_with(rtp: &str, ice: IceEdit) -> [MediaEdit; 1] {
     let rtp: SocketAddr = rtp.parse().unwrap();
-    [MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1), ice }]
+    [MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1), ice, keying: None }]
 }
 
 fn rewritten(body: &str, edits: &[MediaEdit]) -> String {

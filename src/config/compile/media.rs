@@ -8,7 +8,7 @@ use super::super::read::At;
 use super::super::words::PortRange;
 use super::Context;
 use crate::base::Transport;
-use crate::edge::settings::{Anchor, Ice, Media};
+use crate::edge::settings::{Anchor, Ice, Media, Srtp};
 use crate::relay::{RelayAddress, Settings};
 
 /// Used when `relay: { ports: … }` says nothing.
@@ -16,9 +16,9 @@ const PORTS: PortRange = PortRange { first: 40_000, last: 49_999 };
 
 /// Used when `relay: { media: … }` says nothing.
 const DEFAULT: Media =
-    Media { ice: Ice::Auto, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) };
+    Media { ice: Ice::Auto, srtp: Srtp::Pass, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) };
 
-/// `relay:` without its addresses; also says what of it is not built yet.
+/// `relay:` without its addresses.
 pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
     let raw = cx.raw;
     let relay = raw.relay.as_ref();
@@ -26,9 +26,7 @@ pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
     let trunks = raw.trunks.iter().flat_map(|t| &t.entries).filter_map(|(_, trunk)| trunk.media.as_ref());
     let everyone: Vec<_> =
         relay.and_then(|r| r.media.as_ref()).into_iter().chain(zones).chain(trunks).collect();
-    for media in &everyone {
-        not_yet(cx, media);
-    }
+    srtp_against_anchor(cx);
     for (name, addresses) in relay.and_then(|r| r.addresses.as_ref()).iter().flat_map(|a| &a.entries) {
         cx.zone(name);
         check_addresses(cx, name, &addresses.0);
@@ -57,6 +55,7 @@ pub(super) fn merged(base: Media, media: Option<&raw::Media>) -> Media {
     let Some(media) = media else { return base };
     Media {
         ice: media.ice.as_ref().map_or(base.ice, |ice| ice.value),
+        srtp: media.srtp.as_ref().map_or(base.srtp, |srtp| srtp.value),
         anchor: media.anchor.as_ref().map_or(base.anchor, |a| a.value),
         idle_timeout: media.idle_timeout.unwrap_or(base.idle_timeout),
     }
@@ -85,11 +84,32 @@ pub(super) fn addresses<'c>(
     })
 }
 
-fn not_yet(cx: &mut Context<'_>, media: &raw::Media) {
-    if let Some(srtp) = &media.srtp
-        && srtp.value != raw::Srtp::Pass
-    {
-        cx.not_yet(srtp.at, "this treatment of SRTP", "write `srtp: pass`");
+/// A zone or trunk asks for more than that SRTP passes.
+pub(super) fn translates_srtp(config: &raw::Config) -> bool {
+    settings(config).any(|(_, media)| media.srtp != Srtp::Pass)
+}
+
+/// Every `media:` of the config with what it comes to.
+fn settings(config: &raw::Config) -> impl Iterator<Item = (&raw::Media, Media)> {
+    let relay = config.relay.as_ref().and_then(|relay| relay.media.as_ref());
+    let zones = || config.zones.iter().flat_map(|zones| &zones.entries);
+    let of_zones = zones().filter_map(|(_, zone)| Some((zone.media.as_ref()?, of_zone(config, zone))));
+    let trunks = config.trunks.iter().flat_map(|trunks| &trunks.entries);
+    let of_trunks = trunks.filter_map(move |(_, trunk)| {
+        let (_, zone) = zones().find(|(name, _)| name.value == trunk.zone.value)?;
+        Some((trunk.media.as_ref()?, merged(of_zone(config, zone), trunk.media.as_ref())))
+    });
+    relay.map(|media| (media, merged(DEFAULT, Some(media)))).into_iter().chain(of_zones).chain(of_trunks)
+}
+
+/// Media that does not come to us is what the two ends make of it.
+fn srtp_against_anchor(cx: &mut Context<'_>) {
+    for (media, all) in settings(cx.raw) {
+        let said = media.srtp.as_ref().map(|srtp| srtp.at).or(media.anchor.as_ref().map(|anchor| anchor.at));
+        if let Some(at) = said.filter(|_| all.anchor == Anchor::Never && all.srtp != Srtp::Pass) {
+            let what = "`srtp` other than `pass` needs the relay, and `anchor: never` keeps media off it";
+            cx.problems.error(at, what, "write `anchor: always`, or `srtp: pass`");
+        }
     }
 }
 

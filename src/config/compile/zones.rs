@@ -61,12 +61,14 @@ fn check_zone(cx: &mut Context<'_>, name: &At<String>, zone: &raw::Zone, has_rel
     let trunks = cx.raw.trunks.iter().flat_map(|t| &t.entries).filter(|(_, t)| t.zone.value == name.value);
     let mut anchors = trunks.map(|(_, t)| media::merged(media, t.media.as_ref()).anchor);
     let anchored = media.anchor != Anchor::Never || anchors.any(|anchor| anchor != Anchor::Never);
-    if anchored && !has_relay && is_used(cx.raw, &name.value) {
+    // A call between such a side and this zone goes through the relay whatever `anchor` says.
+    let translates = media::translates_srtp(cx.raw);
+    if (anchored || translates) && !has_relay && is_used(cx.raw, &name.value) {
         let what = format!("the relay has no address to show to zone `{}`", name.value);
-        let help = format!(
-            "add `{0}: {{ bind: … }}` under `relay: {{ addresses: … }}`, or `media: {{ anchor: never }}` to `{0}`",
-            name.value
-        );
+        let mut help = format!("add `{0}: {{ bind: … }}` under `relay: {{ addresses: … }}`", name.value);
+        if !translates {
+            help += &format!(", or `media: {{ anchor: never }}` to `{}`", name.value);
+        }
         cx.absent(name.at, what, help);
     }
 }

@@ -8,7 +8,7 @@ use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromNode, FromWord, Named, Wrong, record, words};
 use crate::config::words::PortRange;
 use crate::config::yaml::{Node, Value};
-use crate::edge::settings::{Anchor, Ice};
+use crate::edge::settings::{Anchor, Ice, Srtp};
 
 record! {
     /// `media:` of the relay, a zone or a trunk.
@@ -27,18 +27,6 @@ words!(Ice, "treatment of ICE", {
     "terminate" => Ice::Terminate,
     "strip" => Ice::Strip,
 });
-
-/// `srtp:` in the configuration.
-#[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Srtp {
-    Pass,
-    Off,
-    Sdes,
-    Dtls,
-    Optional,
-    Required,
-}
 
 words!(Srtp, "treatment of SRTP", {
     "pass" => Srtp::Pass,

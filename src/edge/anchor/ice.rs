@@ -7,6 +7,7 @@ use crate::relay::Side;
 use crate::sdp::MediaEdit;
 
 use super::Sides;
+use super::keyed::Legs;
 
 /// What is written towards a side.
 #[derive(Clone, Debug)]
@@ -61,6 +62,7 @@ impl CallIce {
         from: Side,
         sides: &Sides,
         theirs: Option<Credentials>,
+        legs: Legs,
         rng: &mut dyn rand::Rng,
     ) -> CallIce {
         let mut next = self.clone();
@@ -79,8 +81,11 @@ impl CallIce {
         let may_pass = sides.a.ice.may_pass() && sides.b.ice.may_pass();
         let to = from.other();
         let may_offer = !sides.of(to).ice_on_request || next.end(to).theirs.is_some();
-        next.passes = may_pass && may_offer && !next.a.terminated && !next.b.terminated;
-        if sides.of(to).ice == Ice::Terminate && may_offer {
+        // On a direct path media would come that the other side cannot read.
+        next.passes = may_pass && may_offer && !legs.translated && !next.a.terminated && !next.b.terminated;
+        // RFC 8827 §6.5: a browser sends nothing to who has not consented, so DTLS of ours is offered with ICE of ours.
+        let with_dtls = legs.offered_dtls && sides.of(to).ice == Ice::Auto;
+        if (sides.of(to).ice == Ice::Terminate || with_dtls) && may_offer {
             let end = next.end_mut(to);
             end.ours.get_or_insert_with(|| Credentials::generate(rng));
             end.terminated = true;

@@ -4,15 +4,18 @@
 mod clocks;
 pub(super) mod destination;
 mod ice;
+mod keyed;
+mod security;
 mod shown;
 mod stream;
 
 use std::net::SocketAddr;
 
-use super::settings::Ice;
+use super::settings::{Ice, Srtp};
 use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayEvent, Side};
 use crate::sdp::{IceEdit, Media, MediaEdit, SdpError, Session};
 use ice::{CallIce, Towards};
+pub use security::SecurityError;
 pub use shown::Scope;
 use stream::{Said, Stream, Use, canonical};
 
@@ -53,6 +56,8 @@ pub struct SideSettings {
     pub ice_on_request: bool,
     /// Of its addresses the other side is shown those that mean something this far, or farther.
     pub shows: Scope,
+    /// Which media security it speaks.
+    pub srtp: Srtp,
     /// Networks of the zone: their addresses may latch.
     pub allowed: std::sync::Arc<[ipnetwork::IpNetwork]>,
 }
@@ -67,15 +72,21 @@ pub enum AnchorError {
     Ports(#[from] crate::relay::OpenError),
     #[error("an answer without an offer")]
     NoOffer,
+    #[error("SRTP of the {}: {error}", if *.side == Side::A { "caller" } else { "called side" })]
+    Srtp {
+        /// Whose SDP it is.
+        side: Side,
+        error: SecurityError,
+    },
     #[error("more m= lines than the offer has, or than one call may have")]
     TooManyStreams,
 }
 
 impl AnchorError {
-    /// 488 for SDP that cannot be read, 503 when no port is free, 400 for an answer out of place.
+    /// 488 for SDP that cannot be read or has not the security that it must have, 503 when no port is free, 400 for an answer out of place.
     pub fn status(&self) -> u16 {
         match self {
-            AnchorError::Sdp(_) | AnchorError::TooManyStreams => 488,
+            AnchorError::Sdp(_) | AnchorError::TooManyStreams | AnchorError::Srtp { .. } => 488,
             AnchorError::Ports(_) => 503,
             AnchorError::NoOffer => 400,
         }
@@ -151,10 +162,11 @@ impl CallMedia {
         if self.offer.as_ref().is_some_and(|pending| pending.from != from) {
             self.roll_back(relay);
         }
-        let streams = self.streams_of_offer(from, &session, relay)?;
+        let streams = self.streams_of_offer(from, &session, relay, rng)?;
         let before = std::mem::replace(&mut self.streams, streams);
         let offer = self.offer.replace(Offer::new(from));
-        let ice = self.ice.after_offer(from, &self.sides, self.full_ice(from).cloned(), rng);
+        let (theirs, legs) = (self.full_ice(from).cloned(), self.legs_of_offer(from));
+        let ice = self.ice.after_offer(from, &self.sides, theirs, legs, rng);
         let ice = std::mem::replace(&mut self.ice, ice);
         match self.former {
             Some(_) => self.free(before, relay),
@@ -178,11 +190,15 @@ impl CallMedia {
         out: &mut Vec<u8>,
     ) -> Result<(), AnchorError> {
         let session = Session::parse(sdp)?;
-        let offer = self.offer.as_mut().filter(|offer| offer.from != from).ok_or(AnchorError::NoOffer)?;
+        if self.offer.as_ref().is_none_or(|offer| offer.from == from) {
+            return Err(AnchorError::NoOffer);
+        }
         // RFC 3264 §6: an answer has as many m= lines as the offer. Fewer are read as refused.
         if session.media().len() > self.streams.len() {
             return Err(AnchorError::TooManyStreams);
         }
+        let mut keys = self.keys_of_answer(from, &session)?.into_iter();
+        let Some(offer) = &mut self.offer else { return Err(AnchorError::NoOffer) };
         // Of two final answers the later counts: a PRACK'd announcement is followed by the 2xx of who picks up.
         let moves_rules = is_final || offer.answered_by.as_deref().is_none_or(|winner| winner == tag);
         if is_final
@@ -202,10 +218,9 @@ impl CallMedia {
             let does_ice_count = self.sides.of(from).ice != Ice::Strip;
             for (index, stream) in self.streams.iter_mut().enumerate() {
                 let media = session.media().get(index).filter(|media| media.port != 0);
-                stream.set_said(
-                    from,
-                    media.map(|media| Said::of(media, &session, index, does_ice_count, &*relay)),
-                );
+                let said = media.map(|media| Said::of(media, &session, index, does_ice_count, &*relay));
+                let keys = keys.next().flatten();
+                stream.set_said(from, said.map(|said| said.with_keys(keys)));
             }
             self.ice.set_theirs(from, self.full_ice(from).cloned());
             if is_final {
@@ -282,6 +297,7 @@ impl CallMedia {
         from: Side,
         session: &Session<'_>,
         relay: &mut dyn Relay,
+        rng: &mut dyn rand::Rng,
     ) -> Result<Vec<Stream>, AnchorError> {
         let media = session.media();
         let use_of = |(index, media)| self.use_of(from, index, media, &*relay);
@@ -289,10 +305,13 @@ impl CallMedia {
         if uses.iter().filter(|stream_use| **stream_use == Use::Relayed).count() > MAX_PAIRS {
             return Err(AnchorError::TooManyStreams);
         }
+        let mut plans = self.plans(from, session, &uses, rng)?.into_iter();
         let mut streams: Vec<Stream> = Vec::with_capacity(media.len());
         let mut opened = Vec::new();
         for (index, (media, stream_use)) in media.iter().zip(uses).enumerate() {
             let mut stream = Stream::following(self.streams.get(index), media, stream_use);
+            let (translation, keys) = plans.next().flatten().unzip();
+            stream.set_translation(translation);
             if stream_use == Use::Relayed && stream.pair().is_none() {
                 match relay.open(self.sides.a.relay, self.sides.b.relay) {
                     Ok(pair) => {
@@ -307,7 +326,7 @@ impl CallMedia {
             }
             let said = (stream_use != Use::Off)
                 .then(|| Said::of(media, session, index, self.sides.of(from).ice != Ice::Strip, &*relay));
-            stream.set_said(from, said);
+            stream.set_said(from, said.map(|said| said.with_keys(keys)));
             streams.push(stream);
         }
         Ok(streams)
@@ -330,9 +349,10 @@ impl CallMedia {
     /// call; otherwise the two pairs are chained, which always works. A TURN client's is always chained (docs/adr/0009).
     fn reaches_our_relay(&self, from: Side, media: &Media<'_>, relay: &dyn Relay) -> bool {
         let trusted = !self.sides.a.untrusted && !self.sides.b.untrusted;
+        let passes = self.sides.a.srtp == Srtp::Pass && self.sides.b.srtp == Srtp::Pass;
         let shown = self.sides.of(from.other()).relay.advertise;
         let is_pair = |rtp| matches!(relay.owner_of(rtp), Some(Owner::Pair(_)));
-        trusted && media.rtp.is_some_and(|rtp| rtp.ip() == shown && is_pair(rtp))
+        trusted && passes && media.rtp.is_some_and(|rtp| rtp.ip() == shown && is_pair(rtp))
     }
 
     /// Appends a body of `from`, offer or answer, as the other side is to see it.
@@ -385,7 +405,8 @@ impl CallMedia {
                 Towards::Stripped => IceEdit::Strip,
                 Towards::Lite(ours) => IceEdit::Lite(ours.clone()),
             };
-            MediaEdit::Relay { rtp, rtcp, ice }
+            let keying = self.keying(stream, from, index, media, relay).map(Box::new);
+            MediaEdit::Relay { rtp, rtcp, ice, keying }
         };
         session.media().iter().enumerate().map(edit).collect()
     }

@@ -11,6 +11,7 @@ use crate::relay::{Component, LegCrypto, LegRules, OpenPair, Owner, PairId, Rela
 use crate::sdp::{Candidate, Direction, Media, Session};
 
 use super::ice::CallIce;
+use super::security::{Keys, Translation};
 use super::{SideSettings, Sides, clocks, destination};
 
 /// Relayed addresses of its own TURN client that a side may name for one stream: two components, two families, two servers.
@@ -48,6 +49,10 @@ pub(super) struct Said {
     dtls: bool,
     rtcp_mux: bool,
     on_hold: bool,
+    protocol: Box<[u8]>,
+    mid: Option<Box<[u8]>>,
+    /// Where the stream is translated.
+    keys: Option<Keys>,
 }
 
 impl Said {
@@ -84,7 +89,32 @@ impl Said {
             dtls: media.is_dtls(),
             rtcp_mux: media.rtcp_mux,
             on_hold: media.is_held_by_address() || media.direction != Direction::SendRecv,
+            protocol: media.protocol.into(),
+            mid: media.mid.map(Box::from),
+            keys: None,
         }
+    }
+
+    /// The same, with the keys that were taken from it.
+    pub(super) fn with_keys(self, keys: Option<Keys>) -> Said {
+        Said { keys, ..self }
+    }
+
+    pub(super) fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
+    }
+
+    /// The profile, if it is one of RTP.
+    pub(super) fn rtp_protocol(&self) -> Option<&[u8]> {
+        self.is_rtp.then_some(&*self.protocol)
+    }
+
+    pub(super) fn mid(&self) -> Option<&[u8]> {
+        self.mid.as_deref()
+    }
+
+    pub(super) fn does_rtcp_mux(&self) -> bool {
+        self.rtcp_mux
     }
 
     /// Its ICE credentials, if it checks: only such an endpoint's ICE can end at us, who never check.
@@ -127,6 +157,8 @@ impl Leg {
 pub(super) struct Stream {
     kind: Arc<str>,
     stream_use: Use,
+    /// Of its security; `None`: that passes as it is.
+    translation: Option<Translation>,
     pair: Option<OpenPair>,
     a: Leg,
     b: Leg,
@@ -150,6 +182,7 @@ impl Stream {
             b: leg(Side::B),
             past: before.map(|before| before.past.clone()).unwrap_or_default(),
             idle_at: None,
+            translation: None,
             pair,
         }
     }
@@ -160,6 +193,14 @@ impl Stream {
 
     pub(super) fn set_pair(&mut self, pair: OpenPair) {
         self.pair = Some(pair);
+    }
+
+    pub(super) fn translation(&self) -> Option<&Translation> {
+        self.translation.as_ref()
+    }
+
+    pub(super) fn set_translation(&mut self, translation: Option<Translation>) {
+        self.translation = translation;
     }
 
     pub(super) fn stream_use(&self) -> Use {
@@ -249,7 +290,7 @@ impl Stream {
         for side in [Side::A, Side::B] {
             let mut rules = self.rules(side, sides.of(side), own, &*relay);
             // Where ICE ends at us, or counts for nothing, no STUN crosses the pair.
-            rules.stun_and_dtls &= ice.passes() || self.is_dtls();
+            rules.stun_and_dtls &= self.translation.is_none() && (ice.passes() || self.is_dtls());
             rules.ice = match ice.lite(side) {
                 Some(ours) => terminated(self.said(side), ours),
                 None if ice.passes() => ice_of(self.said(side), self.said(side.other())),
@@ -268,6 +309,8 @@ impl Stream {
             !settings.untrusted || destination.address.is_some_and(|rtp| rtp.ip() == rtcp.ip())
         });
         let is_rtp = here.or(there).is_some_and(|said| said.is_rtp);
+        let translation = self.translation();
+        let is_dtls = translation.is_some_and(|translation| translation.is_dtls(side));
         LegRules {
             rtp: destination.address,
             rtcp: destination::of(rtcp, settings, own, relay).address,
@@ -285,10 +328,11 @@ impl Stream {
             clocks: clocks::heard(here.map(|said| &said.clocks), there.map(|said| &said.clocks)),
             rtp_only: is_rtp,
             stun_and_dtls: both().any(|said| said.ice || said.dtls),
-            // RFC 5761 §5.1.1: only when both say so.
-            rtcp_mux: here.is_some_and(|said| said.rtcp_mux) && there.is_some_and(|said| said.rtcp_mux),
+            // RFC 5761 §5.1.1: only when both say so. On a DTLS leg of ours we always do.
+            rtcp_mux: here.is_some_and(|said| said.rtcp_mux)
+                && (is_dtls || there.is_some_and(|said| said.rtcp_mux)),
             ice: None,
-            crypto: LegCrypto::Pass,
+            crypto: translation.map_or(LegCrypto::Pass, |it| it.leg(side, here.and_then(Said::keys))),
         }
     }
 

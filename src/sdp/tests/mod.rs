@@ -20,7 +20,7 @@ fn ice(candidate: bool) -> IceEdit {
 
 fn relay(rtp: &str, rtcp_port: u16, candidate: bool) -> MediaEdit {
     let rtp: SocketAddr = rtp.parse().unwrap();
-    MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtcp_port), ice: ice(candidate) }
+    MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), rtcp_port), ice: ice(candidate), keying: None }
 }
 
 /// One pair per section: 40000, 40002, …
@@ -198,6 +198,7 @@ fn rtcp_keeps_its_form_and_is_added_only_where_the_port_does_not_follow() {
         rtp: "203.0.113.10:40000".parse().unwrap(),
         rtcp: "[2001:db8::7]:40001".parse().unwrap(),
         ice: IceEdit::Keep,
+        keying: None,
     };
     assert!(rewritten(&with(""), &[elsewhere]).ends_with("a=rtcp:40001 IN IP6 2001:db8::7\r\n"));
     let fax = format!("{HEAD}t=0 0\r\nm=image 4000 udptl t38\r\nc=IN IP4 10.0.0.1\r\n");

@@ -68,7 +68,7 @@ fn edit() -> impl Strategy<Value = MediaEdit> {
     let relayed = (1..4u8, any::<bool>(), 0..3u16, ice).prop_map(|(host, v6, gap, ice)| {
         let ip = if v6 { format!("[2001:db8:ffff::{host}]") } else { format!("203.0.113.{host}") };
         let rtp: SocketAddr = format!("{ip}:61000").parse().unwrap();
-        MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), 61_000 + gap), ice }
+        MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), 61_000 + gap), ice, keying: None }
     });
     prop_oneof![1 => Just(MediaEdit::Keep), 1 => Just(MediaEdit::Reject), 4 => relayed]
 }
