@@ -32,7 +32,7 @@ impl MediaEdit {
     pub(super) fn keying(&self) -> Option<&Keying> {
         match self {
             MediaEdit::Relay { keying, .. } => keying.as_deref(),
-            MediaEdit::Keep | MediaEdit::Reject => None,
+            MediaEdit::Keep | MediaEdit::WithoutIce | MediaEdit::Reject => None,
         }
     }
 }

@@ -383,18 +383,18 @@ impl CallMedia {
         relay: &dyn Relay,
     ) -> Vec<MediaEdit> {
         let edit = |(index, media): (usize, &Media<'_>)| {
-            let stream = self.streams.get(index).filter(|_| media.port != 0);
-            if !stream.is_some_and(Stream::is_ours) {
-                return towards.left_alone();
-            }
+            let stream = self.streams.get(index).filter(|stream| media.port != 0 && stream.is_ours());
+            let Some(stream) = stream else { return towards.left_alone() };
             let carrier = self.carrier_of(session, index).and_then(|carrier| self.streams.get(carrier));
             let Some(shown) = carrier.and_then(|carrier| carrier.shown_to(from.other())) else {
                 // Offered as disabled, or refused by the answer that won.
                 return MediaEdit::Reject;
             };
             let rtp = shown.rtp.0;
-            // RFC 8858 §3: a section that says that RTCP has RTP's port means it.
+            let keying = self.keying(stream, from, index, media, relay).map(Box::new);
+            // RFC 8858 §3: a section that says that RTCP has RTP's port means it. Each leg of a translated one is for itself.
             let one_port = media.rtcp_mux && media.rtcp == media.rtp && !media.is_without_default();
+            let one_port = one_port && keying.is_none();
             let rtcp = if one_port { rtp } else { shown.rtcp.0 };
             let ice = match towards {
                 Towards::Passed { .. } if !media.ice => IceEdit::Keep,
@@ -405,7 +405,6 @@ impl CallMedia {
                 Towards::Stripped => IceEdit::Strip,
                 Towards::Lite(ours) => IceEdit::Lite(ours.clone()),
             };
-            let keying = self.keying(stream, from, index, media, relay).map(Box::new);
             MediaEdit::Relay { rtp, rtcp, ice, keying }
         };
         session.media().iter().enumerate().map(edit).collect()

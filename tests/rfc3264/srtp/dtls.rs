@@ -165,3 +165,12 @@ fn dtls_from_end_to_end_passes_with_its_ice() {
     assert!(shown.contains("AA:AA") && shown.contains("a=ice-ufrag:alfa"), "{shown}");
     assert_eq!(legs(&call), "pass | pass");
 }
+
+/// Where a browser says that RTCP comes on RTP's port, a far end that muxes nothing is shown the next one.
+#[test]
+fn each_leg_has_its_own_ports() {
+    let one_port = browser("active") + "a=rtcp:4000\r\n";
+    let (mut call, _) = pbx_and_browser();
+    let answer = call.answer(Side::A, &one_port);
+    assert_eq!((shape(&answer), value(&answer, "rtcp:")), ("RTP/AVP".into(), Some("40001")), "{answer}");
+}
