@@ -11,6 +11,7 @@ mod ice;
 mod legs;
 mod never_leaks;
 mod own_relayed;
+mod properties;
 mod re_invite;
 mod samples;
 mod shown;

@@ -1,4 +1,5 @@
-//! Whatever the order of offers, answers, refusals and ends: no pair stays open, and no stream ever has two.
+//! Whatever the order of offers, answers, forks, refusals and ends, in two calls at once: no pair stays open, none is closed
+//! twice ([`FakeRelay`] looks after that), and no stream ever has two.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,9 @@ enum Step {
     Offer(Side, String),
     Answer(Side, &'static str, bool, String),
     RollBack,
+    Forget(&'static str),
     Idle(u64),
+    Close,
 }
 
 fn body() -> impl Strategy<Value = String> {
@@ -30,28 +33,49 @@ fn body() -> impl Strategy<Value = String> {
     let section =
         (kind, port).prop_map(|(kind, port)| format!("m={}\n", kind.replace("{}", &port.to_string())));
     let bundle = prop_oneof![Just(""), Just("a=group:BUNDLE 0 1 2\n")];
-    (host, bundle, vec(section, 0..4))
-        .prop_map(|(host, bundle, sections)| session(host, &format!("{bundle}{}", sections.concat())))
+    let ice = prop_oneof![
+        Just(""),
+        Just("a=ice-ufrag:alfa\na=ice-pwd:alfaalfaalfaalfaalfaalfa\n"),
+        Just("a=ice-lite\na=ice-ufrag:bravo\na=ice-pwd:bravobravobravobravobravo\n"),
+    ];
+    (host, bundle, ice, vec(section, 0..4)).prop_map(|(host, bundle, ice, sections)| {
+        session(host, &format!("{bundle}{ice}{}", sections.concat()))
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let side = || prop_oneof![Just(Side::A), Just(Side::B)];
-    let tag = prop_oneof![Just("x"), Just("y")];
+    let tag = || prop_oneof![Just("x"), Just("y")];
     prop_oneof![
         4 => (side(), body()).prop_map(|(from, sdp)| Step::Offer(from, sdp)),
-        6 => (side(), tag, any::<bool>(), body()).prop_map(|(from, tag, last, sdp)| Step::Answer(from, tag, last, sdp)),
+        6 => (side(), tag(), any::<bool>(), body()).prop_map(|(from, tag, last, sdp)| Step::Answer(from, tag, last, sdp)),
         1 => Just(Step::RollBack),
+        1 => tag().prop_map(Step::Forget),
         1 => (0..4u64).prop_map(Step::Idle),
+        1 => Just(Step::Close),
     ]
+}
+
+/// Pairs that the call says it holds.
+fn held(call: &Call) -> Vec<u64> {
+    call.media.pairs().map(|pair| pair.0).collect()
 }
 
 proptest! {
     #[test]
-    fn no_pair_is_left_open(steps in vec(step(), 0..30), trusted in any::<bool>(), capacity in 1..8usize) {
+    fn no_pair_is_left_open(
+        steps in vec((any::<bool>(), step()), 0..40),
+        trusted in any::<bool>(),
+        capacity in 1..8usize,
+    ) {
         let sides = if trusted { Sides { a: side(RA), b: side(RA) } } else { phone_and_pbx() };
-        let mut call = Call::new(sides);
+        let (mut call, mut other) = (Call::new(sides.clone()), Call::new(sides));
         call.relay.capacity = Some(capacity);
-        for step in steps {
+        for (changes, step) in steps {
+            if changes {
+                std::mem::swap(&mut call.relay, &mut other.relay);
+                std::mem::swap(&mut call, &mut other);
+            }
             match step {
                 Step::Offer(from, sdp) => drop(call.try_offer(from, &sdp)),
                 Step::Answer(from, tag, is_final, sdp) => {
@@ -60,15 +84,22 @@ proptest! {
                     }
                 }
                 Step::RollBack => call.roll_back(),
+                Step::Forget(tag) => call.media.forget_answer(tag.as_bytes(), &mut call.relay),
                 Step::Idle(pair) => drop(call.media.handle_relay(RelayEvent::Idle(turnpike::relay::PairId(pair)))),
+                Step::Close => {
+                    call.close();
+                    prop_assert!(held(&call).is_empty());
+                }
             }
-            let held: Vec<u64> = call.media.pairs().map(|pair| pair.0).collect();
+            let held = [held(&call), held(&other)].concat();
             let open: BTreeSet<u64> = call.relay.open.keys().map(|pair| pair.0).collect();
             prop_assert_eq!(held.len(), open.len(), "each pair once");
             prop_assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), open, "what is open is known");
         }
         call.close();
-        prop_assert!(call.relay.open.is_empty());
-        prop_assert_eq!(call.relay.opened, call.relay.closed);
+        std::mem::swap(&mut call.relay, &mut other.relay);
+        other.close();
+        prop_assert!(other.relay.open.is_empty());
+        prop_assert_eq!(other.relay.opened, other.relay.closed);
     }
 }
