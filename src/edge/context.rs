@@ -13,7 +13,7 @@ use super::offer_answer::Exchange;
 use super::received::Request;
 use super::refusal::Refusal;
 use super::settings::Failover;
-use crate::base::{FlowId, ListenerId, TimerId, Transport, ZoneId};
+use crate::base::{FlowId, ListenerId, TimerId, Transport, TrunkId, ZoneId};
 use crate::policy::Permit;
 use crate::relay::Side;
 use crate::sip::message::{Message, Method};
@@ -207,6 +207,8 @@ pub enum Waiting {
     Context(ServerId),
     /// A health probe.
     Probe(TargetId),
+    /// Our registration with a carrier.
+    Register(TrunkId),
     /// Nobody: our own BYE.
     Bye,
 }

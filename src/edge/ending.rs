@@ -235,7 +235,7 @@ impl Edge {
         }
     }
 
-    fn own_branch(&mut self) -> Branch {
+    pub(super) fn own_branch(&mut self) -> Branch {
         self.branches = self.branches.wrapping_add(1);
         // It never comes back to us, so there is nothing to recognise.
         Branch::mint(&self.settings.key, self.branches, LoopHash(self.branches))

@@ -52,6 +52,13 @@ pub enum Event {
         /// The trunk.
         trunk: Arc<str>,
     },
+    /// We are registered with a carrier, or no longer.
+    TrunkRegistered {
+        /// The trunk.
+        trunk: Arc<str>,
+        /// Now we are.
+        registered: bool,
+    },
     /// A policy has something to tell that changed no outcome: `mode: audit`, or a rule that only alerts.
     Note(crate::policy::Note),
     /// Bytes that were no message.

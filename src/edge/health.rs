@@ -141,6 +141,11 @@ impl Targets {
         self.states.iter().enumerate().map(|(index, state)| (TargetId(index as u16), state))
     }
 
+    /// The hosts of a trunk.
+    pub fn of_trunk(&self, trunk: TrunkId) -> impl Iterator<Item = &TargetState> {
+        self.states.iter().filter(move |state| state.owner == Owner::Trunk(trunk))
+    }
+
     /// Is this one of the PBX's addresses?
     pub fn is_pbx(&self, ip: IpAddr) -> bool {
         self.pbx_addresses.contains(&ip)

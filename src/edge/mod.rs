@@ -30,6 +30,7 @@ mod route;
 pub mod settings;
 mod trunk_load;
 mod trunk_login;
+mod trunk_register;
 mod trunk_rules;
 mod uri;
 
@@ -41,7 +42,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
 
-use crate::base::{FlowId, ListenerId, Now, Rng, Timers};
+use crate::base::{FlowId, ListenerId, Now, Rng, Timers, TrunkId};
 use crate::policy;
 use crate::relay::Relay;
 use crate::sip::transaction::{Destination, ServerId, TimerValues, Transactions};
@@ -56,6 +57,7 @@ use registration::Registrations;
 use settings::Settings;
 use trunk_load::TrunkLoads;
 use trunk_login::Logins;
+use trunk_register::TrunkRegistrations;
 
 /// What the edge wants done.
 #[derive(Debug)]
@@ -109,6 +111,8 @@ enum Timer {
     CallLifetime(CallId),
     /// The next probe of a host.
     Probe(TargetId),
+    /// The next REGISTER to a carrier.
+    TrunkRegister(TrunkId),
 }
 
 /// The edge of one shard: a pure machine. The phases of a request stand in their own files; here is what they share.
@@ -121,6 +125,7 @@ pub struct Edge {
     targets: Targets,
     trunks: TrunkLoads,
     logins: Logins,
+    trunk_registrations: TrunkRegistrations,
     registrations: Registrations,
     calls: Calls,
     contexts: Contexts,
@@ -144,6 +149,7 @@ impl Edge {
             targets: Targets::new(&settings),
             trunks: TrunkLoads::new(&settings),
             logins: Logins::new(&settings),
+            trunk_registrations: TrunkRegistrations::new(&settings, &mut rng),
             registrations: Registrations::new(settings.limits.registrations, &mut rng),
             calls: Calls::new(&mut rng),
             contexts: Contexts::default(),
@@ -193,6 +199,7 @@ impl Edge {
                 Timer::BindingExpires(key) => self.unregister(key),
                 Timer::CallLifetime(id) => self.hang_up(id, End::Lifetime, now),
                 Timer::Probe(target) => self.probe(target, now),
+                Timer::TrunkRegister(trunk) => self.register_trunk(trunk, now),
             }
             self.settle(now);
         }

@@ -12,15 +12,17 @@ use crate::sip::proxy::forward::via;
 use crate::sip::transaction::ClientId;
 
 impl Edge {
-    /// First verb of an edge's life: health probes begin. Without it the edge carries calls, but asks nobody.
+    /// First verb of an edge's life: registrations with carriers and health probes begin. Without it the edge carries calls, but asks
+    /// nobody.
     pub fn start(&mut self, now: Now) {
-        if self.settings.pbx.as_ref().is_none_or(|pbx| pbx.health.is_none()) {
-            return;
+        for trunk in self.trunk_registrations.trunks() {
+            self.register_trunk(trunk, now);
         }
-        let hosts: Vec<TargetId> =
-            self.targets.iter().filter(|(_, state)| state.owner == Owner::Pbx).map(|(id, _)| id).collect();
-        for id in hosts {
-            self.probe(id, now);
+        if self.settings.pbx.as_ref().is_some_and(|pbx| pbx.health.is_some()) {
+            let hosts = self.targets.iter().filter(|(_, state)| state.owner == Owner::Pbx);
+            for id in hosts.map(|(id, _)| id).collect::<Vec<TargetId>>() {
+                self.probe(id, now);
+            }
         }
         self.settle(now);
     }

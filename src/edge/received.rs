@@ -135,6 +135,7 @@ impl Edge {
         match self.contexts.waiting(client) {
             Some(Waiting::Context(server)) => self.respond(server, client, response, now),
             Some(Waiting::Probe(target)) => self.probe_answered(target, response.status().unwrap_or(0)),
+            Some(Waiting::Register(trunk)) => self.registering_answered(trunk, client, &response, now),
             Some(Waiting::Bye) | None => {}
         }
     }

@@ -77,6 +77,7 @@ impl Edge {
                 self.advance(server, context, now);
             }
             Some(Waiting::Probe(target)) => self.probe_unanswered(target, client),
+            Some(Waiting::Register(trunk)) => self.registering_unanswered(trunk, client, now),
             Some(Waiting::Bye) | None => {}
         }
     }

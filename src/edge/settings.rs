@@ -293,6 +293,8 @@ pub struct Trunk {
     pub rules: TrunkRules,
     /// Our name and password there.
     pub auth: Option<Auth>,
+    /// How often we register with it; only with `auth`.
+    pub register: Option<Duration>,
 }
 
 /// Our name and password at a carrier.

@@ -85,13 +85,12 @@ impl Edge {
     }
 
     fn has_login(&self, trunk: TrunkId) -> bool {
-        self.settings.trunks.get(usize::from(trunk.0)).is_some_and(|trunk| trunk.auth.is_some())
+        self.settings.trunk(trunk).is_some_and(|trunk| trunk.auth.is_some())
     }
 
     /// Writes credentials into a request that is about to leave, if the trunk's last challenge is known.
     pub(super) fn log_in(&mut self, edit: &mut Edit<'_>, trunk: TrunkId, asked: Asked<'_>) {
-        let (Some(Some(login)), Some(settings)) =
-            (self.logins.get_mut(trunk), self.settings.trunks.get(usize::from(trunk.0)))
+        let (Some(Some(login)), Some(settings)) = (self.logins.get_mut(trunk), self.settings.trunk(trunk))
         else {
             return;
         };
@@ -148,7 +147,7 @@ impl Edge {
             if let Some(login) = self.logins.get_mut(trunk) {
                 *login = None;
             }
-            if let Some(trunk) = self.settings.trunks.get(usize::from(trunk.0)) {
+            if let Some(trunk) = self.settings.trunk(trunk) {
                 let trunk = trunk.name.clone();
                 self.tell(Event::LoginRefused { trunk });
             }
@@ -176,7 +175,7 @@ impl Edge {
 
     /// Takes note of the first challenge that can be answered (RFC 8760 §2.4). False: there is none, or it was answered before, and the
     /// answer was wrong (§22.3: only `stale` is a reason to try again).
-    fn learn_challenge(&mut self, trunk: TrunkId, challenged: u8, response: &Message) -> bool {
+    pub(super) fn learn_challenge(&mut self, trunk: TrunkId, challenged: u8, response: &Message) -> bool {
         let proxy = response.status() == Some(407);
         let name: &[u8] = if proxy { b"Proxy-Authenticate" } else { b"WWW-Authenticate" };
         let values = response.headers().filter(|(found, _)| found.eq_ignore_ascii_case(name));

@@ -8,7 +8,6 @@ use super::health::Owner;
 use super::identify::{Speaker, Who};
 use super::settings::{CallerId, CallerIdHeader, NumberRule, Trunk, TrunkRules};
 use super::uri;
-use crate::base::TrunkId;
 use crate::sip::message::{Edit, Message, Name};
 
 impl Edge {
@@ -51,14 +50,14 @@ impl Edge {
     pub(super) fn trunk_at(&self, hop: &Hop) -> Option<&Trunk> {
         let Place::Target(target) = hop.place else { return None };
         match self.targets.get(target)?.owner {
-            Owner::Trunk(TrunkId(trunk)) => self.settings.trunks.get(usize::from(trunk)),
+            Owner::Trunk(trunk) => self.settings.trunk(trunk),
             Owner::Pbx => None,
         }
     }
 
     fn trunk_of(&self, who: &Who) -> Option<&Trunk> {
         match who.speaker {
-            Speaker::Trunk(TrunkId(trunk)) => self.settings.trunks.get(usize::from(trunk)),
+            Speaker::Trunk(trunk) => self.settings.trunk(trunk),
             _ => None,
         }
     }

@@ -51,6 +51,12 @@ impl Lines {
             Event::LoginRefused { trunk } => {
                 warn!(%trunk, "the carrier refuses our name and password: check `auth` of this trunk");
             }
+            Event::TrunkRegistered { trunk, registered: true } => {
+                info!(%trunk, "registered with the carrier")
+            }
+            Event::TrunkRegistered { trunk, registered: false } => {
+                warn!(%trunk, "not registered with the carrier: it refuses, or does not answer; tried again, more and more slowly");
+            }
             Event::TargetHealth { target, up: true } => info!(%target, "target is up"),
             Event::TargetHealth { target, up: false } => warn!(%target, "target is down"),
             Event::Note(note) if note.alert => warn!(rule = %note.rule, would = ?note.would, "policy alert"),

@@ -34,6 +34,7 @@ pub struct Metrics {
     malformed: Family<Word, Counter>,
     registered: Counter,
     target_up: Family<[(&'static str, Arc<str>); 1], Gauge>,
+    trunk_registered: Family<[(&'static str, Arc<str>); 1], Gauge>,
     cdrs_lost: Counter,
     connections_refused: Family<Word, Counter>,
     tls_failures: Counter,
@@ -111,6 +112,11 @@ impl Metrics {
             malformed: add(r, "malformed", "What arrived and was no SIP message, by why"),
             registered: add(r, "registrations_made", "Registrations that succeeded through us"),
             target_up: add(r, "target_up", "1: the target answers; 0: it is left out"),
+            trunk_registered: add(
+                r,
+                "trunk_registered",
+                "1: we are registered with the carrier; 0: we should be",
+            ),
             cdrs_lost: add(r, "cdrs_lost", "CDRs that could not be written"),
             connections_refused: add(r, "connections_refused", "Connections closed at once, by why"),
             tls_failures: add(r, "tls_handshakes_failed", "Handshakes with TLS clients that failed"),
@@ -141,6 +147,10 @@ impl Metrics {
             }
             Event::TargetHealth { target, up } => {
                 self.target_up.get_or_create(&[("target", target.clone())]).set(i64::from(*up));
+            }
+            Event::TrunkRegistered { trunk, registered } => {
+                let gauge = self.trunk_registered.get_or_create(&[("trunk", trunk.clone())]);
+                gauge.set(i64::from(*registered));
             }
             Event::Malformed { reason, .. } => {
                 self.malformed.get_or_create(&[("reason", *reason)]).inc();

@@ -12,6 +12,7 @@ mod registration;
 mod requests;
 mod storm;
 mod trunk_login;
+mod trunk_register;
 mod trunk_rules;
 mod trunks;
 mod ua;

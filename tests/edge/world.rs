@@ -218,6 +218,7 @@ pub fn settings() -> Settings {
         media: media(),
         rules: TrunkRules::default(),
         auth: None,
+        register: None,
     };
     let route = |name: &str, from: Vec<Party>, to: &[&str], send_to: Vec<Party>| Route {
         name: name.into(),

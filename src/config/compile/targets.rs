@@ -1,5 +1,7 @@
 //! `pbx:` and `trunks:`: who they are, and the hosts that requests are sent to.
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use super::super::raw;
@@ -12,6 +14,9 @@ use crate::net::settings::PeerTrust;
 use crate::sip::digest::Secret;
 use crate::sip::locate::Server;
 use crate::sip::uri::{Scheme, Uri};
+
+const SOONEST_REGISTER: Duration = Duration::from_secs(30);
+const LATEST_REGISTER: Duration = Duration::from_secs(43_200);
 
 /// TLS settings of the peers that we call, each once.
 #[derive(Default)]
@@ -86,6 +91,7 @@ pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut Tls
                 .map(|Rate { count, per }| (count, per)),
             media: media::merged(base, trunk.media.as_ref()),
             rules: trunk_rules::rules(cx, trunk),
+            register: trunk.register.as_ref().filter(|_| auth.is_some()).map(|register| register.every),
             auth,
         });
     }
@@ -121,10 +127,23 @@ fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, be
 
 /// `auth:` and what hangs on it.
 fn auth(cx: &mut Context<'_>, trunk: &raw::Trunk) -> Option<Auth> {
+    let Some(auth) = &trunk.auth else {
+        if let Some(register) = &trunk.register {
+            let help = "add `auth: { username: \"acct42\", password: \"env:ACME_PASSWORD\" }`";
+            cx.absent(register.at, "a trunk registers under a name", help);
+        }
+        return None;
+    };
     if let Some(register) = &trunk.register {
-        cx.not_yet(register.at, "registering with a carrier (`register`)", "comment it out");
+        if trunk.hosts.as_ref().is_none_or(|hosts| hosts.value.is_empty()) {
+            let help = "add `hosts: [\"sip:sip.carrier.example\"]`";
+            cx.absent(register.at, "there is no host to register with", help);
+        }
+        if !(SOONEST_REGISTER..=LATEST_REGISTER).contains(&register.every) {
+            let what = "carriers are asked every 30 seconds at most, and once in 12 hours at least";
+            cx.problems.error(register.at, what, "write `register: { every: 300s }`");
+        }
     }
-    let auth = trunk.auth.as_ref()?;
     let password = cx.secret(&auth.password)?;
     Some(Auth { username: auth.username.as_str().into(), secret: Secret::Password(password.reveal().into()) })
 }
