@@ -200,3 +200,23 @@ fn the_offer_goes_out_appended_and_the_answer_decides() {
     assert_eq!(credentials(&picked_up), credentials(&sample("linphone-ice-answer")));
     assert!(!call.relay.rules(0, Side::A).ice.as_ref().unwrap().terminated);
 }
+
+/// `srtp: off` or `sdes` towards a DTLS offer. More of it: `srtp`.
+#[test]
+fn where_the_far_legs_settings_rule_out_the_offered_media_security_ice_ends_at_us_at_once() {
+    for (srtp, protocol, key) in [(Srtp::Off, "RTP/AVP", false), (Srtp::Sdes, "RTP/SAVP", true)] {
+        let Sides { a, b } = phone_and_pbx();
+        let mut call = Call::new(Sides { a, b: SideSettings { srtp, ..b } });
+        let offered = call.offer(Side::A, &sample("chrome"));
+        assert!(!offered.lines().any(is_ice) && !offered.contains("a=fingerprint:"), "{offered}");
+        assert!(offered.contains(&format!("m=audio 40000 {protocol}")), "{offered}");
+        assert_eq!(offered.contains("a=crypto:"), key, "{offered}");
+        let keyed = sample("yealink-answer").replace("192.168.60.32", PBX);
+        let answered = call.answer(Side::B, &if key { keyed } else { sample("asterisk-answer") });
+        assert!(answered.contains("a=ice-lite\r\n") && answered.contains("a=fingerprint:"), "{answered}");
+        assert!(answered.contains("m=audio 40000 UDP/TLS/RTP/SAVPF "), "as it was offered: {answered}");
+        let (a, b) = (call.relay.rules(0, Side::A), call.relay.rules(0, Side::B));
+        assert!(a.ice.as_ref().unwrap().terminated && matches!(a.crypto, LegCrypto::Dtls { .. }));
+        assert_eq!(matches!(b.crypto, LegCrypto::Sdes { .. }), key);
+    }
+}
