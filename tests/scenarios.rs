@@ -58,6 +58,11 @@ fn s070_browser_udp_blocked() {
 }
 
 #[test]
+fn s080_srtp_phone_rtp_trunk() {
+    scenario("080-srtp-phone-rtp-trunk");
+}
+
+#[test]
 fn s090_hold_and_transfer() {
     scenario("090-hold-and-transfer");
 }

@@ -137,7 +137,7 @@ baresip_config() {
     "$lib/tone.py" make "$dir/voice.wav" "$3" 60
     cat >"$dir/config" <<X
 poll_method epoll
-sip_listen $address:0
+sip_listen $address:5060
 sip_cafile $work/tls/chain.pem
 audio_source aufile,$dir/voice.wav
 audio_player aubridge,nobody
