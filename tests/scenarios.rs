@@ -48,6 +48,11 @@ fn s045_browser_over_wss() {
 }
 
 #[test]
+fn s050_browser_to_plain_pbx() {
+    scenario("050-browser-to-plain-pbx");
+}
+
+#[test]
 fn s060_ice_behind_symmetric_nat() {
     scenario("060-ice-behind-symmetric-nat");
 }
