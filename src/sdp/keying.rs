@@ -107,3 +107,133 @@ fn is_rtcp_mux(line: &[u8]) -> bool {
 fn is_bundle(line: &[u8]) -> bool {
     line.starts_with(b"a=group:BUNDLE")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sdp::IceEdit;
+
+    const PHONE: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\na=setup:actpass\r\n\
+        m=audio 4000  RTP/SAVP 0\r\na=crypto:1 theirs\r\na=ptime:20\r\na=crypto:2 theirs\r\na=rtcp-mux\r\n";
+
+    fn edit(keying: Keying) -> MediaEdit {
+        let rtp = "203.0.113.10:40000".parse().unwrap();
+        let rtcp = "203.0.113.10:40001".parse().unwrap();
+        MediaEdit::Relay { rtp, rtcp, ice: IceEdit::Keep, keying: Some(Box::new(keying)) }
+    }
+
+    fn rewritten(body: &str, keying: &Keying) -> String {
+        let edits = vec![edit(keying.clone()); body.matches("m=").count()];
+        let mut out = Vec::new();
+        Session::parse(body.as_bytes()).unwrap().rewrite(&edits, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn keyed(protocol: &str, lines: &[&str]) -> Keying {
+        let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
+        Keying { protocol: protocol.into(), lines, ..Keying::default() }
+    }
+
+    #[test]
+    fn our_lines_stand_where_theirs_began() {
+        let out = rewritten(PHONE, &keyed("RTP/AVP", &["a=crypto:1 ours"]));
+        let section = "m=audio 40000  RTP/AVP 0\r\na=crypto:1 ours\r\na=ptime:20\r\na=rtcp-mux\r\n";
+        assert!(out.ends_with(section) && !out.contains("a=setup"), "{out}");
+    }
+
+    #[test]
+    fn where_there_were_none_they_stand_at_the_end() {
+        let plain = PHONE.replace("a=crypto:1 theirs\r\n", "").replace("a=crypto:2 theirs\r\n", "");
+        let own =
+            Keying { mid: Some(b"0".to_vec()), ..keyed("RTP/SAVP", &["a=crypto:1 ours", "a=crypto:2 ours"]) };
+        let out = rewritten(&plain, &own);
+        assert!(out.ends_with("a=rtcp-mux\r\na=crypto:1 ours\r\na=crypto:2 ours\r\na=mid:0\r\n"), "{out}");
+    }
+
+    #[test]
+    fn rtcp_mux_comes_and_goes() {
+        let with = |rtcp_mux| rewritten(PHONE, &Keying { rtcp_mux, ..keyed("RTP/AVP", &[]) });
+        assert!(!with(Some(false)).contains("mux"));
+        assert_eq!((with(Some(true)).matches("mux").count(), with(None).matches("mux").count()), (1, 1));
+        let only = PHONE.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-mux-only\r\n");
+        let out = rewritten(&only, &Keying { rtcp_mux: Some(false), ..keyed("RTP/AVP", &[]) });
+        assert!(!out.contains("mux"), "{out}");
+        let none = PHONE.replace("a=rtcp-mux\r\n", "");
+        let out = rewritten(&none, &Keying { rtcp_mux: Some(true), ..keyed("RTP/AVP", &[]) });
+        assert!(out.ends_with("a=rtcp-mux\r\n"), "{out}");
+    }
+
+    #[test]
+    fn a_body_without_a_last_line_end_keeps_it_so() {
+        let out = rewritten(PHONE.trim_end(), &keyed("RTP/AVP", &["a=crypto:1 ours"]));
+        assert!(out.ends_with("a=rtcp-mux"), "{out}");
+        let bare = "v=0\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 4000 RTP/AVP 0";
+        assert!(
+            rewritten(bare, &keyed("RTP/SAVP", &["a=crypto:1 ours"]))
+                .ends_with("RTP/SAVP 0\na=crypto:1 ours")
+        );
+    }
+
+    #[test]
+    fn a_key_is_never_printed() {
+        let edit = edit(keyed("RTP/SAVP", &["a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:secret"]));
+        assert!(!format!("{edit:?}").contains("secret"), "{edit:?}");
+    }
+
+    fn line() -> impl Strategy<Value = &'static str> {
+        proptest::sample::select(vec![
+            "a=crypto:1 AES inline:x",
+            "a=fingerprint:sha-256 00",
+            "a=setup:active",
+            "a=tls-id:1",
+            "a=acap:1 crypto:1 x",
+            "a=rtcp-mux",
+            "a=mid:7",
+            "a=rtcp:4001",
+            "a=ptime:20",
+            "a=crypto",
+            "a=sendonly",
+        ])
+    }
+
+    fn own() -> impl Strategy<Value = Keying> {
+        let lines = proptest::sample::subsequence(
+            vec!["a=crypto:1 ours", "a=crypto:2 ours", "a=setup:passive"],
+            0..=3,
+        );
+        let mid = proptest::option::of(Just(b"0".to_vec()));
+        let parts = (lines, proptest::option::of(any::<bool>()), mid);
+        parts.prop_map(|(lines, rtcp_mux, mid)| Keying { rtcp_mux, mid, ..keyed("RTP/SAVPF", &lines) })
+    }
+
+    proptest! {
+        #[test]
+        fn again_changes_nothing_and_what_is_not_about_keys_stays(
+            session in proptest::collection::vec(line(), 0..4),
+            sections in proptest::collection::vec(proptest::collection::vec(line(), 0..8), 1..4),
+            own in own(),
+        ) {
+            let mut body = "v=0\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n".to_owned();
+            let session = session.iter().filter(|line| !line.contains("rtcp:"));
+            body.extend(session.map(|line| format!("{line}\r\n")));
+            for lines in &sections {
+                body += "m=audio 4000 RTP/AVP 0\r\n";
+                let mut seen = std::collections::BTreeSet::new();
+                body.extend(lines.iter().filter(|line| seen.insert(**line)).map(|line| format!("{line}\r\n")));
+            }
+            let out = rewritten(&body, &own);
+            prop_assert_eq!(&rewritten(&out, &own), &out);
+            let others = |body: &str| {
+                let about = |line: &&str| !says_keys(line.as_bytes()) && !line.contains("mux") && !line.contains("mid");
+                let about = |line: &&str| about(line) && !["m=", "c=", "a=rtcp:"].iter().any(|own| line.starts_with(own));
+                body.lines().filter(about).map(str::to_owned).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(others(&out), others(&body));
+            for theirs in ["inline:x", "sha-256 00", "a=setup:active", "a=tls-id", "a=acap"] {
+                prop_assert!(!out.contains(theirs), "{}", out);
+            }
+        }
+    }
+}

@@ -10,6 +10,7 @@ mod gone;
 mod media;
 mod registration;
 mod requests;
+mod security;
 mod storm;
 mod trunk_login;
 mod trunk_register;

@@ -157,8 +157,8 @@ impl Translation {
         matches!(self.of(side), Terms::Dtls { .. })
     }
 
-    /// What the relay does on `side`, whose endpoint has said `keys`; `None`: nothing yet.
-    pub(super) fn leg(&self, side: Side, keys: Option<&Keys>) -> LegCrypto {
+    /// What the relay does on `side`, whose endpoint has said `keys`; `None`: nothing yet. `answered`: both sides have spoken.
+    pub(super) fn leg(&self, side: Side, keys: Option<&Keys>, answered: bool) -> LegCrypto {
         match (self.of(side), keys) {
             (Terms::Plain, _) | (Terms::Sdes { .. }, Some(Keys::None)) => LegCrypto::Pass,
             (terms @ Terms::Sdes { .. }, Some(Keys::Sdes(taken))) => LegCrypto::Sdes {
@@ -167,7 +167,9 @@ impl Translation {
             },
             (Terms::Sdes { .. }, _) => LegCrypto::Sdes { inbound: None, outbound: None },
             (Terms::Dtls { setup: ours }, Some(Keys::Dtls { fingerprints, setup })) => {
-                LegCrypto::Dtls { role: ours.role(*setup), fingerprints: fingerprints.clone() }
+                // While it rings, an offerer knows neither our certificate nor that anybody will speak: a handshake would be in vain.
+                let role = ours.role(*setup).filter(|_| answered);
+                LegCrypto::Dtls { role, fingerprints: fingerprints.clone() }
             }
             (Terms::Dtls { .. }, _) => LegCrypto::Dtls { role: None, fingerprints: SmallVec::new() },
         }

@@ -332,7 +332,9 @@ impl Stream {
             rtcp_mux: here.is_some_and(|said| said.rtcp_mux)
                 && (is_dtls || there.is_some_and(|said| said.rtcp_mux)),
             ice: None,
-            crypto: translation.map_or(LegCrypto::Pass, |it| it.leg(side, here.and_then(Said::keys))),
+            crypto: translation.map_or(LegCrypto::Pass, |translation| {
+                translation.leg(side, here.and_then(Said::keys), self.is_live())
+            }),
         }
     }
 

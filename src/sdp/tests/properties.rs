@@ -83,7 +83,8 @@ fn foreign(body: &[u8], edits: &[MediaEdit]) -> Vec<String> {
         edits.iter().filter_map(|edit| if let MediaEdit::Relay { ice, .. } = edit { Some(ice) } else { None })
     };
     let no_candidates = ices().any(|ice| *ice == IceEdit::RelayOnly);
-    let no_ice = ices().any(|ice| matches!(ice, IceEdit::Strip | IceEdit::Lite(_)));
+    let refused = edits.iter().any(|edit| matches!(edit, MediaEdit::Reject | MediaEdit::WithoutIce));
+    let no_ice = refused || ices().any(|ice| matches!(ice, IceEdit::Strip | IceEdit::Lite(_)));
     let is_ice = |line: &str| {
         let line = line.strip_prefix("a=").unwrap_or_default();
         let candidate = line.starts_with("candidate:");

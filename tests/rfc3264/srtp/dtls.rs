@@ -42,6 +42,15 @@ fn a_browser_is_answered_with_all_that_it_insists_on() {
 }
 
 #[test]
+fn while_it_rings_nobody_shakes_hands_with_the_caller() {
+    let mut call = call(Srtp::Pass, Srtp::Off);
+    call.offer(Side::A, &browser("actpass"));
+    assert_eq!(legs(&call), "dtls-nobody | pass");
+    call.early("x", &plain(PBX, 5000));
+    assert_eq!(legs(&call), "dtls-client | pass");
+}
+
+#[test]
 fn a_mid_that_the_answer_has_stays() {
     let mut call = call(Srtp::Pass, Srtp::Off);
     call.offer(Side::A, &browser("actpass"));

@@ -3,6 +3,7 @@
 mod bodies;
 mod dtls;
 mod later;
+mod live;
 mod matrix;
 mod refused;
 
