@@ -207,7 +207,7 @@ fn turn_without_roles_is_safe_and_two_families_are_relayed() {
     let compiled =
         load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(
-        compiled.edge.zones[0].relay.unwrap().advertise.to_string(),
+        compiled.edge.zones[0].relay.unwrap().first().advertise.to_string(),
         "203.0.113.10",
         "SDP shows the first"
     );

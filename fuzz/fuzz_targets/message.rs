@@ -91,7 +91,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(&same[..], &message.bytes()[..]);
     assert!(bytes.starts_with(&same));
     assert_same(&message, &parse(&same).unwrap());
-    if let Some(range) = sdp_part(&message) {
+    if let Ok(Some(range)) = sdp_part(&message) {
         assert!(message.body().get(range).is_some());
     }
     for name in LISTS {

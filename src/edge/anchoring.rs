@@ -1,5 +1,6 @@
 //! Routed → Anchored: whether media goes through the relay, and what the SDP of a message becomes if it does.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Edge;
@@ -8,13 +9,13 @@ use super::call::{Call, CallId, Leg};
 use super::context::{Context, Errand, Hop};
 use super::event::Event;
 use super::identify::Speaker;
-use super::offer_answer::Part;
+use super::offer_answer::{Carrier, Part};
 use super::refusal::Refusal;
-use super::settings::{Anchor, Ice, Media, Settings, Srtp, Trust};
+use super::settings::{Anchor, Ice, Media, SealedBodies, Settings, Srtp, Trust};
 use crate::base::{Transport, ZoneId};
 use crate::relay::Side;
 use crate::sdp::Session;
-use crate::sip::message::{Message, sdp_part};
+use crate::sip::message::{Message, Sealed, sdp_part};
 
 /// A request that may leave for this hop, with its body as it must be there.
 #[derive(Debug)]
@@ -35,18 +36,19 @@ impl Edge {
                 self.open_media(*call);
                 let Some(held) = self.calls.get_mut(*call) else { return Err(Refusal::NoSuchCall) };
                 held.exchange = Default::default();
-                let has_sdp = sdp_part(message).is_some();
-                let (part, begun) = held.exchange.request(message.method(), Side::A, has_sdp);
+                let (part, begun) = held.exchange.request(Side::A, message.cseq().number, carrier(message, b""));
                 *exchange = begun;
                 self.rewrite_sdp(*call, Side::A, part, b"", message)?
             }
             Errand::InCall { call, from, exchange } => {
                 let (call, from) = (*call, *from);
                 let Some(held) = self.calls.get_mut(call) else { return Err(Refusal::NoSuchCall) };
-                let has_sdp = sdp_part(message).is_some();
-                let (part, begun) = held.exchange.request(message.method(), from, has_sdp);
-                *exchange = begun;
                 let tag = callee_tag(held, message);
+                let (part, begun) = held.exchange.request(from, message.cseq().number, carrier(message, tag));
+                *exchange = begun;
+                if part == Part::LetFall {
+                    held.roll_back(&mut *self.relay);
+                }
                 self.rewrite_sdp(call, from, part, tag, message)?
             }
             Errand::Register(_) | Errand::Standalone => None,
@@ -60,7 +62,7 @@ impl Edge {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.close_media(&mut *self.relay);
         let Some(b) = &call.b else { return };
-        call.media = sides(&self.settings, &self.allowed, &call.a, b).map(CallMedia::new);
+        call.media = sides(&self.settings, &self.allowed, &self.own, &call.a, b).map(CallMedia::new);
     }
 
     /// Rewrites the SDP of a call's message, sent by `from`; `None` where it stays as it is. `tag` is the To tag of the
@@ -73,8 +75,14 @@ impl Edge {
         tag: &[u8],
         message: &Message,
     ) -> Result<Option<Vec<u8>>, Refusal> {
+        let range = match (part, sdp_part(message)) {
+            (Part::Nothing | Part::LetFall, _) | (_, Ok(None)) => return Ok(None),
+            (Part::Glare, _) => return Err(Refusal::OfferPending),
+            (Part::Overlap, _) => return Err(Refusal::OfferUnanswered),
+            (_, Ok(Some(range))) => range,
+            (_, Err(sealed)) => return self.pass_sealed(id, part, sealed).map(|()| None),
+        };
         let Some(call) = self.calls.get_mut(id) else { return Ok(None) };
-        let Some(range) = sdp_part(message) else { return Ok(None) };
         let body = message.body();
         let (Some(before), Some(sdp), Some(behind)) =
             (body.get(..range.start), body.get(range.clone()), body.get(range.end..))
@@ -90,10 +98,9 @@ impl Edge {
         out.extend_from_slice(before);
         let (relay, rng) = (&mut *self.relay, &mut *self.rng);
         match part {
-            Part::Nothing => return Ok(None),
-            Part::Glare => return Err(Refusal::OfferPending),
             Part::Offer => media.offer(from, sdp, relay, rng, &mut out)?,
             Part::Answer(is_final) => media.answer(from, tag, is_final, sdp, relay, &mut out)?,
+            _ => media.copy(from, sdp, relay, &mut out)?,
         }
         out.extend_from_slice(behind);
         if part == Part::Offer {
@@ -103,21 +110,48 @@ impl Edge {
         Ok(Some(out))
     }
 
+    /// A body that cannot be rewritten. It passes where no media is anchored; and if both sides' settings say so, no media
+    /// of the call is, as long as none has been: two ends of which one alone knows our relayed address hear nothing.
+    fn pass_sealed(&mut self, id: CallId, part: Part, sealed: Sealed) -> Result<(), Refusal> {
+        let Some(call) = self.calls.get(id) else { return Ok(()) };
+        let Some(media) = &call.media else { return Ok(()) };
+        let may_pass = |leg: &Leg| {
+            media_of(&self.settings, leg).is_some_and(|media| media.sealed_bodies == SealedBodies::Pass && media.srtp == Srtp::Pass)
+        };
+        if part != Part::Offer
+            || media.has_begun()
+            || !may_pass(&call.a)
+            || !call.b.as_ref().is_some_and(may_pass)
+        {
+            return Err(Refusal::SealedBody(sealed));
+        }
+        if let Some(call) = self.calls.get_mut(id) {
+            call.close_media(&mut *self.relay);
+        }
+        Ok(())
+    }
+
     /// TURN clients may reach what this offer or answer names. One that cannot be read names nothing.
     fn name_peers(&mut self, id: CallId, from: Side, part: Part, tag: &[u8], sdp: &[u8]) {
         let (Some(call), Ok(session)) = (self.calls.get_mut(id), Session::parse(sdp)) else { return };
         let was_full = call.peers.is_full();
         let (peers, relay) = (&mut call.peers, &mut *self.relay);
         match part {
-            Part::Nothing | Part::Glare => return,
             Part::Offer => peers.offer(from, &session, relay),
             Part::Answer(is_final) => peers.answer(from, tag, is_final, &session, relay),
+            _ => return,
         }
         if peers.is_full() && !was_full {
             let call_id = call.call_id.clone();
             self.tell(Event::CallPeersFull { call_id });
         }
     }
+}
+
+/// What a message of a call means for its offers and answers; `tag` is the callee's.
+pub(super) fn carrier<'m>(message: &Message, tag: &'m [u8]) -> Carrier<'m> {
+    let has_sdp = !matches!(sdp_part(message), Ok(None));
+    Carrier { method: message.method(), tag, has_sdp }
 }
 
 /// The tag that names the dialog of a request: the callee's.
@@ -130,7 +164,13 @@ fn callee_tag<'m>(call: &Call, request: &'m Message) -> &'m [u8] {
 }
 
 /// How the two sides are to be treated; `None`: media is not anchored.
-fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, b: &Leg) -> Option<Sides> {
+fn sides(
+    settings: &Settings,
+    allowed: &[Arc<[ipnetwork::IpNetwork]>],
+    own: &Arc<[IpAddr]>,
+    a: &Leg,
+    b: &Leg,
+) -> Option<Sides> {
     let (a_media, b_media) = (media_of(settings, a)?, media_of(settings, b)?);
     let needed = a.zone != b.zone || a.trust == Trust::None || b.trust == Trust::None;
     // Security that a side is promised is no matter of the other side's `anchor: never`.
@@ -143,9 +183,10 @@ fn sides(settings: &Settings, allowed: &[Arc<[ipnetwork::IpNetwork]>], a: &Leg, 
     };
     let side = |leg: &Leg, media: Media| {
         Some(SideSettings {
-            relay: settings.zone(leg.zone)?.relay?,
+            relay: settings.zone(leg.zone)?.relay?.preferring(leg.address),
             sip_source: (leg.speaker == Speaker::Stranger || leg.trust == Trust::None).then_some(leg.address),
             untrusted: leg.trust == Trust::None,
+            own: own.clone(),
             ice: media.ice,
             ice_on_request: matches!(leg.speaker, Speaker::Trunk(_))
                 && leg.transport == Transport::Udp

@@ -78,6 +78,7 @@ impl Edge {
             started: request.at,
             answered: None,
             lifetime: None,
+            session_timer: None,
             gauges: GaugeHold::default(),
             trunk_in: None,
             trunk_out: None,

@@ -163,6 +163,8 @@ pub struct Call {
     pub answered: Option<UnixTime>,
     /// Ends the call after `Limits::call_lifetime`.
     pub lifetime: Option<TimerId>,
+    /// Ends the call if nobody refreshes its session (RFC 4028).
+    pub session_timer: Option<TimerId>,
     /// Policy gauges that it holds.
     pub gauges: GaugeHold,
     /// The trunk that it came from, whose calls it counts among.

@@ -31,6 +31,8 @@ pub enum End {
     NoMedia,
     /// `Limits::call_lifetime`.
     Lifetime,
+    /// RFC 4028: nobody has refreshed the session.
+    SessionExpired,
     /// We are going down.
     Drained,
 }
@@ -45,6 +47,7 @@ impl End {
             End::Failed(_) => "rejected",
             End::NoMedia => "no media",
             End::Lifetime => "lifetime",
+            End::SessionExpired => "session expired",
             End::Drained => "drained",
         }
     }
@@ -54,6 +57,7 @@ impl End {
         match self {
             End::NoMedia => Some(b"SIP;cause=480;text=\"No media\""),
             End::Lifetime => Some(b"SIP;cause=480;text=\"Call too long\""),
+            End::SessionExpired => Some(b"SIP;cause=408;text=\"Session expired\""),
             End::Drained => Some(b"SIP;cause=503;text=\"Going down\""),
             End::Bye(_) | End::Failed(_) => None,
         }
@@ -93,7 +97,7 @@ impl Edge {
     /// It is over. The second time it is nothing.
     pub(super) fn end_call(&mut self, id: CallId, end: End, now: Now) {
         let Some(mut call) = self.calls.remove(id) else { return };
-        if let Some(timer) = call.lifetime.take() {
+        for timer in [call.lifetime.take(), call.session_timer.take()].into_iter().flatten() {
             self.timers.cancel(timer);
         }
         for trunk in [call.trunk_in.take(), call.trunk_out.take()].into_iter().flatten() {

@@ -126,7 +126,8 @@ pub struct Cdr {
     pub rule: Arc<str>,
     /// Final status (200 for an answered call).
     pub status: u16,
-    /// Why it ended: "bye from caller", "bye from callee", "cancelled", "rejected", "no media", "drained", "time-out".
+    /// Why it ended: "bye from caller", "bye from callee", "cancelled", "rejected", "no media", "session expired",
+    /// "lifetime", "drained", "time-out".
     pub end: &'static str,
     /// Per stream and side: packets, bytes, refused.
     pub media: Vec<StreamCdr>,

@@ -27,6 +27,7 @@ mod registering;
 mod registration;
 mod respond;
 mod route;
+mod session_timer;
 pub mod settings;
 mod trunk_load;
 mod trunk_login;
@@ -109,6 +110,8 @@ enum Timer {
     BindingExpires(u64),
     /// A call has lasted too long.
     CallLifetime(CallId),
+    /// Nobody has refreshed a call's session.
+    SessionExpires(CallId),
     /// The next probe of a host.
     Probe(TargetId),
     /// The next REGISTER to a carrier.
@@ -137,6 +140,8 @@ pub struct Edge {
     branches: u64,
     /// Networks of each zone, as media legs want them.
     allowed: Vec<Arc<[IpNetwork]>>,
+    /// Addresses of this machine, as far as the settings name them.
+    own: Arc<[IpAddr]>,
     /// A body that is being rewritten; kept for its memory.
     body: Vec<u8>,
 }
@@ -159,6 +164,7 @@ impl Edge {
             ladder: Ladder::default(),
             branches: rng.next_u64(),
             allowed: settings.zones.iter().map(|zone| zone.networks.as_slice().into()).collect(),
+            own: settings.own_addresses().collect(),
             body: Vec::new(),
             settings,
             policy,
@@ -198,6 +204,7 @@ impl Edge {
                 Timer::Silence(server, index) => self.no_sign(server, index, now),
                 Timer::BindingExpires(key) => self.unregister(key),
                 Timer::CallLifetime(id) => self.hang_up(id, End::Lifetime, now),
+                Timer::SessionExpires(id) => self.hang_up(id, End::SessionExpired, now),
                 Timer::Probe(target) => self.probe(target, now),
                 Timer::TrunkRegister(trunk) => self.register_trunk(trunk, now),
             }

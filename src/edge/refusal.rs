@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::anchor::AnchorError;
 use crate::policy;
 use crate::sip::dialog::OutOfDialog;
-use crate::sip::message::reason_phrase;
+use crate::sip::message::{Sealed, reason_phrase};
 use crate::sip::proxy::validate::Invalid;
 
 /// Why a request is not carried.
@@ -29,6 +29,9 @@ pub enum Refusal {
     /// The body cannot be rewritten, or there is no port for it.
     #[error("media / {0}")]
     Media(AnchorError),
+    /// SDP in a body that is not for us to rewrite; `media: { sealed_bodies: … }`.
+    #[error("sealed body / {0}")]
+    SealedBody(Sealed),
     /// The listener's zone names networks, and this source is in none of them.
     #[error("source outside the zone's networks")]
     OutsideZone,
@@ -101,6 +104,9 @@ pub enum Refusal {
     /// Another offer waits for its answer (RFC 3261 §14.2, RFC 3311 §5.2).
     #[error("an offer is pending")]
     OfferPending,
+    /// Its sender has not had the answer to its last offer (RFC 3261 §14.2, RFC 3311 §5.2).
+    #[error("an offer of the same side is pending")]
+    OfferUnanswered,
 }
 
 impl Refusal {
@@ -124,7 +130,10 @@ impl Refusal {
             | Refusal::ForeignChallenge
             | Refusal::NotAParty => 403,
             Refusal::NoSuchCall => 481,
-            Refusal::OutOfOrder => 500,
+            Refusal::OutOfOrder | Refusal::OfferUnanswered => 500,
+            // RFC 3261 §21.4.26: encrypted for somebody else; §21.4.24: acceptable to others, not here.
+            Refusal::SealedBody(Sealed::Encrypted) => 493,
+            Refusal::SealedBody(_) => 488,
             Refusal::TooLarge => 513,
             Refusal::Cancelled => 487,
             Refusal::NoRoute | Refusal::NoSuchContact => 404,
@@ -182,6 +191,7 @@ impl Refusal {
             | Refusal::TrunkLimit => Some(10),
             Refusal::Media(_) if self.status() == Some(503) => Some(10),
             Refusal::Draining => Some(30),
+            Refusal::OfferUnanswered => Some(2),
             _ => None,
         }
     }

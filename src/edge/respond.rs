@@ -3,16 +3,16 @@
 
 use bytes::Bytes;
 
+use super::anchoring::carrier;
 use super::context::{Context, Errand, Success, Waiting};
 use super::ending::End;
 use super::forward::strip_identity;
-use super::offer_answer::Answering;
 use super::refusal::Refusal;
 use super::settings::Trust;
 use super::{Edge, answer};
 use crate::base::Now;
 use crate::relay::Side;
-use crate::sip::message::{Edit, Message, Method, Name, sdp_part};
+use crate::sip::message::{Edit, Message, Method, Name};
 use crate::sip::proxy::respond::remove_via;
 use crate::sip::transaction::{ClientId, ServerId};
 
@@ -196,23 +196,23 @@ impl Edge {
         context: &mut Context,
         response: &Message,
     ) -> Result<Option<Vec<u8>>, Refusal> {
-        let (call, from, exchange) = match context.errand {
-            Errand::Call { call, exchange } => (call, Side::B, exchange),
-            Errand::InCall { call, from, exchange } => (call, from.other(), exchange),
+        let (call, from, exchange) = match &mut context.errand {
+            Errand::Call { call, exchange } => (*call, Side::B, exchange),
+            Errand::InCall { call, from, exchange } => (*call, from.other(), exchange),
             _ => return Ok(None),
         };
         let Some(held) = self.calls.get_mut(call) else { return Ok(None) };
-        let answering = Answering {
-            method: response.method(),
-            status: response.status().unwrap_or(0),
-            reliable: response.header(Name::RSeq).is_some(),
+        // The tag that names the dialog: the callee's, who has sent the request that A answers.
+        let tag = match from {
+            Side::A => response.from().tag(),
+            Side::B => response.to().tag(),
         };
-        let part = held.exchange.response(exchange, from, answering, sdp_part(response).is_some());
-        let tag = match (&context.errand, from) {
-            (Errand::InCall { .. }, Side::A) => response.from().tag(),
-            _ => response.to().tag(),
-        };
-        self.rewrite_sdp(call, from, part, tag.unwrap_or_default(), response)
+        let tag = tag.unwrap_or_default();
+        let status = response.status().unwrap_or(0);
+        // RFC 3262 §3.
+        let reliable = response.header(Name::RSeq).is_some();
+        let part = held.exchange.response(exchange, from, carrier(response, tag), status, reliable);
+        self.rewrite_sdp(call, from, part, tag, response)
     }
 
     /// The response as it goes back: without our Via, in the phone's own terms.
@@ -266,12 +266,16 @@ impl Edge {
     /// A 2xx went back.
     fn succeeded(&mut self, context: &Context, response: &Message, now: Now) {
         match &context.errand {
-            Errand::Call { call, .. } => self.answered(*call, now),
+            Errand::Call { call, .. } => {
+                self.answered(*call, now);
+                self.refresh_session(*call, response, now);
+            }
             Errand::InCall { call, from, .. } if response.method() == Method::Bye => {
                 self.end_dialog(*call, *from, &context.request.message, now);
             }
+            Errand::InCall { call, .. } => self.refresh_session(*call, response, now),
             Errand::Register(contacts) => self.registered(context, contacts, response, now),
-            Errand::InCall { .. } | Errand::Standalone => {}
+            Errand::Standalone => {}
         }
     }
 
@@ -285,7 +289,7 @@ impl Edge {
                     return self.end_dialog(*call, *from, &context.request.message, now);
                 }
                 let Some(held) = self.calls.get_mut(*call) else { return };
-                if held.exchange.failed(*exchange, *from) {
+                if held.exchange.failed(exchange) {
                     held.roll_back(&mut *self.relay);
                 }
             }

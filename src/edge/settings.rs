@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use smallvec::SmallVec;
 
 use crate::base::{ListenerId, NodeKey, Transport, TrunkId, ZoneId};
-use crate::relay::RelayAddress;
+use crate::relay::{RelayAddress, RelayAddresses};
 use crate::sip::digest::Secret;
 use crate::sip::locate::{Server, Wanted};
 
@@ -46,6 +46,22 @@ impl Settings {
         self.listeners.get(usize::from(id.0))
     }
 
+    /// What the zones are shown of the relay.
+    pub fn relay_addresses(&self) -> impl Iterator<Item = RelayAddress> {
+        self.zones.iter().filter_map(|zone| zone.relay).flat_map(|relay| relay.iter())
+    }
+
+    /// Addresses of this machine, as far as listeners and relay name them.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let relayed = self.relay_addresses().flat_map(|relay| [relay.bind, relay.advertise]);
+        let bound = self.listeners.iter().map(|listener| listener.bind.ip());
+        let advertised = self.listeners.iter().filter_map(|listener| {
+            let address: Result<SocketAddr, _> = listener.advertise.parse();
+            address.map(|address| address.ip()).ok()
+        });
+        relayed.chain(bound).chain(advertised).filter(|ip| !ip.is_unspecified())
+    }
+
     /// The trunk of that index.
     pub fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
         self.trunks.get(usize::from(id.0))
@@ -63,8 +79,8 @@ pub struct Zone {
     pub admit: Admit,
     /// Sources that belong to it; empty: any.
     pub networks: Vec<IpNetwork>,
-    /// Relayed address it is shown; `None`: calls to or from it are not anchored.
-    pub relay: Option<RelayAddress>,
+    /// Relayed addresses it is shown; `None`: calls to or from it are not anchored.
+    pub relay: Option<RelayAddresses>,
     /// Media settings of this zone.
     pub media: Media,
 }
@@ -96,8 +112,19 @@ pub struct Media {
     pub srtp: Srtp,
     /// Whether media goes through the relay.
     pub anchor: Anchor,
+    /// What becomes of SDP that cannot be rewritten: signed, encrypted, or hidden in some other way.
+    pub sealed_bodies: SealedBodies,
     /// A call without media for this long is ended on both legs.
     pub idle_timeout: Duration,
+}
+
+/// `sealed_bodies:` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealedBodies {
+    /// 488 or 493.
+    Refuse,
+    /// It passes, where both sides' settings say so, and media does not go through the relay.
+    Pass,
 }
 
 /// `ice:` in the configuration.

@@ -172,7 +172,7 @@ impl Node {
         let (relay_events, relay_inbox) = mpsc::channel(RELAY_EVENTS);
         let relay = UdpRelay::start(
             relay,
-            edge.zones.iter().filter_map(|zone| zone.relay),
+            edge.relay_addresses(),
             turn,
             Box::new(move |event| {
                 let _ = relay_events.try_send(event);
@@ -328,8 +328,7 @@ fn turn_server(
     streams: streams::Settings,
 ) -> Result<TurnServer, StartError> {
     let sockets = bind_turn(&mut settings.listeners, workers.max(1))?;
-    let relayed = edge.zones.iter().filter_map(|zone| zone.relay);
-    let relayed: Vec<_> = relayed.chain(settings.addresses.iter().map(|turn| turn.address)).collect();
+    let relayed: Vec<_> = edge.relay_addresses().chain(settings.addresses.iter().map(|turn| turn.address)).collect();
     let sip = edge.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let turn = settings.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let listeners = as_peers(sip.chain(turn).chain(admin.map(|admin| (admin, None))), &relayed)?;

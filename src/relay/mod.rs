@@ -71,6 +71,52 @@ pub struct RelayAddress {
     pub advertise: IpAddr,
 }
 
+/// Those that a zone may be shown: one, or one of each family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddresses {
+    first: RelayAddress,
+    other: Option<RelayAddress>,
+}
+
+impl RelayAddresses {
+    /// The first of each family; `None` if there is none.
+    pub fn new(addresses: impl IntoIterator<Item = RelayAddress>) -> Option<RelayAddresses> {
+        let mut addresses = addresses.into_iter();
+        let first = addresses.next()?;
+        Some(RelayAddresses { first, other: addresses.find(|other| !first.is_like(other.advertise)) })
+    }
+
+    /// The one of the same family as `peer`, if there is one, comes first.
+    pub fn preferring(self, peer: IpAddr) -> RelayAddresses {
+        match self.other {
+            Some(other) if other.is_like(peer) => RelayAddresses { first: other, other: Some(self.first) },
+            _ => self,
+        }
+    }
+
+    /// The first.
+    pub fn first(&self) -> RelayAddress {
+        self.first
+    }
+
+    /// All.
+    pub fn iter(&self) -> impl Iterator<Item = RelayAddress> + use<> {
+        std::iter::once(self.first).chain(self.other)
+    }
+}
+
+impl From<RelayAddress> for RelayAddresses {
+    fn from(first: RelayAddress) -> RelayAddresses {
+        RelayAddresses { first, other: None }
+    }
+}
+
+impl RelayAddress {
+    fn is_like(&self, peer: IpAddr) -> bool {
+        self.advertise.is_ipv4() == peer.to_canonical().is_ipv4()
+    }
+}
+
 /// One side's relayed addresses, as SDP shows them (advertised).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SideAddrs {
@@ -91,6 +137,16 @@ pub struct OpenPair {
     pub b: SideAddrs,
     /// Written by the relay worker, read by whoever asks.
     pub counters: Arc<PairCounters>,
+}
+
+impl OpenPair {
+    /// What faces that side.
+    pub fn side(&self, side: Side) -> SideAddrs {
+        match side {
+            Side::A => self.a,
+            Side::B => self.b,
+        }
+    }
 }
 
 /// Why no pair could be opened: the call gets 503.

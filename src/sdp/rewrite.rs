@@ -1,7 +1,7 @@
 //! Writing: the body is copied, and the spans that are ours are replaced.
 
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use smallvec::SmallVec;
 
@@ -142,16 +142,25 @@ fn own_connection(
     inherited: Inherited,
     splices: &mut Splices<'_>,
 ) {
-    // RFC 3264 §8.4: on hold the address stays unspecified; only the port is ours.
-    if media.is_held_by_address() {
-        return;
-    }
+    // RFC 3264 §8.4: on hold the address stays unspecified, in our family; only the port is ours.
+    let ip = match media.rtp.filter(|_| media.is_held_by_address()) {
+        Some(held) if held.is_ipv4() == ip.is_ipv4() => return,
+        Some(_) => unspecified_like(ip),
+        None => ip,
+    };
     match (section.connection, inherited) {
         (Some(connection), _) => {
             splices.push(Splice { at: connection.line, new_line: false, text: Text::Connection(ip) });
         }
         (None, Inherited::Ip(host)) if host == ip => {}
         (None, _) => splices.push(Splice::line_at(section.connection_slot, Text::Connection(ip))),
+    }
+}
+
+fn unspecified_like(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 
@@ -167,7 +176,9 @@ fn own_rtcp(
         Some(line) => {
             let host = match line.host {
                 // On hold here too.
-                Some(Host::Ip(ip)) if ip.is_unspecified() && media.is_held_by_address() => Some(ip),
+                Some(Host::Ip(ip)) if ip.is_unspecified() && media.is_held_by_address() => {
+                    Some(unspecified_like(rtcp.ip()))
+                }
                 Some(_) => Some(rtcp.ip()),
                 None => elsewhere,
             };

@@ -3,17 +3,10 @@
 use std::time::Duration;
 
 use super::calls::{establish, hang_up, register};
+pub use super::ua::cancel_of;
 use super::ua::{answer, header, request, response, sdp};
 use super::world::{Actor, World};
 use turnpike::edge::settings::Anchor;
-
-/// CANCEL for an INVITE (RFC 3261 §9.1).
-pub fn cancel_of(invite: &str) -> String {
-    let line = |name| format!("{name}: {}\r\n", header(invite, name));
-    let names: String = ["Via", "From", "To", "Call-ID"].into_iter().map(line).collect();
-    let uri = super::ua::request_uri(invite);
-    format!("CANCEL {uri} SIP/2.0\r\n{names}Max-Forwards: 70\r\nCSeq: 1 CANCEL\r\nContent-Length: 0\r\n\r\n")
-}
 
 fn calling() -> (World, Actor, Actor, String) {
     let mut world = World::new();

@@ -8,6 +8,7 @@ mod ends;
 mod fail_over;
 mod gone;
 mod media;
+mod play;
 mod registration;
 mod requests;
 mod security;

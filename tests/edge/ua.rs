@@ -103,6 +103,14 @@ pub fn ack_of(response: &str) -> String {
     format!("ACK sip:x SIP/2.0\r\n{names}CSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n")
 }
 
+/// The CANCEL of an INVITE (RFC 3261 §9.1).
+pub fn cancel_of(invite: &str) -> String {
+    let line = |name| format!("{name}: {}\r\n", header(invite, name));
+    let names: String = ["Via", "From", "To", "Call-ID"].into_iter().map(line).collect();
+    let (uri, number) = (request_uri(invite), header(invite, "CSeq").replace("INVITE", "CANCEL"));
+    format!("CANCEL {uri} SIP/2.0\r\n{names}Max-Forwards: 70\r\nCSeq: {number}\r\nContent-Length: 0\r\n\r\n")
+}
+
 /// One end of a dialog.
 #[derive(Clone, Debug)]
 pub struct Leg {

@@ -184,14 +184,20 @@ fn target(uri: &str, remote: &str, priority: u16, listener: ListenerId) -> Targe
 }
 
 pub fn media() -> Media {
-    Media { ice: Ice::Auto, srtp: Srtp::Pass, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) }
+    Media {
+        ice: Ice::Auto,
+        srtp: Srtp::Pass,
+        anchor: Anchor::Always,
+        sealed_bodies: SealedBodies::Refuse,
+        idle_timeout: Duration::from_secs(60),
+    }
 }
 
 /// Phones outside, PBX inside, two carriers: the shape of the annotated example.
 pub fn settings() -> Settings {
     let relay = |ip: &str| {
         let ip: IpAddr = ip.parse().expect("address");
-        Some(RelayAddress { bind: ip, advertise: ip })
+        Some(RelayAddress { bind: ip, advertise: ip }.into())
     };
     let zone = |name: &str, trust, admit, networks: &[&str], ip: &str| Zone {
         name: name.into(),

@@ -27,7 +27,7 @@ fn settings(listen: &str, token: Option<&str>) -> AdminSettings {
 fn status_and_metrics_tell_what_is_live() {
     let here = IpAddr::from([127, 0, 0, 1]);
     let (node, _dir) = node(|settings| {
-        settings.edge.zones[0].relay = Some(RelayAddress { bind: here, advertise: here });
+        settings.edge.zones[0].relay = Some(RelayAddress { bind: here, advertise: here }.into());
     });
     let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
     let mut open = tcp(node.listener("tcp").unwrap());

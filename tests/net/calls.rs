@@ -80,7 +80,7 @@ pub fn audio(message: &str) -> SocketAddr {
 
 /// All media through relayed addresses on `ip`.
 pub fn anchored(settings: &mut NodeSettings, ip: IpAddr) {
-    settings.edge.zones[0].relay = Some(RelayAddress { bind: ip, advertise: ip });
+    settings.edge.zones[0].relay = Some(RelayAddress { bind: ip, advertise: ip }.into());
     settings.edge.zones[0].media.anchor = Anchor::Always;
 }
 

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use turnpike::base::{ListenerId, NodeKey, Transport, ZoneId};
 use turnpike::edge::settings::{
-    Admit, Anchor, Failover, Host, Ice, Limits, Listener, Media, Party, Pbx, Route, RouteThen, Settings,
-    Srtp, Target, TlsPeer, Trust, Verify, Zone,
+    Admit, Anchor, Failover, Host, Ice, Limits, Listener, Media, Party, Pbx, Route, RouteThen, SealedBodies,
+    Settings, Srtp, Target, TlsPeer, Trust, Verify, Zone,
 };
 use turnpike::net::settings::{
     Capacity, Certificate, CertificateSource, ListenerTls, NetSettings, Patience, PeerTrust,
@@ -35,6 +35,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
         ice: Ice::Auto,
         srtp: Srtp::Pass,
         anchor: Anchor::Never,
+        sealed_bodies: SealedBodies::Refuse,
         idle_timeout: Duration::from_secs(60),
     };
     let edge = Settings {

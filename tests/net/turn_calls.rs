@@ -38,9 +38,9 @@ fn phones_and_office(settings: &mut NodeSettings, workers: usize, pbx: SocketAdd
     let edge = &mut settings.edge;
     edge.zones[0].media.ice = Ice::Auto;
     let inside = RelayAddress { bind: relay_ip(), advertise: relay_ip() };
-    edge.zones.push(Zone { name: "office".into(), relay: Some(inside), ..edge.zones[0].clone() });
+    edge.zones.push(Zone { name: "office".into(), relay: Some(inside.into()), ..edge.zones[0].clone() });
     let phones = &mut edge.zones[0];
-    (phones.trust, phones.admit, phones.relay) = (Trust::None, Admit::Any, Some(outside));
+    (phones.trust, phones.admit, phones.relay) = (Trust::None, Admit::Any, Some(outside.into()));
     edge.zones.iter_mut().for_each(|zone| zone.media.anchor = Anchor::WhenNeeded);
     let inside = Listener { name: "inside".into(), zone: ZoneId(1), ..edge.listeners[0].clone() };
     edge.listeners.push(inside);

@@ -11,12 +11,23 @@ mod ice;
 mod legs;
 mod never_leaks;
 mod own_relayed;
+#[path = "../edge/play.rs"]
+#[allow(dead_code)]
+mod play;
 mod properties;
 mod re_invite;
 mod samples;
+mod scene;
 mod shown;
+mod situations;
+#[path = "../edge/ua.rs"]
+#[allow(dead_code)]
+mod ua;
 mod srtp;
 mod vendors;
+#[path = "../edge/world.rs"]
+#[allow(dead_code)]
+mod world;
 
 use std::net::IpAddr;
 
@@ -38,9 +49,10 @@ fn ip(text: &str) -> IpAddr {
 
 fn side(relay: &str) -> SideSettings {
     SideSettings {
-        relay: RelayAddress { bind: ip("0.0.0.0"), advertise: ip(relay) },
+        relay: RelayAddress { bind: ip("0.0.0.0"), advertise: ip(relay) }.into(),
         sip_source: None,
         untrusted: false,
+        own: [].into(),
         ice: Ice::Auto,
         ice_on_request: false,
         shows: Scope::Link,

@@ -8,15 +8,20 @@ use super::super::read::At;
 use super::super::words::PortRange;
 use super::Context;
 use crate::base::Transport;
-use crate::edge::settings::{Anchor, Ice, Media, Srtp};
+use crate::edge::settings::{Anchor, Ice, Media, SealedBodies, Srtp};
 use crate::relay::{RelayAddress, Settings};
 
 /// Used when `relay: { ports: … }` says nothing.
 const PORTS: PortRange = PortRange { first: 40_000, last: 49_999 };
 
 /// Used when `relay: { media: … }` says nothing.
-const DEFAULT: Media =
-    Media { ice: Ice::Auto, srtp: Srtp::Pass, anchor: Anchor::Always, idle_timeout: Duration::from_secs(60) };
+const DEFAULT: Media = Media {
+    ice: Ice::Auto,
+    srtp: Srtp::Pass,
+    anchor: Anchor::Always,
+    sealed_bodies: SealedBodies::Refuse,
+    idle_timeout: Duration::from_secs(60),
+};
 
 /// `relay:` without its addresses.
 pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
@@ -57,6 +62,7 @@ pub(super) fn merged(base: Media, media: Option<&raw::Media>) -> Media {
         ice: media.ice.as_ref().map_or(base.ice, |ice| ice.value),
         srtp: media.srtp.as_ref().map_or(base.srtp, |srtp| srtp.value),
         anchor: media.anchor.as_ref().map_or(base.anchor, |a| a.value),
+        sealed_bodies: media.sealed_bodies.unwrap_or(base.sealed_bodies),
         idle_timeout: media.idle_timeout.unwrap_or(base.idle_timeout),
     }
 }
@@ -64,11 +70,6 @@ pub(super) fn merged(base: Media, media: Option<&raw::Media>) -> Media {
 /// `relay: { ports: … }`.
 pub(super) fn ports(config: &raw::Config) -> PortRange {
     config.relay.as_ref().and_then(|r| r.ports.as_ref()).map_or(PORTS, |ports| ports.value)
-}
-
-/// The relayed address that SDP shows to the zone called `zone`.
-pub(super) fn address(config: &raw::Config, zone: &str) -> Option<RelayAddress> {
-    addresses(config, zone).next()
 }
 
 /// The relayed addresses of the zone called `zone`: one, or one of each family.

@@ -12,6 +12,7 @@ use super::{Context, media};
 use crate::base::{Transport, ZoneId};
 use crate::edge::settings::{Admit, Anchor, Listener, Media, Zone};
 use crate::net::settings::{ListenerTls, ListenerWeb};
+use crate::relay::RelayAddresses;
 
 /// Words that routes understand, so that no zone or trunk may have them as its name.
 pub(super) const RESERVED: [&str; 2] = ["pbx", "trunks"];
@@ -26,7 +27,7 @@ pub(super) fn zones(cx: &mut Context<'_>) -> Vec<Zone> {
     let mut zones = Vec::new();
     for (name, zone) in cx.entries(raw.zones.as_ref(), "zones") {
         let media = media::of_zone(raw, zone);
-        let relay = media::address(raw, &name.value);
+        let relay = RelayAddresses::new(media::addresses(raw, &name.value));
         check_zone(cx, name, zone, relay.is_some(), media);
         zones.push(Zone {
             name: name.value.as_str().into(),
@@ -226,9 +227,8 @@ fn advertised(cx: &mut Context<'_>, name: &At<String>, listener: &raw::Listener)
     if !address.ip().is_unspecified() {
         return named(&bracketed(address.ip()), address.port());
     }
-    let relay = media::address(cx.raw, &listener.zone.value).map(|relay| relay.advertise);
-    let relay = relay.filter(|ip| !ip.is_unspecified() && ip.is_ipv4() == address.is_ipv4());
-    if let Some(ip) = relay {
+    let mut relay = media::addresses(cx.raw, &listener.zone.value).map(|relay| relay.advertise);
+    if let Some(ip) = relay.find(|ip| !ip.is_unspecified() && ip.is_ipv4() == address.is_ipv4()) {
         let shown = named(&bracketed(ip), address.port());
         let what =
             format!("listener `{}` is told nowhere how the outside names it; it says {shown}", name.value);

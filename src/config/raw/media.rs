@@ -8,7 +8,7 @@ use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromNode, FromWord, Named, Wrong, record, words};
 use crate::config::words::PortRange;
 use crate::config::yaml::{Node, Value};
-use crate::edge::settings::{Anchor, Ice, Srtp};
+use crate::edge::settings::{Anchor, Ice, SealedBodies, Srtp};
 
 record! {
     /// `media:` of the relay, a zone or a trunk.
@@ -16,6 +16,7 @@ record! {
         ice: Option<At<Ice>>,
         srtp: Option<At<Srtp>>,
         anchor: Option<At<Anchor>>,
+        sealed_bodies: Option<SealedBodies>,
         idle_timeout: Option<Duration>,
     }
 }
@@ -35,6 +36,11 @@ words!(Srtp, "treatment of SRTP", {
     "dtls" => Srtp::Dtls,
     "optional" => Srtp::Optional,
     "required" => Srtp::Required,
+});
+
+words!(SealedBodies, "treatment of sealed bodies", {
+    "refuse" => SealedBodies::Refuse,
+    "pass" => SealedBodies::Pass,
 });
 
 words!(Anchor, "way to anchor media", {

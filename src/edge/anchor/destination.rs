@@ -41,7 +41,7 @@ pub(super) fn of(
         // Somebody else's call.
         Some(Owner::Pair(_)) => !side.untrusted,
         Some(Owner::Allocation) => true,
-        None => !side.untrusted || is_public(ip),
+        None => !side.untrusted || is_public(ip) && !side.own.contains(&ip),
     };
     if !may_be_reached {
         return NOWHERE;

@@ -12,7 +12,7 @@ mod stream;
 use std::net::SocketAddr;
 
 use super::settings::{Ice, Srtp};
-use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayEvent, Side};
+use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayAddresses, RelayEvent, Side, SideAddrs};
 use crate::sdp::{IceEdit, Media, MediaEdit, SdpError, Session};
 use ice::{CallIce, Towards};
 pub use security::SecurityError;
@@ -43,13 +43,15 @@ impl Sides {
 /// One side's.
 #[derive(Clone, Debug)]
 pub struct SideSettings {
-    /// The relayed address it is shown.
-    pub relay: RelayAddress,
+    /// The relayed addresses it may be shown; first that of the family of its SIP.
+    pub relay: RelayAddresses,
     /// Real source of its SIP, which may latch its media (behind NAT); `None` for a side whose SDP is to be believed.
     pub sip_source: Option<std::net::IpAddr>,
     /// `trust: none`: an SDP address that is private, loopback, multicast or ours is never a destination, and any other
     /// only once that side has spoken from it, or where it is the SIP source.
     pub untrusted: bool,
+    /// Addresses of this machine: but for relayed ones, an untrusted side's media is never there.
+    pub own: std::sync::Arc<[std::net::IpAddr]>,
     /// What becomes of ICE.
     pub ice: Ice,
     /// Messages to it are to stay small (UDP): it is offered ICE only once it has offered ICE itself.
@@ -60,6 +62,22 @@ pub struct SideSettings {
     pub srtp: Srtp,
     /// Networks of the zone: their addresses may latch.
     pub allowed: std::sync::Arc<[ipnetwork::IpNetwork]>,
+}
+
+impl SideSettings {
+    /// What its offer wants to be shown: of the family that it is in itself. `None`: it does not say.
+    fn relay_for(&self, media: &Media<'_>) -> Option<RelayAddress> {
+        let ip = media.rtp.map(|rtp| rtp.ip()).filter(|ip| !ip.is_unspecified())?;
+        Some(self.relay.preferring(ip).first())
+    }
+
+    /// What it is shown by a new pair, where another one, or none, has shown it `before`.
+    fn relay_at(&self, before: Option<SideAddrs>) -> RelayAddress {
+        match before {
+            Some(before) => self.relay.preferring(before.rtp.0.ip()).first(),
+            None => self.relay.first(),
+        }
+    }
 }
 
 /// Why an offer or answer could not be rewritten.
@@ -231,6 +249,29 @@ impl CallMedia {
         Ok(())
     }
 
+    /// SDP of `from` that is neither offer nor answer: appends it as the other side must see it, as the call stands, and
+    /// changes nothing.
+    pub fn copy(
+        &self,
+        from: Side,
+        sdp: &[u8],
+        relay: &dyn Relay,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AnchorError> {
+        let session = Session::parse(sdp)?;
+        if session.media().len() > self.streams.len() {
+            return Err(AnchorError::TooManyStreams);
+        }
+        let towards = self.ice.in_offer(from.other(), &self.sides);
+        self.write(from, &session, &towards, relay, out);
+        Ok(())
+    }
+
+    /// Something was offered, and is pending or agreed.
+    pub fn has_begun(&self) -> bool {
+        self.offer.is_some()
+    }
+
     /// The dialog of `tag`, one of several that answered, is over: if media followed it, it follows another one now.
     pub fn forget_answer(&mut self, tag: &[u8], relay: &mut dyn Relay) {
         let Some(offer) = &mut self.offer else { return };
@@ -309,11 +350,19 @@ impl CallMedia {
         let mut streams: Vec<Stream> = Vec::with_capacity(media.len());
         let mut opened = Vec::new();
         for (index, (media, stream_use)) in media.iter().zip(uses).enumerate() {
-            let mut stream = Stream::following(self.streams.get(index), media, stream_use);
+            let before = self.streams.get(index);
+            let shown = self.sides.of(from).relay_for(media);
+            let fits = |pair: &OpenPair| shown.is_none_or(|shown| shown.advertise == pair.side(from).rtp.0.ip());
+            let mut stream = Stream::following(before, media, stream_use, fits);
             let (translation, keys) = plans.next().flatten().unzip();
             stream.set_translation(translation);
             if stream_use == Use::Relayed && stream.pair().is_none() {
-                match relay.open(self.sides.a.relay, self.sides.b.relay) {
+                let there = before.and_then(|before| before.shown_to(from.other()));
+                let facing = |side| match side == from {
+                    true => shown.unwrap_or(self.sides.of(side).relay.first()),
+                    false => self.sides.of(side).relay_at(there),
+                };
+                match relay.open(facing(Side::A), facing(Side::B)) {
                     Ok(pair) => {
                         opened.push(pair.id);
                         stream.set_pair(pair);
@@ -350,9 +399,10 @@ impl CallMedia {
     fn reaches_our_relay(&self, from: Side, media: &Media<'_>, relay: &dyn Relay) -> bool {
         let trusted = !self.sides.a.untrusted && !self.sides.b.untrusted;
         let passes = self.sides.a.srtp == Srtp::Pass && self.sides.b.srtp == Srtp::Pass;
-        let shown = self.sides.of(from.other()).relay.advertise;
+        let shown = self.sides.of(from.other()).relay;
+        let is_shown = |rtp: SocketAddr| shown.iter().any(|shown| shown.advertise == rtp.ip());
         let is_pair = |rtp| matches!(relay.owner_of(rtp), Some(Owner::Pair(_)));
-        trusted && passes && media.rtp.is_some_and(|rtp| rtp.ip() == shown && is_pair(rtp))
+        trusted && passes && media.rtp.is_some_and(|rtp| is_shown(rtp) && is_pair(rtp))
     }
 
     /// Appends a body of `from`, offer or answer, as the other side is to see it.

@@ -60,7 +60,7 @@ pub(super) fn show(
         // The relayed address that it checked with is no candidate of the far endpoint's own.
         remote: &|address| shows_candidates && !is_ours(address) && is_seen(address.ip()),
         host: &is_seen,
-        instead: (least == Scope::Global).then_some(sides.of(from.other()).relay.advertise),
+        instead: (least == Scope::Global).then_some(sides.of(from.other()).relay.first().advertise),
     };
     sdp::show(body, &view, out);
 }

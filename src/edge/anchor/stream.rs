@@ -169,9 +169,16 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// The stream of `media` that takes the place of `before` (RFC 3264 §8: the m= lines keep their order).
-    pub(super) fn following(before: Option<&Stream>, media: &Media<'_>, stream_use: Use) -> Stream {
-        let pair = before.filter(|_| stream_use == Use::Relayed).and_then(|before| before.pair.clone());
+    /// The stream of `media` that takes the place of `before` (RFC 3264 §8: the m= lines keep their order), with its pair
+    /// if that `fits`.
+    pub(super) fn following(
+        before: Option<&Stream>,
+        media: &Media<'_>,
+        stream_use: Use,
+        fits: impl Fn(&OpenPair) -> bool,
+    ) -> Stream {
+        let before_pair = before.filter(|_| stream_use == Use::Relayed).and_then(|before| before.pair.clone());
+        let pair = before_pair.filter(fits);
         let leg = |side| {
             before.filter(|_| pair.is_some()).map(|before| before.leg(side).clone()).unwrap_or_default()
         };
@@ -214,10 +221,7 @@ impl Stream {
 
     /// The relayed addresses that `side` is shown.
     pub(super) fn shown_to(&self, side: Side) -> Option<SideAddrs> {
-        self.pair.as_ref().map(|pair| match side {
-            Side::A => pair.a,
-            Side::B => pair.b,
-        })
+        self.pair.as_ref().map(|pair| pair.side(side))
     }
 
     pub(super) fn set_said(&mut self, side: Side, mut said: Option<Said>) {

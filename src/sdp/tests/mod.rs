@@ -154,14 +154,23 @@ fn an_address_is_added_where_none_was_said_after_the_title() {
 
 #[test]
 fn hold_by_address_stays_hold() {
-    for hold in ["c=IN IP4 0.0.0.0", "c=IN IP6 ::"] {
-        let media = format!("{HEAD}t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n{hold}\r\na=sendonly\r\n");
-        let out = rewritten(&media, &[relay("203.0.113.10:40000", 40001, false)]);
-        assert_eq!(out, media.replace("4000", "40000"));
+    let families = [("c=IN IP4 0.0.0.0", "203.0.113.10:40000"), ("c=IN IP6 ::", "[2001:db8::7]:40000")];
+    for (index, (hold, ours)) in families.into_iter().enumerate() {
+        let media = |hold: &str| {
+            format!("{HEAD}t=0 0\r\nm=audio 4000 RTP/AVP 0\r\n{hold}\r\na=rtcp:4001 {}\r\n", &hold[2..])
+        };
+        let out = rewritten(&media(hold), &[relay(ours, 40001, false)]);
+        assert_eq!(out, media(hold).replace("400", "4000"));
         let session =
             format!("{HEAD}{hold}\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp:4001 {}\r\n", &hold[2..]);
-        let out = rewritten(&session, &[relay("203.0.113.10:40000", 40001, false)]);
+        let out = rewritten(&session, &[relay(ours, 40001, false)]);
         assert_eq!(out, session.replace("400", "4000"));
+        // Towards an endpoint of the other family, in that one.
+        let (other, other_family) = families[1 - index];
+        let out = rewritten(&media(hold), &[relay(other_family, 40001, false)]);
+        assert_eq!(out, media(other).replace("400", "4000"));
+        let out = rewritten(&session, &[relay(other_family, 40001, false)]);
+        assert!(out.contains(&format!("RTP/AVP 0\r\n{other}\r\na=rtcp:40001 {}\r\n", &other[2..])), "{out}");
     }
 }
 

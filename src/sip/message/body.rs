@@ -18,30 +18,82 @@ impl Message {
     }
 }
 
-/// Where in [`Message::body`] the SDP stands: all of it, or the first `application/sdp` part of a multipart body.
-pub fn sdp_part(message: &Message) -> Option<Range<usize>> {
-    let content_type = message.header(Name::ContentType)?;
+/// Why a body that holds SDP, or may hold it, is not for us to rewrite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Sealed {
+    /// Under a signature, which would no longer be right (RFC 3261 §23.3).
+    #[error("signed")]
+    Signed,
+    /// S/MIME (RFC 3261 §23.3): nobody but the far end can open it.
+    #[error("encrypted")]
+    Encrypted,
+    /// In base64 or the like.
+    #[error("encoded")]
+    Encoded,
+    /// More than one (RFC 3959, or alternatives): which of them the far end goes by is not known.
+    #[error("more than one session description")]
+    Several,
+    /// Multiparts in multiparts in …: nobody looks there.
+    #[error("nested too deep")]
+    TooDeep,
+    /// A multipart body without the boundary that it names.
+    #[error("broken multipart")]
+    Broken,
+}
+
+/// Where in [`Message::body`] the SDP stands: all of it, or one `application/sdp` part of a multipart body.
+pub fn sdp_part(message: &Message) -> Result<Option<Range<usize>>, Sealed> {
+    let Some(content_type) = message.header(Name::ContentType) else { return Ok(None) };
     find_sdp(content_type.value, message.body(), 0, 0)
 }
 
 /// `base` is where `body` stands in the message's body.
-fn find_sdp(content_type: &[u8], body: &[u8], base: usize, depth: usize) -> Option<Range<usize>> {
+fn find_sdp(
+    content_type: &[u8],
+    body: &[u8],
+    base: usize,
+    depth: usize,
+) -> Result<Option<Range<usize>>, Sealed> {
     if is_type(content_type, b"application/sdp") {
-        return Some(base..base + body.len());
+        return Ok(Some(base..base + body.len()));
     }
-    let (media_type, params) = media_type(content_type);
-    if depth == DEEPEST
-        || !media_type.split_at_checked(10).is_some_and(|(top, _)| top.eq_ignore_ascii_case(b"multipart/"))
+    if [&b"application/pkcs7-mime"[..], b"application/x-pkcs7-mime", b"multipart/encrypted"]
+        .iter()
+        .any(|secret| is_type(content_type, secret))
     {
-        return None;
+        return Err(Sealed::Encrypted);
     }
-    let boundary = param(params, b"boundary")?;
-    let boundary =
-        boundary.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(boundary);
-    Parts::new(body, boundary)?.find_map(|part| {
-        let (content_type, at) = part_head(body.get(part.clone())?)?;
-        find_sdp(content_type, body.get(part.start + at..part.end)?, base + part.start + at, depth + 1)
-    })
+    if !is_multipart(content_type) {
+        return Ok(None);
+    }
+    if depth == DEEPEST {
+        return Err(Sealed::TooDeep);
+    }
+    let mut found = None;
+    for part in Parts::of(content_type, body).ok_or(Sealed::Broken)? {
+        let Some(bytes) = body.get(part.clone()) else { continue };
+        let Some(head) = part_head(bytes) else { continue };
+        let Some(content) = bytes.get(head.len..) else { continue };
+        let sdp = find_sdp(head.content_type, content, base + part.start + head.len, depth + 1)?;
+        if sdp.is_some() && head.is_encoded {
+            return Err(Sealed::Encoded);
+        }
+        if sdp.is_some() && found.is_some() {
+            return Err(Sealed::Several);
+        }
+        found = found.or(sdp);
+    }
+    // RFC 1847 §2.1: the signature is over the bytes of the part.
+    match found {
+        Some(_) if is_type(content_type, b"multipart/signed") => Err(Sealed::Signed),
+        found => Ok(found),
+    }
+}
+
+fn is_multipart(content_type: &[u8]) -> bool {
+    let (media_type, _) = media_type(content_type);
+    let top = media_type.split(|byte| *byte == b'/').next().unwrap_or_default();
+    trim(top).eq_ignore_ascii_case(b"multipart")
 }
 
 /// Media type and parameters (`;` first).
@@ -67,14 +119,19 @@ struct Parts<'b> {
 }
 
 impl<'b> Parts<'b> {
-    fn new(body: &'b [u8], boundary: &'b [u8]) -> Option<Self> {
+    /// `None` if there is no boundary, in the Content-Type or in the body.
+    fn of(content_type: &'b [u8], body: &'b [u8]) -> Option<Self> {
+        let (_, params) = media_type(content_type);
+        let boundary = param(params, b"boundary")?;
+        let boundary =
+            boundary.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(boundary);
         // RFC 2046 §5.1.1: 1 to 70 characters.
         if boundary.is_empty() || boundary.len() > 70 {
             return None;
         }
         let mut parts = Parts { body, finder: memmem::Finder::new(boundary), at: 0 };
         let (_, first) = parts.delimiter()?;
-        parts.at = first?;
+        parts.at = first.unwrap_or(body.len());
         Some(parts)
     }
 
@@ -108,17 +165,29 @@ impl Iterator for Parts<'_> {
     type Item = Range<usize>;
 
     fn next(&mut self) -> Option<Range<usize>> {
-        let (end, next) = self.delimiter()?;
+        if self.at >= self.body.len() {
+            return None;
+        }
+        // A last part that is cut off before its delimiter is read by some, so it counts.
+        let (end, next) = self.delimiter().unwrap_or((self.body.len(), None));
         let part = self.at..end;
         self.at = next.unwrap_or(self.body.len());
         Some(part)
     }
 }
 
-/// A part's Content-Type, and where its content begins. `None` if it has none, or if its content is encoded.
-fn part_head(part: &[u8]) -> Option<(&[u8], usize)> {
-    let mut content_type = None;
-    let mut at = 0;
+/// What stands above the content of a part.
+struct PartHead<'p> {
+    content_type: &'p [u8],
+    /// In base64 or the like (RFC 2045 §6).
+    is_encoded: bool,
+    /// Where the content begins.
+    len: usize,
+}
+
+/// `None` if it has no Content-Type, or no end.
+fn part_head(part: &[u8]) -> Option<PartHead<'_>> {
+    let (mut content_type, mut is_encoded, mut at) = (None, false, 0);
     while !part.get(at..)?.starts_with(b"\r\n") {
         let line = part.get(at..)?;
         let (name, colon) = name_len(line)?;
@@ -127,12 +196,11 @@ fn part_head(part: &[u8]) -> Option<(&[u8], usize)> {
         let (name, _) = split(line, name);
         if Name::from_bytes(name) == Name::ContentType {
             content_type.get_or_insert(value);
-        } else if name.eq_ignore_ascii_case(b"Content-Transfer-Encoding")
-            && ![&b"7bit"[..], b"8bit", b"binary"].iter().any(|plain| value.eq_ignore_ascii_case(plain))
-        {
-            return None;
+        } else if name.eq_ignore_ascii_case(b"Content-Transfer-Encoding") {
+            is_encoded =
+                ![&b"7bit"[..], b"8bit", b"binary"].iter().any(|plain| value.eq_ignore_ascii_case(plain));
         }
         at = next;
     }
-    Some((content_type?, at + 2))
+    Some(PartHead { content_type: content_type?, is_encoded, len: at + 2 })
 }

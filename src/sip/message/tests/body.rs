@@ -11,9 +11,18 @@ fn with_body(content_type: &str, body: &str) -> Message {
     parsed(&out)
 }
 
-fn sdp(content_type: &str, body: &str) -> Option<String> {
+fn found(content_type: &str, body: &str) -> Result<Option<String>, Sealed> {
     let message = with_body(content_type, body);
-    sdp_part(&message).map(|range| String::from_utf8(message.body()[range].to_vec()).unwrap())
+    let found = sdp_part(&message)?;
+    Ok(found.map(|range| String::from_utf8(message.body()[range].to_vec()).unwrap()))
+}
+
+fn sdp(content_type: &str, body: &str) -> Option<String> {
+    found(content_type, body).unwrap()
+}
+
+fn sealed(content_type: &str, body: &str) -> Sealed {
+    found(content_type, body).unwrap_err()
 }
 
 #[test]
@@ -36,11 +45,52 @@ fn one_part_of_a_multipart_body() {
         sdp("Multipart/Alternative; x=y ; Boundary=\"b\"", &both).as_deref(),
         Some("v=0\r\no=- --b\r\n")
     );
-    assert_eq!(sdp("multipart/mixed;boundary=c", &both), None);
-    assert_eq!(sdp("multipart/mixed", &both), None);
-    assert_eq!(sdp("multipart/mixed;boundary=\"\"", &both), None);
-    // Cut off before the last delimiter: not a part.
-    assert_eq!(sdp("multipart/mixed;boundary=b", &both.replace("\r\n--b--", "")), None);
+    for broken in ["multipart/mixed;boundary=c", "multipart/mixed", "multipart/mixed;boundary=\"\""] {
+        assert_eq!(sealed(broken, &both), Sealed::Broken);
+    }
+    // Cut off before the last delimiter: some would read it, so it counts.
+    let cut = both.replace("\r\n--b--", "");
+    assert_eq!(sdp("multipart/mixed;boundary=b", &cut).as_deref(), Some("v=0\r\no=- --b\r\n\r\nepilogue"));
+    assert_eq!(sdp("multipart/mixed;boundary=b", "--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b--"), None);
+    assert_eq!(sdp("multipart/mixed;boundary=b", "--b--"), None);
+}
+
+const SDP: &str = "Content-Type: application/sdp\r\n\r\nv=0";
+
+#[test]
+fn a_boundary_may_hold_what_has_to_be_quoted() {
+    let body = format!("--a b:c\r\n{SDP}\r\n--a b:c--\r\n");
+    assert_eq!(sdp("multipart/mixed; boundary=\"a b:c\"", &body).as_deref(), Some("v=0"));
+}
+
+#[test]
+fn of_two_sdp_parts_nobody_knows_which_one_counts() {
+    let early = SDP.replace("\r\n\r\n", "\r\nContent-Disposition: early-session\r\n\r\n");
+    let body = format!("--b\r\n{SDP}\r\n--b\r\n{early}\r\n--b--");
+    for content_type in ["multipart/mixed;boundary=b", "multipart/alternative;boundary=b"] {
+        assert_eq!(sealed(content_type, &body), Sealed::Several);
+    }
+    let nested = format!(
+        "--o\r\nContent-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n{SDP}\r\n--b--\r\n--o\r\n{SDP}\r\n--o--"
+    );
+    assert_eq!(sealed("multipart/mixed;boundary=o", &nested), Sealed::Several);
+}
+
+#[test]
+fn what_is_signed_or_encrypted_is_not_rewritten() {
+    let signature =
+        "Content-Type: application/pkcs7-signature\r\nContent-Transfer-Encoding: base64\r\n\r\nMIIB";
+    let body = format!("--b\r\n{SDP}\r\n--b\r\n{signature}\r\n--b--");
+    let signed = "multipart/signed;protocol=\"application/pkcs7-signature\";micalg=sha-256;boundary=b";
+    assert_eq!(sealed(signed, &body), Sealed::Signed);
+    let inside = format!("--o\r\nContent-Type: {signed}\r\n\r\n{body}\r\n--o--");
+    assert_eq!(sealed("multipart/mixed;boundary=o", &inside), Sealed::Signed);
+    let other = body.replace("application/sdp", "application/pidf+xml");
+    assert_eq!(sdp(signed, &other), None, "what is signed is no SDP");
+    for secret in ["application/pkcs7-mime; smime-type=enveloped-data", "application/x-pkcs7-mime"] {
+        assert_eq!(sealed(secret, "MIIB"), Sealed::Encrypted);
+    }
+    assert_eq!(sealed("multipart/encrypted;boundary=b", &body), Sealed::Encrypted);
 }
 
 #[test]
@@ -51,7 +101,7 @@ fn an_encoded_part_is_not_sdp_text() {
         )
     };
     assert_eq!(sdp("multipart/mixed;boundary=b", &part("BINARY")).as_deref(), Some("v=0"));
-    assert_eq!(sdp("multipart/mixed;boundary=b", &part("base64")), None);
+    assert_eq!(sealed("multipart/mixed;boundary=b", &part("base64")), Sealed::Encoded);
 }
 
 #[test]
@@ -63,11 +113,11 @@ fn nesting_is_bounded() {
         let close: String = (1..depth).rev().map(|n| format!("\r\n--b{n}--")).collect();
         let last = depth - 1;
         format!("{open}--b{last}\r\nContent-Type: application/sdp\r\n\r\nv=0{close}\r\n--b0--")
-            .replace("--b0", "--b0")
     };
     assert_eq!(sdp("multipart/mixed;boundary=b0", &nested(4)).as_deref(), Some("v=0"));
-    assert_eq!(sdp("multipart/mixed;boundary=b0", &nested(5)), None);
-    assert_eq!(sdp("multipart/mixed;boundary=b0", &nested(1_000)), None);
+    for depth in [5, 1_000] {
+        assert_eq!(sealed("multipart/mixed;boundary=b0", &nested(depth)), Sealed::TooDeep);
+    }
 }
 
 #[test]

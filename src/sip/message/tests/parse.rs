@@ -25,7 +25,7 @@ fn reads_what_a_proxy_needs() {
     assert_eq!(message.header_named(b"contact").unwrap().value, message.header(Name::Contact).unwrap().value);
     assert_eq!(message.body(), b"v=\0\n");
     assert!(message.content_type_is(b"application/sdp"));
-    assert_eq!(sdp_part(&message), Some(0..4));
+    assert_eq!(sdp_part(&message), Ok(Some(0..4)));
 }
 
 #[test]
