@@ -36,7 +36,8 @@ impl Edge {
                 self.open_media(*call);
                 let Some(held) = self.calls.get_mut(*call) else { return Err(Refusal::NoSuchCall) };
                 held.exchange = Default::default();
-                let (part, begun) = held.exchange.request(Side::A, message.cseq().number, carrier(message, b""));
+                let (part, begun) =
+                    held.exchange.request(Side::A, message.cseq().number, carrier(message, b""));
                 *exchange = begun;
                 self.rewrite_sdp(*call, Side::A, part, b"", message)?
             }
@@ -116,7 +117,8 @@ impl Edge {
         let Some(call) = self.calls.get(id) else { return Ok(()) };
         let Some(media) = &call.media else { return Ok(()) };
         let may_pass = |leg: &Leg| {
-            media_of(&self.settings, leg).is_some_and(|media| media.sealed_bodies == SealedBodies::Pass && media.srtp == Srtp::Pass)
+            media_of(&self.settings, leg)
+                .is_some_and(|media| media.sealed_bodies == SealedBodies::Pass && media.srtp == Srtp::Pass)
         };
         if part != Part::Offer
             || media.has_begun()

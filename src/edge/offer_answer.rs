@@ -166,7 +166,8 @@ impl OfferAnswer {
                     // RFC 3261 §13.2.1: no offer in the INVITE, so the first reliable message carries it.
                     None if !is_copy => {
                         self.latest = exchange.number;
-                        self.pending = Some(Pending { from, exchange: exchange.number, late: Some(exchange.cseq) });
+                        self.pending =
+                            Some(Pending { from, exchange: exchange.number, late: Some(exchange.cseq) });
                         Part::Offer
                     }
                     // The same offer again, in the 2xx behind a reliable 18x, or on another fork.

@@ -328,7 +328,8 @@ fn turn_server(
     streams: streams::Settings,
 ) -> Result<TurnServer, StartError> {
     let sockets = bind_turn(&mut settings.listeners, workers.max(1))?;
-    let relayed: Vec<_> = edge.relay_addresses().chain(settings.addresses.iter().map(|turn| turn.address)).collect();
+    let relayed: Vec<_> =
+        edge.relay_addresses().chain(settings.addresses.iter().map(|turn| turn.address)).collect();
     let sip = edge.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let turn = settings.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let listeners = as_peers(sip.chain(turn).chain(admin.map(|admin| (admin, None))), &relayed)?;

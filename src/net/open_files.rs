@@ -31,7 +31,8 @@ pub(super) fn raise(edge: &Settings, relay: &relay::Settings, net: &NetSettings)
 /// have them.
 fn needed(edge: &Settings, relay: &relay::Settings, net: &NetSettings) -> u64 {
     let turn = net.turn.iter().flat_map(|turn| &turn.addresses).map(|turn| turn.address);
-    let addresses = edge.relay_addresses().chain(turn).map(|relay| relay.bind).collect::<HashSet<IpAddr>>().len();
+    let addresses =
+        edge.relay_addresses().chain(turn).map(|relay| relay.bind).collect::<HashSet<IpAddr>>().len();
     let mut turn_listeners = net.turn.iter().flat_map(|turn| &turn.listeners);
     let takes_connections = turn_listeners.any(|listener| !listener.transport.is_datagram());
     let connections = if takes_connections { net.capacity.connections } else { 0 };

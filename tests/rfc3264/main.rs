@@ -20,10 +20,10 @@ mod samples;
 mod scene;
 mod shown;
 mod situations;
+mod srtp;
 #[path = "../edge/ua.rs"]
 #[allow(dead_code)]
 mod ua;
-mod srtp;
 mod vendors;
 #[path = "../edge/world.rs"]
 #[allow(dead_code)]

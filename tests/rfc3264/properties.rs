@@ -149,9 +149,9 @@ proptest! {
         let (office, mut far) = (Zone::Office.side(office_ice), others.side(others_ice));
         if shown_privately {
             // The far side's relayed address may itself be private (another network of ours).
-            far.relay.advertise = ip("172.30.0.1");
+            far.relay = RelayAddress { bind: ip("0.0.0.0"), advertise: ip("172.30.0.1") }.into();
         }
-        let relayed = far.relay.advertise;
+        let relayed = far.relay.first().advertise;
         let inside = |name| moved(&sample(name), &places);
         let out = match offers {
             true => Call::new(Sides { a: office, b: far }).offer(Side::A, &inside(exchange.offer)),

@@ -173,7 +173,9 @@ impl Scene {
         let ports = self.world.ports.lock().unwrap();
         let mut open: Vec<_> = ports.open.keys().copied().collect();
         open.sort_by_key(|pair| pair.0);
-        open.iter().map(|pair| (ports.rules[&(*pair, true)].clone(), ports.rules[&(*pair, false)].clone())).collect()
+        open.iter()
+            .map(|pair| (ports.rules[&(*pair, true)].clone(), ports.rules[&(*pair, false)].clone()))
+            .collect()
     }
 
     pub fn pairs(&self) -> usize {

@@ -93,8 +93,11 @@ fn ice(ufrag: &str, pwd: &str) -> String {
 fn hold() {
     let mut call = Scene::established(&audio(PHONE, 4000), &audio(PBX, 5000));
     let talking = format!("{:?}", call.rules());
-    let at_session = |direction: &str| audio(PHONE, 4000).replace("t=0 0\r\n", &format!("t=0 0\r\n{direction}\r\n"));
-    let in_section = |host: &str| audio(PHONE, 4000).replace("RTP/AVP 0 101\r\n", &format!("RTP/AVP 0 101\r\nc={host}\r\n"));
+    let at_session =
+        |direction: &str| audio(PHONE, 4000).replace("t=0 0\r\n", &format!("t=0 0\r\n{direction}\r\n"));
+    let in_section = |host: &str| {
+        audio(PHONE, 4000).replace("RTP/AVP 0 101\r\n", &format!("RTP/AVP 0 101\r\nc={host}\r\n"))
+    };
     let spellings = [
         audio(PHONE, 4000) + "a=sendonly\r\n",
         audio(PHONE, 4000) + "a=inactive\r\n",
@@ -121,7 +124,12 @@ fn hold() {
         assert_eq!(resumed, shown(&audio(PHONE, 4000), TO_PBX, &[40_002]));
         assert_eq!(format!("{:?}", call.rules()), talking);
     }
-    call.agree(Side::B, "INVITE", &(audio(PBX, 5000) + "a=sendonly\r\n"), &(audio(PHONE, 4000) + "a=recvonly\r\n"));
+    call.agree(
+        Side::B,
+        "INVITE",
+        &(audio(PBX, 5000) + "a=sendonly\r\n"),
+        &(audio(PHONE, 4000) + "a=recvonly\r\n"),
+    );
     assert_eq!((call.pairs(), call.media_goes_to(Side::A).unwrap()), (1, format!("{PHONE}:4000")));
     call.end();
 }
@@ -182,7 +190,10 @@ fn multipart_body() {
         )
     };
     let multipart = |message: String| {
-        message.replace("Content-Type: application/sdp\r\nContent-L", "Content-Type: multipart/mixed; boundary=\"un ique\"\r\nContent-L")
+        message.replace(
+            "Content-Type: application/sdp\r\nContent-L",
+            "Content-Type: multipart/mixed; boundary=\"un ique\"\r\nContent-L",
+        )
     };
     let mut call = Scene::established(&audio(PHONE, 4000), &audio(PBX, 5000));
     let update = multipart(call.a().request("UPDATE", &wrap(&audio(PHONE, 4000))));
@@ -270,12 +281,20 @@ fn our_own_relayed_address_in_an_incoming_sdp() {
 /// "T.38 (`m=image udptl`) | relayed without RTP checks"
 #[test]
 fn t38() {
-    let fax = |host, port| session(host, &format!("m=image {port} udptl t38\na=T38FaxVersion:0\na=T38FaxUdpEC:t38UDPRedundancy\n"));
+    let fax = |host, port| {
+        session(
+            host,
+            &format!("m=image {port} udptl t38\na=T38FaxVersion:0\na=T38FaxUdpEC:t38UDPRedundancy\n"),
+        )
+    };
     let mut call = Scene::established(&audio(PHONE, 4000), &audio(PBX, 5000));
     let speech = format!("{:?}", call.rules());
     // The m= line becomes another, and back.
     let (asked, came) = call.agree(Side::B, "INVITE", &fax(PBX, 5010), &fax(PHONE, 4010));
-    assert_eq!((asked, came), (shown(&fax(PBX, 5010), TO_PHONE, &[40_000]), shown(&fax(PHONE, 4010), TO_PBX, &[40_002])));
+    assert_eq!(
+        (asked, came),
+        (shown(&fax(PBX, 5010), TO_PHONE, &[40_000]), shown(&fax(PHONE, 4010), TO_PBX, &[40_002]))
+    );
     let (a, b) = call.rules().remove(0);
     assert!(!a.rtp_only && !b.rtp_only && a.payload_types.is_empty() && b.payload_types.is_empty());
     assert_eq!((a.rtp, b.rtp), ("192.0.2.7:4010".parse().ok(), "10.20.0.20:5010".parse().ok()));
@@ -372,8 +391,19 @@ fn cancel(call: &mut Scene) {
 #[test]
 fn sdp_that_points_where_it_must_not() {
     let elsewhere = [
-        "10.20.0.20", "127.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255", "0.0.0.1", "100.64.0.1", "::1",
-        "fe80::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "64:ff9b::a00:1",
+        "10.20.0.20",
+        "127.0.0.1",
+        "169.254.169.254",
+        "224.0.0.1",
+        "255.255.255.255",
+        "0.0.0.1",
+        "100.64.0.1",
+        "::1",
+        "fe80::1",
+        "fd00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::a00:1",
     ];
     for host in elsewhere {
         let mut call = Scene::established(&audio(host, 4000), &audio(PBX, 5000));

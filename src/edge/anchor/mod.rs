@@ -12,7 +12,9 @@ mod stream;
 use std::net::SocketAddr;
 
 use super::settings::{Ice, Srtp};
-use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayAddresses, RelayEvent, Side, SideAddrs};
+use crate::relay::{
+    OpenPair, Owner, PairId, Relay, RelayAddress, RelayAddresses, RelayEvent, Side, SideAddrs,
+};
 use crate::sdp::{IceEdit, Media, MediaEdit, SdpError, Session};
 use ice::{CallIce, Towards};
 pub use security::SecurityError;
@@ -352,7 +354,8 @@ impl CallMedia {
         for (index, (media, stream_use)) in media.iter().zip(uses).enumerate() {
             let before = self.streams.get(index);
             let shown = self.sides.of(from).relay_for(media);
-            let fits = |pair: &OpenPair| shown.is_none_or(|shown| shown.advertise == pair.side(from).rtp.0.ip());
+            let fits =
+                |pair: &OpenPair| shown.is_none_or(|shown| shown.advertise == pair.side(from).rtp.0.ip());
             let mut stream = Stream::following(before, media, stream_use, fits);
             let (translation, keys) = plans.next().flatten().unzip();
             stream.set_translation(translation);

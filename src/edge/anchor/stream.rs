@@ -177,7 +177,8 @@ impl Stream {
         stream_use: Use,
         fits: impl Fn(&OpenPair) -> bool,
     ) -> Stream {
-        let before_pair = before.filter(|_| stream_use == Use::Relayed).and_then(|before| before.pair.clone());
+        let before_pair =
+            before.filter(|_| stream_use == Use::Relayed).and_then(|before| before.pair.clone());
         let pair = before_pair.filter(fits);
         let leg = |side| {
             before.filter(|_| pair.is_some()).map(|before| before.leg(side).clone()).unwrap_or_default()
