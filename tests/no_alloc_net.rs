@@ -116,9 +116,10 @@ fn packets_are_relayed_without_allocation() {
     .put(stun::Type::DATA, &[7; 160]);
     let mut buffer = [0; 2048];
     talk.round(&indication, &mut buffer);
-    let allocations = counting::allocations_of_all(|| {
-        (0..ROUNDS).for_each(|_| talk.round(&indication, &mut buffer));
-    });
-    // Ten thousand packets. What else a node does now and then, its timers, is allowed a few.
+    let mut rounds =
+        || counting::allocations_of_all(|| (0..ROUNDS).for_each(|_| talk.round(&indication, &mut buffer)));
+    // Ten thousand packets, twice: the first time, the node may yet be starting (its DNS client). What else it does now and
+    // then, its timers, is allowed a few.
+    let allocations = rounds().min(rounds());
     assert!(allocations < ROUNDS / 10, "{allocations}");
 }

@@ -17,7 +17,7 @@ use crate::base::{Now, PeerAddr, RelayedAddr};
 use crate::media::srtp;
 use crate::net::udp::{Batch, Sent, Slot, next_icmp, set_dont_fragment};
 use crate::turn::FiveTuple;
-use crate::turn::channel_data::{HEADROOM, TAILROOM};
+use crate::turn::channel_data::{self, TAILROOM};
 use crate::turn::forward::Reason;
 use crate::turn::sockets::RelaySocketId;
 
@@ -27,6 +27,9 @@ pub(super) const BATCH: usize = 32;
 const SLOTS: usize = 3 * BATCH;
 /// Longer datagrams are dropped: jumbo frames fit.
 const DATAGRAM: usize = 9216;
+/// Free before a packet: SRTP grows to the front at each pair that it goes through, and at the end it gets the header of a
+/// TURN message or of a packet for another worker.
+const HEADROOM: usize = (MOST_HOPS as usize + 1) * srtp::TAILROOM + channel_data::HEADROOM;
 /// ICMP errors read from one socket before its packets get their turn.
 const ERRORS: usize = 64;
 /// Packets of DTLS handshakes sent in one round.
@@ -36,8 +39,7 @@ pub(super) const TURNS: usize = 4;
 
 // What is read from a stream has room there as well.
 const _: () = assert!(HEADROOM + streams::ROOM + TAILROOM <= SLOTS * DATAGRAM);
-// SRTP grows to the front.
-const _: () = assert!(srtp::TAILROOM <= HEADROOM);
+const _: () = assert!(Header::LEN <= channel_data::HEADROOM);
 
 /// From which socket a packet leaves the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

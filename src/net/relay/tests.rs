@@ -1,5 +1,7 @@
 //! Real sockets on loopback. Nothing sleeps: each wait ends with what is waited for, or fails after five seconds.
 
+mod dtls_srtp;
+
 use super::*;
 use rand::SeedableRng;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
