@@ -3,7 +3,7 @@
 use crate::relay::{Relay, Side};
 use crate::sdp::{Keying, Media, Session};
 
-use super::security::{Before, Body, Keys, Offered, Translation, take_answer};
+use super::security::{Before, Body, Keys, Offered, SecurityError, Translation, take_answer};
 use super::stream::{Stream, Use};
 use super::{AnchorError, CallMedia};
 
@@ -20,16 +20,18 @@ pub(super) struct Legs {
 type Plan = Option<(Translation, Keys)>;
 
 impl CallMedia {
-    /// By section of the offer.
+    /// By section of the offer. One that is plain where it must not be is refused alone (RFC 3264 §6) if there is another that is
+    /// not: phones offer the same audio both ways, each in a line of its own.
     pub(super) fn plans(
         &self,
         from: Side,
         session: &Session<'_>,
-        uses: &[Use],
+        uses: &mut [Use],
         rng: &mut dyn rand::Rng,
     ) -> Result<Vec<Plan>, AnchorError> {
         let policies = [self.sides.of(from).srtp, self.sides.of(from.other()).srtp];
         let mut plans = Vec::with_capacity(uses.len());
+        let (mut any, mut plain) = (false, false);
         for (index, (media, stream_use)) in session.media().iter().zip(uses).enumerate() {
             if *stream_use != Use::Relayed || !media.is_rtp() {
                 plans.push(None);
@@ -41,10 +43,23 @@ impl CallMedia {
                 Some(Before { translation: stream.translation()?, keys })
             });
             let offered = Offered { from, policies, media, session, index };
-            let plan = offered.plan(before, rng);
-            plans.push(plan.map_err(|error| AnchorError::Srtp { side: from, error })?);
+            match offered.plan(before, rng) {
+                Ok(plan) => {
+                    any = true;
+                    plans.push(plan);
+                }
+                Err(SecurityError::Plain) => {
+                    plain = true;
+                    *stream_use = Use::Off;
+                    plans.push(None);
+                }
+                Err(error) => return Err(AnchorError::Srtp { side: from, error }),
+            }
         }
-        Ok(plans)
+        match plain && !any {
+            true => Err(AnchorError::Srtp { side: from, error: SecurityError::Plain }),
+            false => Ok(plans),
+        }
     }
 
     /// By section of the answer.

@@ -344,11 +344,11 @@ impl CallMedia {
     ) -> Result<Vec<Stream>, AnchorError> {
         let media = session.media();
         let use_of = |(index, media)| self.use_of(from, index, media, &*relay);
-        let uses: Vec<Use> = media.iter().enumerate().map(use_of).collect();
+        let mut uses: Vec<Use> = media.iter().enumerate().map(use_of).collect();
         if uses.iter().filter(|stream_use| **stream_use == Use::Relayed).count() > MAX_PAIRS {
             return Err(AnchorError::TooManyStreams);
         }
-        let mut plans = self.plans(from, session, &uses, rng)?.into_iter();
+        let mut plans = self.plans(from, session, &mut uses, rng)?.into_iter();
         let mut streams: Vec<Stream> = Vec::with_capacity(media.len());
         let mut opened = Vec::new();
         for (index, (media, stream_use)) in media.iter().zip(uses).enumerate() {

@@ -135,6 +135,15 @@ impl Keys {
         let setup = session.inherited(index, "setup").find_map(Setup::parse).unwrap_or(default);
         Ok(Keys::Dtls { fingerprints, setup })
     }
+
+    /// The same key, or the same certificate.
+    fn is_same_as(&self, other: &Keys) -> bool {
+        match (self, other) {
+            (Keys::Sdes(one), Keys::Sdes(other)) => one.key == other.key,
+            (Keys::Dtls { fingerprints: one, .. }, Keys::Dtls { fingerprints: other, .. }) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// The legs of a stream whose security differs.
@@ -276,17 +285,6 @@ impl Offered<'_> {
                 };
                 Terms::Dtls { setup: answer }
             }
-        }
-    }
-}
-
-impl Keys {
-    /// The same key, or the same certificate.
-    fn is_same_as(&self, other: &Keys) -> bool {
-        match (self, other) {
-            (Keys::Sdes(one), Keys::Sdes(other)) => one.key == other.key,
-            (Keys::Dtls { fingerprints: one, .. }, Keys::Dtls { fingerprints: other, .. }) => one == other,
-            _ => false,
         }
     }
 }

@@ -14,7 +14,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// All of them, the order in which they are offered: strongest first.
+    /// All of them, strongest first.
     pub const ALL: [Suite; 4] =
         [Suite::AeadAes256Gcm, Suite::AeadAes128Gcm, Suite::AesCm128HmacSha1_80, Suite::AesCm128HmacSha1_32];
 

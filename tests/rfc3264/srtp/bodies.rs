@@ -1,6 +1,49 @@
 //! Bodies of real products, byte for byte as either side is shown them.
 
+use super::samples::{EXCHANGES, sample};
 use super::*;
+
+const ALL: [Srtp; 6] = [Srtp::Pass, Srtp::Off, Srtp::Sdes, Srtp::Dtls, Srtp::Optional, Srtp::Required];
+
+/// The key material in the lines of live RTP sections, as it stands there.
+fn secrets(body: &str) -> Vec<&str> {
+    let sections = body.split("\r\nm=").skip(1);
+    let live = sections.filter(|section| section.contains("RTP/") && section.split(' ').nth(1) != Some("0"));
+    let values = live.flat_map(str::lines).filter_map(|line| {
+        let crypto = line.strip_prefix("a=crypto:").and_then(|line| line.split("inline:").nth(1));
+        crypto.or(line.strip_prefix("a=fingerprint:"))
+    });
+    values.collect()
+}
+
+/// Whatever real products offer and answer under whichever treatment: a stream that is translated shows nobody's keys but ours,
+/// and what is refused is refused with 488.
+#[test]
+fn keys_of_products_stay_on_their_side() {
+    let (mut translated, mut refused) = (0, 0);
+    for (exchange, a, b) in
+        EXCHANGES.iter().flat_map(|e| ALL.iter().flat_map(move |a| ALL.map(|b| (e, *a, b))))
+    {
+        let of = |zone: samples::Zone, srtp| SideSettings { srtp, ..zone.side(Ice::Auto) };
+        let mut call = Call::new(Sides { a: of(exchange.from, a), b: of(exchange.to, b) });
+        let offer = sample(exchange.offer);
+        let shown = match call.try_offer(Side::A, &offer) {
+            Ok(shown) => shown,
+            Err(error) => {
+                assert_eq!(error.status(), 488, "{exchange:?} {a:?} {b:?}: {error}");
+                refused += 1;
+                continue;
+            }
+        };
+        let first = || call.relay.open.keys().next().map(|pair| legs_of(&call, pair.0));
+        if offer.matches("\r\nm=").count() == 1 && first().is_some_and(|legs| legs != "pass | pass") {
+            translated += 1;
+            let left = secrets(&offer).into_iter().find(|secret| shown.contains(secret));
+            assert_eq!(left, None, "{exchange:?} {a:?} {b:?}");
+        }
+    }
+    assert!(translated > 100 && refused > 50, "{translated} {refused}");
+}
 
 fn crlf(sample: &str) -> String {
     sample.replace('\n', "\r\n")

@@ -69,7 +69,11 @@ fn shape(body: &str) -> String {
 
 /// What the relay does on either leg.
 fn legs(call: &Call) -> String {
-    let leg = |side| match &call.relay.rules(0, side).crypto {
+    legs_of(call, 0)
+}
+
+fn legs_of(call: &Call, pair: u64) -> String {
+    let leg = |side| match &call.relay.rules(pair, side).crypto {
         LegCrypto::Pass => "pass",
         LegCrypto::Sdes { inbound: Some(_), outbound: Some(_) } => "sdes",
         LegCrypto::Sdes { .. } => "sdes-later",

@@ -90,9 +90,25 @@ fn a_refused_answer_moves_nothing_and_another_may_come() {
 }
 
 #[test]
-fn a_refused_second_stream_refuses_the_offer_and_opens_nothing() {
+fn a_plain_stream_beside_one_with_keys_is_refused_alone() {
     let mut call = call(Srtp::Required, Srtp::Off);
-    let two = sdes(PHONE, 4000, ALFA) + "m=video 4002 RTP/AVP 96\r\n";
+    let two = sdes(PHONE, 4000, ALFA) + "m=audio 4002 RTP/AVP 0\r\n";
+    let shown = call.offer(Side::A, &two);
+    assert!(
+        shown.contains("m=audio 40000 RTP/AVP 0 101\r\n") && shown.contains("m=audio 0 RTP/AVP 0\r\n"),
+        "{shown}"
+    );
+    let answer = call.answer(Side::B, &(plain(PBX, 5000) + "m=audio 0 RTP/AVP 0\r\n"));
+    assert!(answer.contains("m=audio 40000 RTP/SAVP") && answer.contains("m=audio 0 RTP/AVP"), "{answer}");
+    assert_eq!((legs(&call), call.relay.opened), ("sdes | pass".into(), 1));
+    let insists = call.answer(Side::B, &(plain(PBX, 5000) + "m=audio 5002 RTP/AVP 0\r\n"));
+    assert!(insists.contains("m=audio 0 RTP/AVP 0\r\n"), "{insists}");
+}
+
+#[test]
+fn keys_of_a_second_stream_that_cannot_be_used_refuse_the_offer_and_open_nothing() {
+    let mut call = call(Srtp::Required, Srtp::Off);
+    let two = sdes(PHONE, 4000, ALFA) + "m=video 4002 RTP/SAVP 96\r\na=crypto:1 NEW inline:AAAA\r\n";
     assert_eq!(refusal(call.try_offer(Side::A, &two)).0, 488);
     assert_eq!(call.relay.opened, 0);
 }
