@@ -31,7 +31,7 @@ struct Live {
 impl Live {
     fn new(a: Srtp, b: Srtp, ports: std::ops::RangeInclusive<u16>) -> Live {
         let here = RelayAddress { bind: loopback(), advertise: loopback() };
-        let side = |srtp| SideSettings { relay: here, srtp, ..side(RB) };
+        let side = |srtp| SideSettings { relay: here.into(), srtp, ..side(RB) };
         let settings = Settings { ports, workers: 1, idle_timeout: PATIENCE };
         let socket = || {
             let socket = UdpSocket::bind((loopback(), 0)).unwrap();
