@@ -233,6 +233,7 @@ record! {
         zone: At<String>,
         hosts: Option<At<Vec<Host>>>,
         accept_from: Option<Vec<At<IpNetwork>>>,
+        accept_names: Option<Vec<At<String>>>,
         limits: Option<TrunkLimits>,
         auth: Option<Auth>,
         register: Option<Register>,

@@ -1,14 +1,16 @@
-//! Who is it? Zone by listener, trunk by `accept_from` within that zone, the PBX by its zone and its hosts; everyone
+//! Who is it? Zone by listener, trunk by `accept_from` and `accept_names` within that zone, the PBX by its zone and its hosts; everyone
 //! else is a stranger until `admit` says otherwise (DESIGN.md §2).
 
-use std::net::IpAddr;
 use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use super::health::Targets;
 use super::received::{Received, Rejected, Request};
 use super::refusal::Refusal;
-use super::settings::{Party, Settings, Trust};
-use crate::base::{TrunkId, ZoneId};
+use super::settings::{Party, Settings, Trunk, Trust};
+use crate::base::{FlowId, TrunkId, ZoneId};
 use crate::sip::proxy::validate::{Valid, validate};
 use crate::sip::transaction::Source;
 
@@ -71,11 +73,46 @@ pub struct Identified {
 /// The option tags that we honour in Proxy-Require: none yet.
 const SUPPORTED: &[&str] = &[];
 
+/// Connections whose far end has shown a trunk's certificate.
+#[derive(Debug, Default)]
+pub struct Certified(FxHashMap<FlowId, SmallVec<[TrunkId; 1]>>);
+
+impl Certified {
+    /// The far end of this connection has shown a certificate with these names, signed by who may sign them (RFC 5922 §7.1).
+    pub fn insert(&mut self, flow: FlowId, names: &[String], settings: &Settings) {
+        let is_named = |trunk: &Trunk| {
+            trunk.accept_names.iter().any(|ours| names.iter().any(|name| name.eq_ignore_ascii_case(ours)))
+        };
+        let trunks: SmallVec<[TrunkId; 1]> = (0..)
+            .zip(&settings.trunks)
+            .filter(|(_, trunk)| is_named(trunk))
+            .map(|(at, _)| TrunkId(at))
+            .collect();
+        if !trunks.is_empty() {
+            self.0.insert(flow, trunks);
+        }
+    }
+
+    /// It is closed.
+    pub fn remove(&mut self, flow: FlowId) {
+        self.0.remove(&flow);
+    }
+
+    fn is(&self, flow: FlowId, trunk: TrunkId) -> bool {
+        self.0.get(&flow).is_some_and(|trunks| trunks.contains(&trunk))
+    }
+}
+
 /// Received → Identified.
-pub fn identify(received: Received, settings: &Settings, targets: &Targets) -> Result<Identified, Rejected> {
+pub fn identify(
+    received: Received,
+    settings: &Settings,
+    targets: &Targets,
+    certified: &Certified,
+) -> Result<Identified, Rejected> {
     let Received { request } = received;
     let valid = || validate(&request.message, &settings.key, settings.limits.max_forwards, SUPPORTED);
-    let checked = who(&request.source, settings, targets).and_then(|who| Ok((who, valid()?)));
+    let checked = who(&request.source, settings, targets, certified).and_then(|who| Ok((who, valid()?)));
     match checked {
         Ok((who, valid)) => Ok(Identified { request, who, valid }),
         Err(refusal) => Err(Rejected { request, refusal }),
@@ -83,25 +120,29 @@ pub fn identify(received: Received, settings: &Settings, targets: &Targets) -> R
 }
 
 /// Who stands behind a source.
-pub fn who(source: &Source, settings: &Settings, targets: &Targets) -> Result<Who, Refusal> {
+pub fn who(
+    source: &Source,
+    settings: &Settings,
+    targets: &Targets,
+    certified: &Certified,
+) -> Result<Who, Refusal> {
     let ip = source.remote.0.ip().to_canonical();
     let listener = settings.listeners.get(usize::from(source.listener.0)).ok_or(Refusal::OutsideZone)?;
     let zone = settings.zone(listener.zone).ok_or(Refusal::OutsideZone)?;
     if !zone.networks.is_empty() && !zone.networks.iter().any(|network| network.contains(ip)) {
         return Err(Refusal::OutsideZone);
     }
-    let speaker = speaker(ip, listener.zone, settings, targets);
+    let speaker = if settings.pbx.as_ref().is_some_and(|pbx| pbx.zone == listener.zone) && targets.is_pbx(ip)
+    {
+        Speaker::Pbx
+    } else {
+        let trunks = (0..).zip(&settings.trunks).filter(|(_, trunk)| trunk.zone == listener.zone);
+        let mut speaks = trunks.map(|(at, trunk)| (TrunkId(at), trunk)).filter(|(id, trunk)| {
+            let is_certified = trunk.accept_names.is_empty() || certified.is(source.flow, *id);
+            let by_name_alone = trunk.accept_from.is_empty() && !trunk.accept_names.is_empty();
+            is_certified && (by_name_alone || trunk.accept_from.iter().any(|network| network.contains(ip)))
+        });
+        speaks.next().map_or(Speaker::Stranger, |(id, _)| Speaker::Trunk(id))
+    };
     Ok(Who { speaker, zone: listener.zone, trust: zone.trust })
-}
-
-fn speaker(ip: IpAddr, zone: ZoneId, settings: &Settings, targets: &Targets) -> Speaker {
-    if settings.pbx.as_ref().is_some_and(|pbx| pbx.zone == zone) && targets.is_pbx(ip) {
-        return Speaker::Pbx;
-    }
-    let names_it =
-        |t: &super::settings::Trunk| t.zone == zone && t.accept_from.iter().any(|n| n.contains(ip));
-    match settings.trunks.iter().position(names_it) {
-        Some(index) => Speaker::Trunk(TrunkId(index as u16)),
-        None => Speaker::Stranger,
-    }
 }

@@ -142,9 +142,9 @@ impl Edge {
         // The server id stands for none: nothing is ever answered to an ACK.
         let request =
             Box::new(Request { message: ack, source: *source, server: ServerId(u64::MAX), at: now });
-        let Ok(identified) = identify::identify(Received { request }, &self.settings, &self.targets) else {
-            return;
-        };
+        let received = Received { request };
+        let identified = identify::identify(received, &self.settings, &self.targets, &self.certified);
+        let Ok(identified) = identified else { return };
         let Ok(found) = self.find_dialog(&identified) else { return };
         let Some(hop) = found.hops.first().copied() else { return };
         let mut context = found.context(identified);

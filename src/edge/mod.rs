@@ -53,6 +53,7 @@ use context::Contexts;
 use ending::End;
 use event::Event;
 use health::{TargetId, Targets};
+use identify::Certified;
 use ladder::Ladder;
 use registration::Registrations;
 use settings::Settings;
@@ -129,6 +130,7 @@ pub struct Edge {
     trunks: TrunkLoads,
     logins: Logins,
     trunk_registrations: TrunkRegistrations,
+    certified: Certified,
     registrations: Registrations,
     calls: Calls,
     contexts: Contexts,
@@ -154,6 +156,7 @@ impl Edge {
             targets: Targets::new(&settings),
             trunks: TrunkLoads::new(&settings),
             logins: Logins::new(&settings),
+            certified: Certified::default(),
             trunk_registrations: TrunkRegistrations::new(&settings, &mut rng),
             registrations: Registrations::new(settings.limits.registrations, &mut rng),
             calls: Calls::new(&mut rng),

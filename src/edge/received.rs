@@ -74,11 +74,17 @@ impl Edge {
         });
     }
 
+    /// The far end of a new connection has shown a certificate with these names, and the listener's CA has signed it.
+    pub fn handle_certified(&mut self, flow: FlowId, names: &[String]) {
+        self.certified.insert(flow, names, &self.settings);
+    }
+
     /// A connection is gone: its registrations end, what waits for an answer on it fails, and the calls that ring for it
     /// are cancelled. An answered call goes on: its phone may come back over another connection, and if it does not,
     /// the silence of its media ends the call.
     pub fn handle_flow_closed(&mut self, flow: FlowId, now: Now) {
         self.ladder.forget(flow);
+        self.certified.remove(flow);
         for key in self.registrations.keys_over(flow) {
             self.unregister(key);
         }
@@ -111,7 +117,7 @@ impl Edge {
 
     /// Received → Forwarded, or why not.
     fn carry(&mut self, received: Received) -> Result<(), Rejected> {
-        let identified = identify::identify(received, &self.settings, &self.targets)?;
+        let identified = identify::identify(received, &self.settings, &self.targets, &self.certified)?;
         let message = &identified.request.message;
         if message.method() == Method::Cancel {
             return Err(identified.reject(Refusal::NoSuchCall));
@@ -152,7 +158,7 @@ impl Edge {
         };
         let bytes = answer::refusal(&request.message, &request.source, &refusal, &self.settings.key);
         let to = answer::way_back(&request.source);
-        let who = identify::who(&request.source, &self.settings, &self.targets);
+        let who = identify::who(&request.source, &self.settings, &self.targets, &self.certified);
         if who.is_ok_and(|who| who.speaker != Speaker::Stranger) {
             self.transactions.respond(request.server, status, bytes, to, now.instant);
         } else {

@@ -310,6 +310,8 @@ pub struct Trunk {
     pub hosts: Vec<Target>,
     /// Nobody else may speak as this trunk.
     pub accept_from: Vec<IpNetwork>,
+    /// Only who shows a certificate with one of these names may, in lower case; empty: certificates do not matter.
+    pub accept_names: Vec<Arc<str>>,
     /// Calls at once, both directions.
     pub calls_at_once: Option<u32>,
     /// New calls per interval.

@@ -164,8 +164,16 @@ impl Shard {
     }
 
     /// A connection was accepted, and has shaken hands.
-    pub fn handle_accepted(&mut self, listener: ListenerId, remote: SocketAddr) -> (FlowId, Rc<Signals>) {
+    pub fn handle_accepted(
+        &mut self,
+        listener: ListenerId,
+        remote: SocketAddr,
+        names: &[String],
+    ) -> (FlowId, Rc<Signals>) {
         let flow = self.flows.connection();
+        if !names.is_empty() {
+            self.edge.handle_certified(flow, names);
+        }
         let transport = self.listener(listener).transport;
         let source = Source { flow, listener, transport, remote: ClientAddr(remote) };
         tracing::debug!(%remote, listener = %self.listener(listener).name, "connection accepted");

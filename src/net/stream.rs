@@ -80,29 +80,34 @@ async fn accepted(
 ) {
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve(&shard, listener, remote, stream, web).await,
+        None => serve(&shard, listener, remote, stream, web, &[]).await,
         Some(acceptor) => {
             let patience = shard.borrow().patience().handshake;
             match within(patience, "TLS handshake", acceptor.accept(stream)).await {
-                Ok(stream) => serve(&shard, listener, remote, stream, web).await,
+                Ok(stream) => {
+                    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                    let names = shown.map(tls::names).unwrap_or_default();
+                    serve(&shard, listener, remote, stream, web, &names).await;
+                }
                 Err(error) => shard.borrow_mut().handle_bad_handshake(listener, remote, &error),
             }
         }
     }
 }
 
-/// Runs a connection over which SIP is spoken, or WebSocket first.
+/// Runs a connection over which SIP is spoken, or WebSocket first. `names`: those of the certificate that the client has shown.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     shard: &Rc<RefCell<Shard>>,
     listener: ListenerId,
     remote: SocketAddr,
     stream: S,
     web: Option<Rc<ListenerWeb>>,
+    names: &[String],
 ) {
     if let Some(settings) = web {
         return web::serve(shard, listener, remote, stream, &settings).await;
     }
-    let (flow, signals) = shard.borrow_mut().handle_accepted(listener, remote);
+    let (flow, signals) = shard.borrow_mut().handle_accepted(listener, remote, names);
     follow(shard, flow, &signals, converse(shard, flow, &signals, stream)).await;
 }
 

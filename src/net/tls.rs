@@ -87,6 +87,13 @@ pub(super) fn client(
     Ok(Client { server_name, config: Arc::new(config) })
 }
 
+/// The names of a certificate that was verified: DNS names, and the hosts of SIP URIs (RFC 5922 §7.1).
+pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
+    let uris = certificate.valid_uri_names().filter_map(|uri| uri.strip_prefix("sip:"));
+    certificate.valid_dns_names().chain(uris).map(str::to_owned).collect()
+}
+
 fn chain_verifier(
     ca: Option<&Path>,
     provider: Arc<CryptoProvider>,

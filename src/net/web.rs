@@ -61,7 +61,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let error = match within(patience, "WebSocket handshake", upgrade).await {
         Ok(Ok(socket)) => {
-            let (flow, signals) = shard.borrow_mut().handle_accepted(listener, remote);
+            let (flow, signals) = shard.borrow_mut().handle_accepted(listener, remote, &[]);
             let conversation = Conversation { shard, flow, signals: &signals, arrived: &arrived };
             return follow(shard, flow, &signals, conversation.run(socket)).await;
         }

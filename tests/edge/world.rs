@@ -222,6 +222,7 @@ pub fn settings() -> Settings {
         calls_at_once: None,
         new_calls: None,
         media: media(),
+        accept_names: Vec::new(),
         rules: TrunkRules::default(),
         auth: None,
         register: None,

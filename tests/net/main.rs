@@ -10,6 +10,7 @@ mod dtls_client;
 mod harness;
 mod hostile;
 mod life;
+mod mutual_tls;
 mod outgoing_tls;
 mod streams;
 mod stun_keep_alives;

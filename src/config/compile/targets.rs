@@ -1,5 +1,6 @@
 //! `pbx:` and `trunks:`: who they are, and the hosts that requests are sent to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -83,6 +84,7 @@ pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut Tls
             zone,
             hosts,
             accept_from: trunk.accept_from.iter().flatten().map(|network| network.value).collect(),
+            accept_names: accept_names(cx, trunk),
             calls_at_once: trunk.limits.as_ref().and_then(|l| l.calls_at_once),
             new_calls: trunk
                 .limits
@@ -103,13 +105,17 @@ type NamedTrunk = (At<String>, raw::Trunk);
 /// A source speaks as one trunk; `before` are those that stand above.
 fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, before: &[NamedTrunk]) {
     let hosts = trunk.hosts.as_ref().is_some_and(|h| !h.value.is_empty());
-    if !hosts && trunk.accept_from.as_ref().is_none_or(Vec::is_empty) {
+    let named = trunk.accept_names.as_ref().is_some_and(|names| !names.is_empty());
+    if !hosts && !named && trunk.accept_from.as_ref().is_none_or(Vec::is_empty) {
         let what = format!("trunk `{}` can neither call nor be called", name.value);
         let help = "add `accept_from: [198.51.100.0/28]`, `hosts: [\"sip:sip.carrier.example\"]`, or both";
         cx.absent(name.at, what, help);
     }
     for network in trunk.accept_from.iter().flatten() {
-        let same_zone = before.iter().filter(|(_, t)| t.zone.value == trunk.zone.value);
+        // Where both go by certificates, these tell them apart.
+        let by_name =
+            |t: &raw::Trunk| named && t.accept_names.as_ref().is_some_and(|names| !names.is_empty());
+        let same_zone = before.iter().filter(|(_, t)| t.zone.value == trunk.zone.value && !by_name(t));
         for (other, theirs) in
             same_zone.flat_map(|(o, t)| t.accept_from.iter().flatten().map(move |n| (o, n)))
         {
@@ -123,6 +129,20 @@ fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, be
             }
         }
     }
+}
+
+/// `accept_names:`, which only a listener that asks for certificates can tell.
+fn accept_names(cx: &mut Context<'_>, trunk: &raw::Trunk) -> Vec<Arc<str>> {
+    let names = trunk.accept_names.as_deref().unwrap_or_default();
+    let listeners = cx.raw.listeners.iter().flat_map(|listeners| &listeners.entries);
+    let mut of_zone = listeners.filter(|(_, listener)| listener.zone.value == trunk.zone.value);
+    if let Some(name) = names.first()
+        && !of_zone.any(|(_, listener)| listener.client_ca.is_some())
+    {
+        let what = format!("no listener of zone `{}` asks for certificates", trunk.zone.value);
+        cx.absent(name.at, what, "add `client_ca: tls/carriers-ca.pem` to its TLS listener");
+    }
+    names.iter().map(|name| name.value.to_ascii_lowercase().into()).collect()
 }
 
 /// `auth:` and what hangs on it.
@@ -199,10 +219,9 @@ fn peer_trust(cx: &mut Context<'_>, tls: Option<&raw::PeerTls>) -> PeerTrust {
         raw::Authorities::System => None,
         raw::Authorities::File(path) => Some(cx.authorities(&At { at: ca.at, value: path.clone() })),
     });
-    let certificate = tls.and_then(|t| t.certificate.as_ref()).and_then(|certificate| {
-        cx.not_yet(certificate.at, "showing a certificate of ours to a peer", "remove `certificate`");
-        cx.index(raw.certificates.as_ref(), "certificate", certificate)
-    });
+    let certificate = tls
+        .and_then(|t| t.certificate.as_ref())
+        .and_then(|certificate| cx.index(raw.certificates.as_ref(), "certificate", certificate));
     PeerTrust { ca, certificate }
 }
 

@@ -164,10 +164,7 @@ fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<Listen
     let raw = cx.raw;
     let bind = &listener.bind;
     let is_tls = matches!(bind.value.transport, Transport::Tls | Transport::Wss);
-    let client_ca = listener.client_ca.as_ref().map(|path| {
-        cx.not_yet(path.at, "asking clients for a certificate", "remove `client_ca`");
-        cx.authorities(path)
-    });
+    let client_ca = listener.client_ca.as_ref().map(|path| cx.authorities(path));
     if !is_tls {
         for at in listener.certificate.iter().map(|c| c.at).chain(listener.client_ca.iter().map(|c| c.at)) {
             let what = format!("a {} listener shows no certificate", bind.value.transport.scheme());
