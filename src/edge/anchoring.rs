@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::Edge;
 use super::anchor::{CallMedia, Scope, SideSettings, Sides};
 use super::call::{Call, CallId, Leg};
 use super::context::{Context, Errand, Hop};
@@ -12,6 +11,7 @@ use super::identify::Speaker;
 use super::offer_answer::{Carrier, Part};
 use super::refusal::Refusal;
 use super::settings::{Anchor, Ice, Media, SealedBodies, Settings, Srtp, Trust};
+use super::{Edge, trickling};
 use crate::base::{Transport, ZoneId};
 use crate::relay::Side;
 use crate::sdp::Session;
@@ -40,6 +40,9 @@ impl Edge {
                     held.exchange.request(Side::A, message.cseq().number, carrier(message, b""));
                 *exchange = begun;
                 self.rewrite_sdp(*call, Side::A, part, b"", message)?
+            }
+            Errand::InCall { call, from, .. } if let Some(range) = trickling::fragment(message) => {
+                self.pass_trickled(*call, *from, range, message)
             }
             Errand::InCall { call, from, exchange } => {
                 let (call, from) = (*call, *from);
@@ -157,7 +160,7 @@ pub(super) fn carrier<'m>(message: &Message, tag: &'m [u8]) -> Carrier<'m> {
 }
 
 /// The tag that names the dialog of a request: the callee's.
-fn callee_tag<'m>(call: &Call, request: &'m Message) -> &'m [u8] {
+pub(super) fn callee_tag<'m>(call: &Call, request: &'m Message) -> &'m [u8] {
     let tag = match call.sender(request) {
         Some((_, Side::B)) => request.from().tag(),
         _ => request.to().tag(),

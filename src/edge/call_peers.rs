@@ -10,7 +10,7 @@ use super::anchor::destination::is_public;
 use super::call::FORKS_MAX;
 use crate::base::PeerAddr;
 use crate::relay::{Relay, Side};
-use crate::sdp::Session;
+use crate::sdp::{self, Session};
 
 /// Most addresses of one call that are open at once.
 pub const CALL_PEERS_MAX: usize = 64;
@@ -104,6 +104,21 @@ impl CallPeers {
         self.tell(relay);
     }
 
+    /// What `from` trickles (RFC 8840) after its offer, or after its answer in the dialog of `tag`, counts as if it had stood there.
+    pub fn trickle(&mut self, from: Side, tag: &[u8], fragment: &[u8], relay: &mut dyn Relay) {
+        let mut named = 0;
+        for address in sdp::trickled(fragment).filter_map(|candidate| candidate.udp()) {
+            named |= self.set_of(address, named, relay);
+        }
+        let exchange = self.pending.as_mut().unwrap_or(&mut self.settled);
+        if exchange.from == Some(from) {
+            exchange.offered |= named;
+        } else if let Some(answer) = exchange.answers.iter_mut().find(|answer| *answer.tag == *tag) {
+            answer.named |= named;
+        }
+        self.tell(relay);
+    }
+
     /// The dialog of `tag`, one of several that answered, is over.
     pub fn forget_answer(&mut self, tag: &[u8], relay: &mut dyn Relay) {
         self.settled.answers.retain(|answer| *answer.tag != *tag);
@@ -157,16 +172,21 @@ impl CallPeers {
             let default = (!media.is_without_default()).then_some([media.rtp, media.rtcp]);
             let candidates = sdp.candidates(index).map(|candidate| candidate.udp());
             for address in default.into_iter().flatten().chain(candidates).flatten() {
-                let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                if address.port() != 0 && is_public(address.ip()) && relay.owner_of(address).is_none() {
-                    named |= self.place_of(address, named);
-                }
+                named |= self.set_of(address, named, relay);
             }
         }
         named
     }
 
-    /// Its place, as a set; empty if there is none. `taken`: besides those that are open or named.
+    /// The address as a set; empty if it may not be reached, or if there is no place for it. `taken`: besides those that are
+    /// open or named.
+    fn set_of(&mut self, address: SocketAddr, taken: Set, relay: &dyn Relay) -> Set {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let may_be_open = address.port() != 0 && is_public(address.ip()) && relay.owner_of(address).is_none();
+        if may_be_open { self.place_of(address, taken) } else { 0 }
+    }
+
+    /// Its place, as a set; empty if there is none.
     fn place_of(&mut self, address: SocketAddr, taken: Set) -> Set {
         if let Some(place) = self.addresses.iter().position(|known| *known == address) {
             return 1 << place;

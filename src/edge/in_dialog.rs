@@ -48,6 +48,9 @@ impl Edge {
             Err(refusal) => return Err(identified.reject(refusal)),
         };
         let (server, now) = (identified.request.server, identified.request.at);
+        if self.ends_here(&found.errand, &identified.request, now) {
+            return Ok(());
+        }
         let mut context = found.context(identified);
         context.responses.start();
         self.advance(server, Box::new(context), now);

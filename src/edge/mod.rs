@@ -29,6 +29,7 @@ mod respond;
 mod route;
 mod session_timer;
 pub mod settings;
+mod trickling;
 mod trunk_load;
 mod trunk_login;
 mod trunk_register;

@@ -53,7 +53,15 @@ pub(super) fn candidates<'s>(
     body: &'s [u8],
     section: &Section,
 ) -> impl Iterator<Item = Candidate<'s>> + use<'s> {
-    let Span { start: mut at, end } = section.candidates.unwrap_or_default();
+    within(body, section.candidates.unwrap_or_default())
+}
+
+/// Those in `application/trickle-ice-sdpfrag` (RFC 8840 §9), of whatever section.
+pub fn trickled(fragment: &[u8]) -> impl Iterator<Item = Candidate<'_>> {
+    within(fragment, Span { start: 0, end: fragment.len() })
+}
+
+fn within(body: &[u8], Span { start: mut at, end }: Span) -> impl Iterator<Item = Candidate<'_>> + use<'_> {
     std::iter::from_fn(move || {
         while let Some(rest) = body.get(at..end).filter(|rest| !rest.is_empty()) {
             let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |len| len + 1);

@@ -18,7 +18,7 @@ mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use candidate::Candidate;
+pub use candidate::{Candidate, trickled};
 pub use keying::Keying;
 pub use shown::{View, show};
 

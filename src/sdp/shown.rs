@@ -173,3 +173,59 @@ fn ip(field: &[u8]) -> Option<IpAddr> {
 fn read<T: FromStr>(field: &[u8]) -> Option<T> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(body: &[u8]) -> Vec<u8> {
+        let is_public = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if !v4.is_private());
+        let view = View {
+            candidate: &|address| address.is_some_and(|address| is_public(address.ip())),
+            remote: &|address| is_public(address.ip()),
+            host: &is_public,
+            instead: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10))),
+        };
+        let mut out = Vec::new();
+        show(body, &view, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_line_is_read_whatever_ends_it() {
+        let hidden = "a=candidate:1 1 udp 1 10.0.0.1 4000 typ host";
+        let seen = "a=candidate:1 1 udp 1 192.0.2.1 4000 typ srflx raddr 10.0.0.1 rport 4000";
+        let want = "a=candidate:1 1 udp 1 192.0.2.1 4000 typ srflx raddr 0.0.0.0 rport 9";
+        for end in ["\r\n", "\n"] {
+            let body = format!("{hidden}{end}{seen}{end}{hidden}");
+            assert_eq!(shown(body.as_bytes()), format!("{want}{end}").as_bytes());
+        }
+        assert_eq!(shown(seen.as_bytes()), want.as_bytes());
+    }
+
+    #[test]
+    fn a_candidate_that_cannot_be_read_goes() {
+        for candidate in
+            ["", "1", "1 1 udp 1 192.0.2.1", "1 1 udp 1 192.0.2.1 x typ host", "1\t1 udp 1 192.0.2.1 4000"]
+        {
+            assert_eq!(shown(format!("a=candidate:{candidate}\r\n").as_bytes()), b"", "{candidate}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_shown_the_same_twice(body in any::<Vec<u8>>()) {
+            let once = shown(&body);
+            prop_assert_eq!(&shown(&once), &once);
+        }
+
+        #[test]
+        fn so_are_lines_of_the_right_kind(
+            lines in proptest::collection::vec("(a=candidate:|a=remote-candidates:|a=rtcp:|a=altc:|c=IN |o=- |m=a )[ 0-9a-z.:%/]{0,40}\r?\n", 0..8)
+        ) {
+            let once = shown(lines.concat().as_bytes());
+            prop_assert_eq!(&shown(&once), &once);
+        }
+    }
+}

@@ -13,6 +13,7 @@ mod registration;
 mod requests;
 mod security;
 mod storm;
+mod trickle;
 mod trunk_login;
 mod trunk_register;
 mod trunk_rules;

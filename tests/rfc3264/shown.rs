@@ -234,6 +234,11 @@ proptest! {
                 }
                 _ => call.try_offer(Side::B, &body),
             };
+            let mut trickled = Vec::new();
+            call.media.trickle(Side::B, body.as_bytes(), &call.relay, &mut trickled);
+            let trickled = String::from_utf8(trickled).unwrap();
+            let of_ice = |line: &&str| line.contains("candidate");
+            prop_assert_eq!(trickled.lines().filter(of_ice).find_map(leak), None, "{}", trickled);
             offered = Some(body);
             if let Ok(out) = out {
                 prop_assert_eq!(leak(&out), None, "{}", out);

@@ -109,7 +109,8 @@ impl CallIce {
         }
     }
 
-    fn unless_lite(&self, sides: &Sides) -> Towards {
+    /// What either side is told besides, where its ICE does not end at us.
+    pub(super) fn unless_lite(&self, sides: &Sides) -> Towards {
         let relay_only = sides.a.ice == Ice::RelayOnly || sides.b.ice == Ice::RelayOnly;
         if self.passes { Towards::Passed { relay_only } } else { Towards::Stripped }
     }

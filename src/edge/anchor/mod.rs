@@ -290,6 +290,18 @@ impl CallMedia {
         self.tell_relay(relay);
     }
 
+    /// The two endpoints do ICE with one another, as far as is known: candidates that are trickled concern both.
+    pub fn passes_ice(&self) -> bool {
+        self.ice.passes()
+    }
+
+    /// What `from` has trickled (RFC 8840 §9), for the other side. Ours is not added: it stands in the offer or answer before it.
+    pub fn trickle(&self, from: Side, fragment: &[u8], relay: &dyn Relay, out: &mut Vec<u8>) {
+        let towards = self.ice.unless_lite(&self.sides);
+        let said = shown::Said { from, towards: &towards, body: fragment, has_ours: false };
+        shown::show(&said, &self.sides, relay, out);
+    }
+
     /// The pending offer was refused (488, 491, …): what held before holds again.
     pub fn roll_back(&mut self, relay: &mut dyn Relay) {
         let Some(former) = self.former.take() else { return };
@@ -419,7 +431,8 @@ impl CallMedia {
     ) {
         let mut body = Vec::new();
         session.rewrite(&self.edits(from, session, towards, relay), &mut body);
-        shown::show(from, &self.sides, towards, relay, &body, out);
+        let said = shown::Said { from, towards, body: &body, has_ours: true };
+        shown::show(&said, &self.sides, relay, out);
     }
 
     /// What a side goes by in ICE that could end at us.

@@ -38,29 +38,31 @@ impl Scope {
     }
 }
 
-/// Appends `body`, which is `from`'s and was rewritten, as far as the other side may see it.
-pub(super) fn show(
-    from: Side,
-    sides: &Sides,
-    towards: &Towards,
-    relay: &dyn Relay,
-    body: &[u8],
-    out: &mut Vec<u8>,
-) {
-    let least = sides.of(from).shows;
-    let shows_candidates = towards.shows_candidates();
+/// A body of one side.
+pub(super) struct Said<'b> {
+    pub from: Side,
+    pub towards: &'b Towards,
+    pub body: &'b [u8],
+    /// It was rewritten: candidates at relayed addresses of ours stand there because we want them to.
+    pub has_ours: bool,
+}
+
+/// Appends the body as far as the other side may see it.
+pub(super) fn show(said: &Said<'_>, sides: &Sides, relay: &dyn Relay, out: &mut Vec<u8>) {
+    let least = sides.of(said.from).shows;
+    let shows_candidates = said.towards.shows_candidates();
     let is_seen = |ip: IpAddr| Scope::of(ip) >= least;
     let is_ours = |address: SocketAddr| relay.owner_of(canonical(address)).is_some();
+    let is_candidate_seen = |address: SocketAddr| {
+        if is_ours(address) { said.has_ours } else { shows_candidates && is_seen(address.ip()) }
+    };
     let view = View {
         // A name means something to mDNS on its own link; agents resolve no other.
-        candidate: &|address| match address {
-            Some(address) => is_ours(address) || shows_candidates && is_seen(address.ip()),
-            None => shows_candidates && least == Scope::Link,
-        },
+        candidate: &|address| address.map_or(shows_candidates && least == Scope::Link, is_candidate_seen),
         // The relayed address that it checked with is no candidate of the far endpoint's own.
         remote: &|address| shows_candidates && !is_ours(address) && is_seen(address.ip()),
         host: &is_seen,
-        instead: (least == Scope::Global).then_some(sides.of(from.other()).relay.first().advertise),
+        instead: (least == Scope::Global).then_some(sides.of(said.from.other()).relay.first().advertise),
     };
-    sdp::show(body, &view, out);
+    sdp::show(said.body, &view, out);
 }

@@ -210,10 +210,41 @@ fn a_call_has_a_capacity() {
     assert_eq!(call.open(), [ALICE, BOB], "now it is");
 }
 
+#[test]
+fn what_is_trickled_goes_with_the_offer_or_answer_that_it_follows() {
+    let line = |address: &str| {
+        let at = at(address);
+        format!("m=audio 9 RTP/AVP 0\r\na=candidate:1 1 udp 1 {} {} typ host\r\n", at.ip(), at.port())
+    };
+    let trickle = |call: &mut Call, from, tag: &str, address| {
+        call.peers.trickle(from, tag.as_bytes(), line(address).as_bytes(), &mut call.relay);
+    };
+    let mut call = Call::default();
+    trickle(&mut call, Side::A, "x", ALICE_MOVED);
+    assert!(call.open().is_empty(), "before any offer");
+    call.offer(Side::A, &sdp(ALICE));
+    trickle(&mut call, Side::A, "", ALICE_MOVED);
+    trickle(&mut call, Side::B, "x", BOB);
+    assert_eq!(call.open(), [ALICE, ALICE_MOVED], "nobody has answered");
+    call.answer(Side::B, "x", false, &sdp(ALICE));
+    trickle(&mut call, Side::B, "x", BOB);
+    trickle(&mut call, Side::B, "y", FORK);
+    assert_eq!(call.open(), [ALICE, ALICE_MOVED, BOB]);
+    call.answer(Side::B, "x", true, &sdp(BOB));
+    trickle(&mut call, Side::B, "x", FORK);
+    assert_eq!(call.open(), [ALICE, ALICE_MOVED, BOB, FORK]);
+    call.offer(Side::B, &sdp(BOB));
+    call.answer(Side::A, "x", true, &sdp(ALICE));
+    assert_eq!(call.open(), [ALICE, BOB], "the next exchange says all that it means");
+    call.peers.close(&mut call.relay);
+    assert!(call.relay.0.is_empty());
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Offer(Side, String),
     Answer(Side, &'static str, bool, String),
+    Trickle(Side, &'static str, String),
     Forget(&'static str),
     RollBack,
     Close,
@@ -235,6 +266,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (side(), body()).prop_map(|(from, sdp)| Step::Offer(from, sdp)),
         6 => (side(), tag(), any::<bool>(), body()).prop_map(|(from, tag, last, sdp)| Step::Answer(from, tag, last, sdp)),
+        3 => (side(), tag(), body()).prop_map(|(from, tag, sdp)| Step::Trickle(from, tag, sdp)),
         1 => tag().prop_map(Step::Forget),
         1 => Just(Step::RollBack),
         1 => Just(Step::Close),
@@ -252,6 +284,9 @@ proptest! {
                 Step::Offer(from, sdp) => peers.offer(from, &Session::parse(sdp.as_bytes()).unwrap(), &mut relay),
                 Step::Answer(from, tag, last, sdp) => {
                     peers.answer(from, tag.as_bytes(), last, &Session::parse(sdp.as_bytes()).unwrap(), &mut relay);
+                }
+                Step::Trickle(from, tag, sdp) => {
+                    peers.trickle(from, tag.as_bytes(), sdp.as_bytes(), &mut relay);
                 }
                 Step::Forget(tag) => peers.forget_answer(tag.as_bytes(), &mut relay),
                 Step::RollBack => peers.roll_back(&mut relay),

@@ -70,7 +70,12 @@ fn edit() -> impl Strategy<Value = MediaEdit> {
         let rtp: SocketAddr = format!("{ip}:61000").parse().unwrap();
         MediaEdit::Relay { rtp, rtcp: SocketAddr::new(rtp.ip(), 61_000 + gap), ice, keying: None }
     });
-    prop_oneof![1 => Just(MediaEdit::Keep), 1 => Just(MediaEdit::Reject), 4 => relayed]
+    prop_oneof![
+        1 => Just(MediaEdit::Keep),
+        1 => Just(MediaEdit::WithoutIce),
+        1 => Just(MediaEdit::Reject),
+        4 => relayed
+    ]
 }
 
 fn is_ours(line: &str) -> bool {
@@ -137,6 +142,10 @@ proptest! {
                     prop_assert_eq!(before.is_held_by_address(), after.is_held_by_address());
                 }
                 MediaEdit::Reject => prop_assert_eq!(after.port, 0),
+                MediaEdit::WithoutIce => {
+                    let session = Session::parse(&once).unwrap();
+                    prop_assert!(session.candidates(index).next().is_none() && !after.ice);
+                }
                 _ => prop_assert_eq!((before.port, before.rtp, before.rtcp), (after.port, after.rtp, after.rtcp)),
             }
         }

@@ -43,18 +43,24 @@ pub enum Sealed {
 
 /// Where in [`Message::body`] the SDP stands: all of it, or one `application/sdp` part of a multipart body.
 pub fn sdp_part(message: &Message) -> Result<Option<Range<usize>>, Sealed> {
+    part_of_type(message, b"application/sdp")
+}
+
+/// The same for another type.
+pub fn part_of_type(message: &Message, wanted: &[u8]) -> Result<Option<Range<usize>>, Sealed> {
     let Some(content_type) = message.header(Name::ContentType) else { return Ok(None) };
-    find_sdp(content_type.value, message.body(), 0, 0)
+    find(wanted, content_type.value, message.body(), 0, 0)
 }
 
 /// `base` is where `body` stands in the message's body.
-fn find_sdp(
+fn find(
+    wanted: &[u8],
     content_type: &[u8],
     body: &[u8],
     base: usize,
     depth: usize,
 ) -> Result<Option<Range<usize>>, Sealed> {
-    if is_type(content_type, b"application/sdp") {
+    if is_type(content_type, wanted) {
         return Ok(Some(base..base + body.len()));
     }
     if [&b"application/pkcs7-mime"[..], b"application/x-pkcs7-mime", b"multipart/encrypted"]
@@ -74,14 +80,14 @@ fn find_sdp(
         let Some(bytes) = body.get(part.clone()) else { continue };
         let Some(head) = part_head(bytes) else { continue };
         let Some(content) = bytes.get(head.len..) else { continue };
-        let sdp = find_sdp(head.content_type, content, base + part.start + head.len, depth + 1)?;
-        if sdp.is_some() && head.is_encoded {
+        let inner = find(wanted, head.content_type, content, base + part.start + head.len, depth + 1)?;
+        if inner.is_some() && head.is_encoded {
             return Err(Sealed::Encoded);
         }
-        if sdp.is_some() && found.is_some() {
+        if inner.is_some() && found.is_some() {
             return Err(Sealed::Several);
         }
-        found = found.or(sdp);
+        found = found.or(inner);
     }
     // RFC 1847 §2.1: the signature is over the bytes of the part.
     match found {
