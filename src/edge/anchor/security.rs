@@ -281,6 +281,8 @@ impl Offered<'_> {
                 // RFC 8842 §5.3: whoever may choose keeps the roles of an association that stays.
                 let answer = match (setup, role) {
                     (Setup::ActPass, Some(Role::Server)) => Setup::Passive,
+                    // Behind NAT nothing reaches it before it has sent something, which without ICE is its ClientHello.
+                    (Setup::ActPass, None) if !self.media.ice => Setup::Passive,
                     _ => setup.answer(),
                 };
                 Terms::Dtls { setup: answer }

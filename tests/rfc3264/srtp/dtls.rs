@@ -183,3 +183,16 @@ fn each_leg_has_its_own_ports() {
     let answer = call.answer(Side::A, &one_port);
     assert_eq!((shape(&answer), value(&answer, "rtcp:")), ("RTP/AVP".into(), Some("40001")), "{answer}");
 }
+
+/// It may be behind NAT: our ClientHello would not reach it.
+#[test]
+fn a_phone_without_ice_is_left_to_begin() {
+    let mut call = call(Srtp::Pass, Srtp::Off);
+    call.offer(Side::A, &dtls(PHONE, 4000, "AA", "actpass"));
+    let answer = call.answer(Side::B, &plain(PBX, 5000));
+    assert_eq!(shape(&answer), "UDP/TLS/RTP/SAVPF fingerprint passive mux");
+    assert_eq!(legs(&call), "dtls-server | pass");
+    call.offer(Side::A, &dtls(PHONE, 4000, "AA", "actpass"));
+    let answer = call.answer(Side::B, &plain(PBX, 5000));
+    assert_eq!(value(&answer, "setup:"), Some("passive"), "the association stays");
+}

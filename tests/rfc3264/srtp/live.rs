@@ -180,7 +180,7 @@ fn a_phone_with_dtls_talks_with_a_plain_pbx() {
     let mut live = Live::new(Srtp::Dtls, Srtp::Off, 22040..=22079);
     let certificate = Certificate::generate().unwrap();
     let line = format!("a=fingerprint:{}\r\n", certificate.fingerprint());
-    let offer = |host: &str, port| dtls(host, port, "AA", "actpass").replace(&fingerprint("AA"), &line);
+    let offer = |host: &str, port| dtls(host, port, "AA", "passive").replace(&fingerprint("AA"), &line);
     let [(answer, phone_to), (_, pbx_to)] = live.talk(offer, plain);
     let association = Association::new(&certificate, Role::Server, &Suite::ALL, Instant::now());
     let keys = shake(&live.phone, phone_to, association, &answer);

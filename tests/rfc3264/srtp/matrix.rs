@@ -69,10 +69,10 @@ cases! {
     sdes_towards_required: sdes_offer(), Required => "RTP/SAVP crypto:1", "RTP/SAVP crypto:1", "pass | pass";
 
     dtls_towards_pass: dtls_offer(), Pass => "UDP/TLS/RTP/SAVPF fingerprint actpass mux", "UDP/TLS/RTP/SAVPF fingerprint active mux", "pass | pass";
-    dtls_towards_off: dtls_offer(), Off => "RTP/AVP mux", "UDP/TLS/RTP/SAVPF fingerprint active mux", "dtls-client | pass";
-    dtls_towards_sdes: dtls_offer(), Sdes => "RTP/SAVP crypto:1 crypto:2 crypto:3 mux", "UDP/TLS/RTP/SAVPF fingerprint active mux", "dtls-client | sdes";
+    dtls_towards_off: dtls_offer(), Off => "RTP/AVP mux", "UDP/TLS/RTP/SAVPF fingerprint passive mux", "dtls-server | pass";
+    dtls_towards_sdes: dtls_offer(), Sdes => "RTP/SAVP crypto:1 crypto:2 crypto:3 mux", "UDP/TLS/RTP/SAVPF fingerprint passive mux", "dtls-server | sdes";
     dtls_towards_dtls: dtls_offer(), Dtls => "UDP/TLS/RTP/SAVPF fingerprint actpass mux", "UDP/TLS/RTP/SAVPF fingerprint active mux", "pass | pass";
-    dtls_towards_optional: dtls_offer(), Optional => "RTP/AVP crypto:1 crypto:2 crypto:3 mux", "UDP/TLS/RTP/SAVPF fingerprint active mux", "dtls-client | sdes";
+    dtls_towards_optional: dtls_offer(), Optional => "RTP/AVP crypto:1 crypto:2 crypto:3 mux", "UDP/TLS/RTP/SAVPF fingerprint passive mux", "dtls-server | sdes";
     dtls_towards_required: dtls_offer(), Required => "UDP/TLS/RTP/SAVPF fingerprint actpass mux", "UDP/TLS/RTP/SAVPF fingerprint active mux", "pass | pass";
 }
 
@@ -82,7 +82,7 @@ fn who_is_optional_may_answer_plain() {
     for (offer, answered, expected) in [
         (plain_offer(), "RTP/AVP", "pass | pass"),
         (sdes_offer(), "RTP/SAVP crypto:1", "sdes | pass"),
-        (dtls_offer(), "UDP/TLS/RTP/SAVPF fingerprint active mux", "dtls-client | pass"),
+        (dtls_offer(), "UDP/TLS/RTP/SAVPF fingerprint passive mux", "dtls-server | pass"),
     ] {
         let mut call = call(Srtp::Pass, Srtp::Optional);
         call.offer(Side::A, &offer);
