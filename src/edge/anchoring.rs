@@ -62,7 +62,6 @@ impl Edge {
 
     /// The call's media between its two legs as they are now; none if it need not go through the relay.
     fn open_media(&mut self, id: CallId) {
-        self.calls.forget_pairs(id);
         let Some(call) = self.calls.get_mut(id) else { return };
         call.close_media(&mut *self.relay);
         let Some(b) = &call.b else { return };
@@ -107,9 +106,6 @@ impl Edge {
             _ => media.copy(from, sdp, relay, &mut out)?,
         }
         out.extend_from_slice(behind);
-        if part == Part::Offer {
-            self.calls.index_pairs(id);
-        }
         self.name_peers(id, from, part, tag, sdp);
         Ok(Some(out))
     }
@@ -211,7 +207,7 @@ fn sides(
     Some(Sides { a: side(a, a_media)?, b: side(b, b_media)? })
 }
 
-fn media_of(settings: &Settings, leg: &Leg) -> Option<Media> {
+pub(super) fn media_of(settings: &Settings, leg: &Leg) -> Option<Media> {
     match leg.speaker {
         Speaker::Trunk(id) => Some(settings.trunk(id)?.media),
         _ => Some(settings.zone(leg.zone)?.media),

@@ -79,6 +79,8 @@ impl Edge {
             answered: None,
             lifetime: None,
             session_timer: None,
+            listening: None,
+            unheard: Vec::new(),
             gauges: GaugeHold::default(),
             trunk_in: None,
             trunk_out: None,

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::anchor::CallMedia;
 use super::call_peers::CallPeers;
-use super::event::StreamCdr;
+use super::event::{StreamCdr, Unheard};
 use super::flow::FlowEnd;
 use super::identify::{Speaker, Who};
 use super::keyed::{KeyedMap, keyed_map, source_key};
@@ -19,7 +19,7 @@ use super::settings::Trust;
 use super::trunk_login::CseqAhead;
 use crate::base::{ClientAddr, ListenerId, Now, Rng, TimerId, Transport, TrunkId, UnixTime, ZoneId};
 use crate::policy::GaugeHold;
-use crate::relay::{PairId, Relay, Side};
+use crate::relay::{Relay, Side};
 use crate::sip::dialog::{self, Dialog};
 use crate::sip::message::Message;
 use crate::sip::transaction::{Destination, ServerId};
@@ -165,6 +165,10 @@ pub struct Call {
     pub lifetime: Option<TimerId>,
     /// Ends the call if nobody refreshes its session (RFC 4028).
     pub session_timer: Option<TimerId>,
+    /// When its media is listened to next.
+    pub listening: Option<TimerId>,
+    /// Sides of whom it was said that they are not heard.
+    pub unheard: Vec<Unheard>,
     /// Policy gauges that it holds.
     pub gauges: GaugeHold,
     /// The trunk that it came from, whose calls it counts among.
@@ -310,7 +314,6 @@ pub fn dialog_side(side: Side) -> dialog::Side {
 pub struct Calls {
     /// Boxed: the table has room for up to twice as many as it holds.
     calls: FxHashMap<CallId, Box<Call>>,
-    by_pair: FxHashMap<PairId, CallId>,
     unanswered: KeyedMap<IpAddr, usize>,
     next: u64,
     answered: usize,
@@ -321,7 +324,6 @@ impl Calls {
     pub fn new(rng: &mut Rng) -> Calls {
         Calls {
             calls: FxHashMap::default(),
-            by_pair: FxHashMap::default(),
             unanswered: keyed_map(rng),
             // A restart must not give a number out again that a token still carries.
             next: rng.next_u64() >> 1,
@@ -355,11 +357,6 @@ impl Calls {
         self.calls.get_mut(&id).map(|call| &mut **call)
     }
 
-    /// The call that a relay pair belongs to.
-    pub fn of_pair(&self, pair: PairId) -> Option<CallId> {
-        self.by_pair.get(&pair).copied()
-    }
-
     /// Names of all calls.
     pub fn ids(&self) -> Vec<CallId> {
         self.calls.keys().copied().collect()
@@ -389,25 +386,8 @@ impl Calls {
         true
     }
 
-    /// The call's media has these pairs now.
-    pub fn index_pairs(&mut self, id: CallId) {
-        if let Some(media) = self.calls.get(&id).and_then(|call| call.media.as_ref()) {
-            self.by_pair.extend(media.pairs().map(|pair| (pair, id)));
-        }
-    }
-
-    /// The call's media is about to be closed.
-    pub fn forget_pairs(&mut self, id: CallId) {
-        if let Some(media) = self.calls.get(&id).and_then(|call| call.media.as_ref()) {
-            for pair in media.pairs() {
-                self.by_pair.remove(&pair);
-            }
-        }
-    }
-
     /// It is over.
     pub fn remove(&mut self, id: CallId) -> Option<Box<Call>> {
-        self.forget_pairs(id);
         let call = self.calls.remove(&id)?;
         match call.answered {
             Some(_) => self.answered -= 1,

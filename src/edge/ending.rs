@@ -13,7 +13,7 @@ use super::event::{Cdr, Event};
 use super::refusal::Refusal;
 use super::{Drain, Edge, Timer};
 use crate::base::{Now, Transport, TrunkId};
-use crate::relay::{RelayEvent, Side};
+use crate::relay::Side;
 use crate::sip::dialog::{self, Dialog};
 use crate::sip::message::Message;
 use crate::sip::proxy::branch::{Branch, LoopHash};
@@ -91,15 +91,18 @@ impl Edge {
             let setup = now.instant.saturating_duration_since(call.started.instant);
             let call_id = call.call_id.clone();
             self.tell(Event::Answered { call_id, setup });
+            self.listen(id, now);
         }
     }
 
     /// It is over. The second time it is nothing.
     pub(super) fn end_call(&mut self, id: CallId, end: End, now: Now) {
         let Some(mut call) = self.calls.remove(id) else { return };
-        for timer in [call.lifetime.take(), call.session_timer.take()].into_iter().flatten() {
+        let timers = [call.lifetime.take(), call.session_timer.take(), call.listening.take()];
+        for timer in timers.into_iter().flatten() {
             self.timers.cancel(timer);
         }
+        self.listen_back(&mut call, now);
         for trunk in [call.trunk_in.take(), call.trunk_out.take()].into_iter().flatten() {
             self.trunks.give_back(trunk);
         }
@@ -251,18 +254,6 @@ impl Edge {
         Some(Way { to, transport: to.transport_hint().unwrap_or(leg.transport), sent_by })
     }
 
-    /// A relay worker reports.
-    pub fn handle_relay(&mut self, event: RelayEvent, now: Now) {
-        let RelayEvent::Idle(pair) = event;
-        let Some(id) = self.calls.of_pair(pair) else { return };
-        let Some(call) = self.calls.get_mut(id) else { return };
-        let all_idle = call.media.as_mut().is_some_and(|media| media.handle_relay(event));
-        if all_idle && call.answered.is_some() {
-            self.hang_up(id, End::NoMedia, now);
-        }
-        self.settle(now);
-    }
-
     /// First call: new calls get 503. With `end_calls`: BYE on both legs of every call.
     pub fn drain(&mut self, end_calls: bool, now: Now) {
         if self.drain == Drain::No {
@@ -303,5 +294,6 @@ fn cdr(call: Call, end: End, media: Vec<super::event::StreamCdr>, now: Now) -> C
         },
         end: end.text(),
         media,
+        unheard: call.unheard,
     }
 }

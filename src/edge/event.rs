@@ -4,7 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use super::unheard::Unheard;
 use crate::base::{ClientAddr, ListenerId, UnixTime};
+use crate::media::quality::Measured;
+use crate::relay::Side;
 
 /// Something worth telling.
 #[derive(Clone, Debug)]
@@ -23,6 +26,13 @@ pub enum Event {
     CallPeersFull {
         /// Its Call-ID, escaped for logs by the reader.
         call_id: Arc<str>,
+    },
+    /// In a call that was answered, one side is not heard. Told once a call and side.
+    Unheard {
+        /// Its Call-ID, escaped for logs by the reader.
+        call_id: Arc<str>,
+        /// Which side, and why.
+        unheard: Unheard,
     },
     /// A call ended, however it ended: one CDR.
     CallEnded(Box<Cdr>),
@@ -129,21 +139,44 @@ pub struct Cdr {
     /// Why it ended: "bye from caller", "bye from callee", "cancelled", "rejected", "no media", "session expired",
     /// "lifetime", "drained", "time-out".
     pub end: &'static str,
-    /// Per stream and side: packets, bytes, refused.
+    /// Per stream and side: how much, and how well.
     pub media: Vec<StreamCdr>,
+    /// Sides that were not heard, and why.
+    pub unheard: Vec<Unheard>,
 }
 
-/// A stream's counters in the CDR.
+/// A stream in the CDR.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, Default)]
 pub struct StreamCdr {
     pub kind: Arc<str>,
-    pub a_packets: u64,
-    pub a_bytes: u64,
-    pub a_refused: u64,
-    pub b_packets: u64,
-    pub b_bytes: u64,
-    pub b_refused: u64,
+    /// From the caller.
+    pub a: LegCdr,
+    /// From the called side.
+    pub b: LegCdr,
+}
+
+/// What came from one side of a stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LegCdr {
+    /// Relayed to the other side, with RTCP and whatever else.
+    pub packets: u64,
+    /// Their bytes (UDP payload).
+    pub bytes: u64,
+    /// Dropped: from strangers, or not what was agreed on.
+    pub refused: u64,
+    /// How well its RTP came.
+    pub measured: Measured,
+}
+
+impl StreamCdr {
+    /// That side of it.
+    pub fn leg_mut(&mut self, side: Side) -> &mut LegCdr {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
 }
 
 /// One message on the ladder.

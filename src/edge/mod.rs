@@ -19,6 +19,7 @@ mod identify;
 mod in_dialog;
 mod keyed;
 mod ladder;
+mod listening;
 mod offer_answer;
 mod probing;
 mod received;
@@ -34,6 +35,7 @@ mod trunk_load;
 mod trunk_login;
 mod trunk_register;
 mod trunk_rules;
+mod unheard;
 mod uri;
 
 use std::collections::VecDeque;
@@ -110,6 +112,8 @@ enum Timer {
     Silence(ServerId, usize),
     /// A registered contact runs out.
     BindingExpires(u64),
+    /// Is anybody there? For an answered call.
+    Listen(CallId),
     /// A call has lasted too long.
     CallLifetime(CallId),
     /// Nobody has refreshed a call's session.
@@ -207,6 +211,7 @@ impl Edge {
             match timer {
                 Timer::Silence(server, index) => self.no_sign(server, index, now),
                 Timer::BindingExpires(key) => self.unregister(key),
+                Timer::Listen(id) => self.listen(id, now),
                 Timer::CallLifetime(id) => self.hang_up(id, End::Lifetime, now),
                 Timer::SessionExpires(id) => self.hang_up(id, End::SessionExpired, now),
                 Timer::Probe(target) => self.probe(target, now),

@@ -31,8 +31,6 @@ use crate::{policy, relay, turn};
 
 /// Commands that wait for the signalling thread.
 const COMMANDS: usize = 64;
-/// Relay events that wait for it; more are lost, and the calls they are about end by their other timers.
-const RELAY_EVENTS: usize = 4_096;
 /// Events that a subscriber may leave unread; further ones it misses.
 const SUBSCRIBER_EVENTS: usize = 4_096;
 
@@ -169,15 +167,7 @@ impl Node {
         let turn_listeners = turn.iter().flat_map(|turn| turn.settings.listeners.clone()).collect();
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (relay_events, relay_inbox) = mpsc::channel(RELAY_EVENTS);
-        let relay = UdpRelay::start(
-            relay,
-            edge.relay_addresses(),
-            turn,
-            Box::new(move |event| {
-                let _ = relay_events.try_send(event);
-            }),
-        )?;
+        let relay = UdpRelay::start(relay, edge.relay_addresses(), turn, Box::new(|_| {}))?;
         let turn = relay.turn();
         let listeners = edge.listeners.clone();
         let signalling = Signalling {
@@ -192,7 +182,6 @@ impl Node {
             sockets,
             observers,
             commands: inbox,
-            relay_events: relay_inbox,
         };
         let thread = signalling::start(signalling)?;
         let handle = Handle { commands, metrics, turn };

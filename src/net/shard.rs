@@ -27,7 +27,7 @@ use crate::edge::event::Event;
 use crate::edge::settings::{Listener, Settings};
 use crate::edge::{Edge, Output};
 use crate::observe::Observers;
-use crate::relay::{RelayEvent, SideCounters};
+use crate::relay::SideCounters;
 use crate::sip::framing::{Frame, Framer};
 use crate::sip::locate::{Server, Wanted};
 use crate::sip::transaction::{Destination, Source};
@@ -268,13 +268,6 @@ impl Shard {
     pub fn start(&mut self) {
         let now = now();
         self.edge.start(now);
-        self.carry_out(now);
-    }
-
-    /// A relay worker reports.
-    pub fn handle_relay(&mut self, event: RelayEvent) {
-        let now = now();
-        self.edge.handle_relay(event, now);
         self.carry_out(now);
     }
 

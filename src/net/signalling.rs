@@ -31,7 +31,6 @@ use crate::edge::Edge;
 use crate::edge::settings::{Settings, Target};
 use crate::observe::Observers;
 use crate::policy;
-use crate::relay::RelayEvent;
 use crate::sip::locate::{Located, Server, Wanted};
 
 /// How often certificate files are looked at.
@@ -58,7 +57,6 @@ pub(super) struct Signalling {
     pub sockets: Vec<Socketed>,
     pub observers: Observers,
     pub commands: mpsc::Receiver<Command>,
-    pub relay_events: mpsc::Receiver<RelayEvent>,
 }
 
 /// Starts it.
@@ -87,7 +85,6 @@ impl Signalling {
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));
         spawn_local(sweep(shard.clone(), self.net.patience));
-        spawn_local(take_relay_events(shard.clone(), self.relay_events));
         let dns = Rc::new(Dns::new(&self.net.dns)?);
         for wanted in wanted(&self.edge) {
             spawn_local(locate(shard.clone(), dns.clone(), wanted));
@@ -196,12 +193,6 @@ async fn sweep(shard: Rc<RefCell<Shard>>, patience: Patience) {
     loop {
         sleep(every).await;
         shard.borrow_mut().sweep();
-    }
-}
-
-async fn take_relay_events(shard: Rc<RefCell<Shard>>, mut events: mpsc::Receiver<RelayEvent>) {
-    while let Some(event) = events.recv().await {
-        shard.borrow_mut().handle_relay(event);
     }
 }
 

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::metrics::Metrics;
 use crate::base::UnixTime;
-use crate::edge::event::{Cdr, StreamCdr};
+use crate::edge::event::{Cdr, LegCdr, StreamCdr};
 
 /// CDRs that wait for the disk; more are lost, and counted.
 const QUEUE: usize = 4_096;
@@ -134,6 +135,7 @@ struct Line<'c> {
     status: u16,
     end: &'c str,
     media: Vec<MediaLine<'c>>,
+    unheard: Vec<&'c str>,
 }
 
 #[derive(Serialize)]
@@ -148,6 +150,13 @@ struct Counted {
     packets: u64,
     bytes: u64,
     refused: u64,
+    /// Packets of RTP.
+    lost: u64,
+    /// Milliseconds; null where there was nothing to measure.
+    jitter_ms: Option<f64>,
+    jitter_max_ms: Option<f64>,
+    rtt_ms: Option<f64>,
+    rtt_max_ms: Option<f64>,
 }
 
 fn line(node: &str, cdr: &Cdr) -> String {
@@ -170,6 +179,7 @@ fn line(node: &str, cdr: &Cdr) -> String {
         status: cdr.status,
         end: cdr.end,
         media: cdr.media.iter().map(media_line).collect(),
+        unheard: cdr.unheard.iter().map(|unheard| unheard.text.as_str()).collect(),
     };
     // Strings and numbers always serialise.
     let mut text = serde_json::to_string(&line).unwrap_or_default();
@@ -178,11 +188,21 @@ fn line(node: &str, cdr: &Cdr) -> String {
 }
 
 fn media_line(stream: &StreamCdr) -> MediaLine<'_> {
-    let StreamCdr { kind, a_packets, a_bytes, a_refused, b_packets, b_bytes, b_refused } = stream;
-    MediaLine {
-        kind,
-        from_caller: Counted { packets: *a_packets, bytes: *a_bytes, refused: *a_refused },
-        from_callee: Counted { packets: *b_packets, bytes: *b_bytes, refused: *b_refused },
+    MediaLine { kind: &stream.kind, from_caller: counted(&stream.a), from_callee: counted(&stream.b) }
+}
+
+fn counted(leg: &LegCdr) -> Counted {
+    let LegCdr { packets, bytes, refused, measured } = *leg;
+    let milliseconds = |time: Option<Duration>| time.map(|time| time.as_micros() as f64 / 1_000.0);
+    Counted {
+        packets,
+        bytes,
+        refused,
+        lost: measured.lost,
+        jitter_ms: milliseconds(measured.jitter.mean()),
+        jitter_max_ms: milliseconds(measured.jitter.most()),
+        rtt_ms: milliseconds(measured.round_trip.mean()),
+        rtt_max_ms: milliseconds(measured.round_trip.most()),
     }
 }
 
@@ -198,10 +218,15 @@ fn rfc3339(UnixTime(since): UnixTime) -> String {
 mod tests {
     use super::*;
     use crate::base::ClientAddr;
-    use std::time::Duration;
+    use crate::edge::event::Unheard;
+    use crate::media::quality::Measured;
+    use crate::relay::Side;
 
     fn cdr(call_id: &str) -> Box<Cdr> {
         let at = |ms: u64| UnixTime(Duration::from_millis(1_790_000_000_000 + ms));
+        let mut measured = Measured { rtp: 500, lost: 3, ..Measured::default() };
+        [1_000, 2_500].into_iter().for_each(|jitter| measured.jitter.add(jitter));
+        measured.round_trip.add(40_250);
         Box::new(Cdr {
             started: at(0),
             answered: Some(at(1_200)),
@@ -219,9 +244,14 @@ mod tests {
             end: "bye from caller",
             media: vec![StreamCdr {
                 kind: "audio".into(),
-                a_packets: 510,
-                a_bytes: 87_720,
-                ..StreamCdr::default()
+                a: LegCdr { packets: 510, bytes: 87_720, refused: 0, measured },
+                b: LegCdr::default(),
+            }],
+            unheard: vec![Unheard {
+                side: Side::B,
+                party: "pbx".into(),
+                why: "never_sent",
+                text: "leg B (pbx) never sent RTP".into(),
             }],
         })
     }

@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 use super::redact::{Escaped, Redacted};
 use super::settings::Numbers;
 use crate::base::{ListenerId, UnixTime};
-use crate::edge::event::{Cdr, Event, Refused};
+use crate::edge::event::{Cdr, Event, Refused, Unheard};
 use crate::sip::transaction::Source;
 
 /// Lines of one kind that strangers can cause in one second; a flood is counted, not written.
@@ -42,6 +42,10 @@ impl Lines {
             Event::CallPeersFull { call_id } => {
                 let most = crate::edge::CALL_PEERS_MAX;
                 info!(call_id = %Escaped(call_id), most, "call names more media addresses than TURN clients may reach");
+            }
+            Event::Unheard { call_id, unheard } => {
+                let Unheard { party, why, text, .. } = unheard;
+                warn!(call_id = %Escaped(call_id), %party, why, "{text}");
             }
             Event::CallEnded(cdr) => self.ended(cdr),
             Event::Registered { user, remote, expires } => {

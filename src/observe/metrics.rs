@@ -1,5 +1,7 @@
 //! Counters for Prometheus. Labels are bounded: names from the configuration, and words of our own.
 
+mod audio;
+
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,7 @@ use crate::edge::Status;
 use crate::edge::event::Event;
 use crate::relay::Traffic;
 use crate::turn::totals::{Relayed, Totals};
+use audio::Audio;
 
 /// Distinct values of the label `rule`; further ones are counted as "other".
 const RULES: usize = 200;
@@ -41,6 +44,7 @@ pub struct Metrics {
     received: Bytes,
     sent: Bytes,
     media: Media,
+    audio: Audio,
     turn: Turn,
     live: Live,
 }
@@ -123,6 +127,7 @@ impl Metrics {
             received: Bytes::new(&received),
             sent: Bytes::new(&sent),
             media: Media::new(r),
+            audio: Audio::new(r),
             turn: Turn::new(r),
             live: Live::new(r),
             registry,
@@ -141,7 +146,9 @@ impl Metrics {
             }
             Event::CallEnded(cdr) => {
                 self.ended.get_or_create(&[("end", cdr.end)]).inc();
+                self.audio.observe(cdr);
             }
+            Event::Unheard { unheard, .. } => self.audio.observe_unheard(unheard),
             Event::Registered { .. } => {
                 self.registered.inc();
             }

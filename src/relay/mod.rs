@@ -169,6 +169,14 @@ pub struct PairCounters {
 }
 
 impl PairCounters {
+    /// Packets that came from that side.
+    pub fn side(&self, side: Side) -> &SideCounters {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
     /// How that side's leg is heard.
     pub fn leg(&self, side: Side) -> &LegCounters {
         &self.legs[side as usize]

@@ -178,7 +178,7 @@ fn silence_a_lifetime_and_a_drain_close_them_too() {
         let (mut world, ..) = answered(Anchor::Always);
         assert_eq!(world.call_peers(), both());
         match end {
-            "no media" => world.relay_idle(),
+            "no media" => world.fall_silent(),
             "lifetime" => world.pass(Duration::from_secs(24 * 3_600)),
             _ => {
                 world.edge.drain(true, world.now);

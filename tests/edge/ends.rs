@@ -114,11 +114,14 @@ fn a_busy_callee_frees_everything_at_once() {
 fn a_call_without_media_is_ended_on_both_legs() {
     let (mut world, phone, pbx, invite) = calling();
     establish(&mut world, &phone, &pbx, &invite);
-    world.relay_idle();
+    world.fall_silent();
     let to_phone = world.expect(&phone, "BYE");
     let to_pbx = world.expect(&pbx, "BYE");
     assert_eq!(super::ua::request_uri(&to_phone), "sip:alice@192.0.2.7:49152;transport=tls");
     assert!(header(&to_pbx, "CSeq").starts_with("2 "), "the caller's next number");
+    for bye in [&to_phone, &to_pbx] {
+        assert_eq!(header(bye, "Reason"), "SIP;cause=480;text=\"No media\"");
+    }
     world.send(&phone, response(&to_phone, "200 OK", "", "", ""));
     world.send(&pbx, response(&to_pbx, "200 OK", "", "", ""));
     assert_eq!(world.cdrs()[0].end, "no media");

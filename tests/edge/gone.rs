@@ -76,7 +76,7 @@ fn a_phone_that_does_not_come_back_is_ended_by_the_silence_of_its_media() {
     establish(&mut world, &phone, &pbx, &invite);
     close(&mut world, 1);
     world.expect_nothing(&pbx);
-    world.relay_idle();
+    world.fall_silent();
     world.expect(&pbx, "BYE");
     assert_eq!(world.cdrs()[0].end, "no media");
     world.assert_clean();

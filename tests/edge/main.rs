@@ -7,6 +7,7 @@ mod early;
 mod ends;
 mod fail_over;
 mod gone;
+mod hearing;
 mod media;
 mod play;
 mod registration;

@@ -146,7 +146,7 @@ fn strict_routers_on_either_side_are_obeyed() {
     assert_eq!(request_uri(&info), "sip:old.phones.example");
     assert_eq!(headers(&info, "Route"), [format!("<{}>", b.target)]);
     // What we say ourselves obeys them too.
-    world.relay_idle();
+    world.fall_silent();
     assert_eq!(request_uri(&world.expect(&phone, "BYE")), "sip:old.phones.example");
     assert_eq!(request_uri(&world.expect(&pbx, "BYE")), "sip:10.20.0.20");
     world.assert_clean();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,13 +12,14 @@ use smallvec::SmallVec;
 use turnpike::base::{
     ClientAddr, FlowId, ListenerId, NodeKey, Now, PeerAddr, RelayedAddr, Transport, TrunkId, UnixTime, ZoneId,
 };
-use turnpike::edge::event::{Cdr, Event, Refused};
+use turnpike::edge::event::{Cdr, Event, Refused, Unheard};
 use turnpike::edge::settings::*;
 use turnpike::edge::{Edge, Output, Status};
+use turnpike::media::quality::Measured;
 use turnpike::policy;
 use turnpike::relay::{
-    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
-    Side, SideAddrs,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side,
+    SideAddrs,
 };
 use turnpike::sdp::dtls::{Fingerprint, Hash};
 use turnpike::sip::transaction::{Destination, Source};
@@ -164,6 +166,8 @@ pub struct World {
     pub mail: Vec<(Destination, String)>,
     pub events: Vec<Event>,
     pub ports: Arc<Mutex<Ports>>,
+    /// Whose media comes while time passes.
+    pub speakers: Vec<Side>,
     /// Everything that was ever sent.
     pub all: Vec<(Destination, String)>,
 }
@@ -304,7 +308,8 @@ impl World {
         let relay = Box::new(FakeRelay(ports.clone()));
         let edge = Edge::new(Arc::new(settings), policy, relay, rng);
         let now = Now { instant: Instant::now(), unix: UnixTime(Duration::from_secs(1_800_000_000)) };
-        World { edge, now, mail: vec![], events: vec![], ports, all: vec![] }
+        let speakers = vec![Side::A, Side::B];
+        World { edge, now, mail: vec![], events: vec![], ports, speakers, all: vec![] }
     }
 
     /// The actor's message arrives.
@@ -361,6 +366,7 @@ impl World {
         while let Some(due) = self.edge.poll_timeout().filter(|due| *due <= end) {
             let step = due.saturating_duration_since(self.now.instant);
             self.now = self.now.after(step);
+            self.speak();
             self.edge.handle_timeout(self.now);
             self.collect();
         }
@@ -374,12 +380,37 @@ impl World {
         open.map(|((_, is_a), rules)| (*is_a, rules.clone())).collect()
     }
 
-    pub fn relay_idle(&mut self) {
-        let pairs: Vec<PairId> = self.ports.lock().expect("lock").open.keys().copied().collect();
-        for pair in pairs {
-            self.edge.handle_relay(RelayEvent::Idle(pair), self.now);
+    /// A packet of RTP comes from everybody who speaks.
+    fn speak(&mut self) {
+        for pair in self.ports.lock().expect("lock").open.values() {
+            for side in &self.speakers {
+                pair.counters.side(*side).packets.fetch_add(1, Relaxed);
+                let quality = &pair.counters.leg(*side).quality;
+                quality.store(&Measured { rtp: quality.read().rtp + 1, ..Measured::default() });
+            }
         }
-        self.collect();
+    }
+
+    /// Nobody speaks, until silence has ended the calls whose `idle_timeout` is 60 s.
+    pub fn fall_silent(&mut self) {
+        self.speakers.clear();
+        self.pass(Duration::from_secs(60));
+    }
+
+    /// What the relay counts of the only pair that is open.
+    pub fn counters(&self) -> Arc<PairCounters> {
+        let ports = self.ports.lock().expect("lock");
+        assert_eq!(ports.open.len(), 1);
+        ports.open.values().next().expect("one").counters.clone()
+    }
+
+    /// Who was not heard, and why.
+    pub fn unheard(&self) -> Vec<&Unheard> {
+        let unheard = self.events.iter().filter_map(|event| match event {
+            Event::Unheard { unheard, .. } => Some(unheard),
+            _ => None,
+        });
+        unheard.collect()
     }
 
     /// Media addresses that live calls have named.

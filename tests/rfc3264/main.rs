@@ -30,11 +30,12 @@ mod vendors;
 mod world;
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use fake_relay::FakeRelay;
 use turnpike::edge::anchor::{AnchorError, CallMedia, Scope, SideSettings, Sides};
 use turnpike::edge::settings::{Ice, Srtp};
-use turnpike::relay::{RelayAddress, RelayEvent, Side};
+use turnpike::relay::{RelayAddress, Side};
 
 /// What phone A is shown.
 const RA: &str = "203.0.113.10";
@@ -300,22 +301,29 @@ fn the_end_frees_all_and_twice_does_nothing() {
 }
 
 #[test]
-fn idle_means_every_stream_that_should_talk_is_silent() {
+fn silence_means_every_stream_while_one_should_talk() {
     use std::sync::atomic::Ordering::Relaxed;
     let mut call = Call::phone_to_pbx();
     let two = |host| session(host, "m=audio 4000 RTP/AVP 0\nm=video 4002 RTP/AVP 96\n");
+    let (start, second) = (Instant::now(), Duration::from_secs(1));
+    let silence = |call: &mut Call, after| call.media.listen(start + second * after).silence;
     call.offer(Side::A, &two(PHONE));
-    let idle =
-        |call: &mut Call, pair| call.media.handle_relay(RelayEvent::Idle(turnpike::relay::PairId(pair)));
-    assert!(!idle(&mut call, 0) && !idle(&mut call, 1), "it rings");
+    assert_eq!([0, 100].map(|after| silence(&mut call, after)), [Duration::ZERO; 2], "it rings");
     call.answer(Side::B, &two("10.20.0.20"));
-    assert!(!idle(&mut call, 0), "video may still flow");
-    call.relay.open[&turnpike::relay::PairId(0)].counters.a.packets.fetch_add(1, Relaxed);
-    assert!(!idle(&mut call, 1), "audio has come back");
-    assert!(idle(&mut call, 0));
+    assert_eq!([100, 130].map(|after| silence(&mut call, after)), [Duration::ZERO, second * 30]);
+    call.relay.open[&turnpike::relay::PairId(1)].counters.b.packets.fetch_add(1, Relaxed);
+    assert_eq!(
+        [131, 140].map(|after| silence(&mut call, after)),
+        [Duration::ZERO, second * 9],
+        "video flows"
+    );
     call.offer(Side::A, &format!("{}a=sendonly\r\n", audio(PHONE, 4000)));
     call.answer(Side::B, &format!("{}a=recvonly\r\n", audio("10.20.0.20", 5000)));
-    assert!(!idle(&mut call, 0), "silence on hold is no sign of death");
+    assert_eq!(
+        [150, 500].map(|after| silence(&mut call, after)),
+        [Duration::ZERO; 2],
+        "hold is no sign of death"
+    );
 }
 
 #[test]
@@ -329,5 +337,5 @@ fn counters_outlive_the_pair() {
     call.close();
     let cdr = call.media.streams();
     assert_eq!((cdr.len(), &*cdr[0].kind), (1, "audio"));
-    assert_eq!((cdr[0].a_packets, cdr[0].b_refused), (7, 3));
+    assert_eq!((cdr[0].a.packets, cdr[0].b.refused), (7, 3));
 }

@@ -2,6 +2,7 @@
 //! twice ([`FakeRelay`] looks after that), and no stream ever has two.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,7 +15,7 @@ enum Step {
     Answer(Side, &'static str, bool, String),
     RollBack,
     Forget(&'static str),
-    Idle(u64),
+    Listen(u64),
     Close,
 }
 
@@ -51,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (side(), tag(), any::<bool>(), body()).prop_map(|(from, tag, last, sdp)| Step::Answer(from, tag, last, sdp)),
         1 => Just(Step::RollBack),
         1 => tag().prop_map(Step::Forget),
-        1 => (0..4u64).prop_map(Step::Idle),
+        1 => (0..100u64).prop_map(Step::Listen),
         1 => Just(Step::Close),
     ]
 }
@@ -69,7 +70,7 @@ proptest! {
         capacity in 1..8usize,
     ) {
         let sides = if trusted { Sides { a: side(RA), b: side(RA) } } else { phone_and_pbx() };
-        let (mut call, mut other) = (Call::new(sides.clone()), Call::new(sides));
+        let (mut call, mut other, start) = (Call::new(sides.clone()), Call::new(sides), Instant::now());
         call.relay.capacity = Some(capacity);
         for (changes, step) in steps {
             if changes {
@@ -85,11 +86,11 @@ proptest! {
                 }
                 Step::RollBack => call.roll_back(),
                 Step::Forget(tag) => call.media.forget_answer(tag.as_bytes(), &mut call.relay),
-                Step::Idle(pair) => drop(call.media.handle_relay(RelayEvent::Idle(turnpike::relay::PairId(pair)))),
                 Step::Close => {
                     call.close();
                     prop_assert!(held(&call).is_empty());
                 }
+                Step::Listen(after) => drop(call.media.listen(start + Duration::from_secs(after))),
             }
             let held = [held(&call), held(&other)].concat();
             let open: BTreeSet<u64> = call.relay.open.keys().map(|pair| pair.0).collect();

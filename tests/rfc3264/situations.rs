@@ -117,7 +117,7 @@ fn hold() {
             let directions = ["sendonly", "inactive", "sendrecv", "recvonly"];
             assert!(directions.iter().all(|word| asked.contains(word) == hold.contains(word)), "{asked}");
             assert_eq!(call.pairs(), 1, "relay stays open");
-            call.world.relay_idle();
+            call.world.fall_silent();
             assert_eq!(call.world.status().calls, 1, "silence on hold ends no call");
         }
         let (resumed, _) = call.agree(Side::A, "INVITE", &audio(PHONE, 4000), &audio(PBX, 5000));
@@ -361,7 +361,7 @@ fn end() {
     assert_eq!(call.world.cdrs()[0].end, "session expired");
 
     let mut call = established();
-    call.world.relay_idle();
+    call.world.fall_silent();
     byes(&mut call);
     is_free(&mut call, "no media");
 }

@@ -29,7 +29,7 @@ impl Report {
 
     /// Packets relayed from the phone's side and from the PBX's, as the CDR has them.
     fn relayed(&self) -> Option<(u64, u64)> {
-        self.cdr.media.first().map(|stream| (stream.a_packets, stream.b_packets))
+        self.cdr.media.first().map(|stream| (stream.a.packets, stream.b.packets))
     }
 
     /// The first SDP that passed the edge in this direction towards or from the PBX.

@@ -3,6 +3,7 @@
 
 mod clocks;
 pub(super) mod destination;
+mod hearing;
 mod ice;
 mod keyed;
 mod security;
@@ -12,10 +13,10 @@ mod stream;
 use std::net::SocketAddr;
 
 use super::settings::{Ice, Srtp};
-use crate::relay::{
-    OpenPair, Owner, PairId, Relay, RelayAddress, RelayAddresses, RelayEvent, Side, SideAddrs,
-};
+use crate::relay::{OpenPair, Owner, PairId, Relay, RelayAddress, RelayAddresses, Side, SideAddrs};
 use crate::sdp::{IceEdit, Media, MediaEdit, SdpError, Session};
+use hearing::Hearing;
+pub use hearing::{Evidence, Heard, MISSED};
 use ice::{CallIce, Towards};
 pub use security::SecurityError;
 pub use shown::Scope;
@@ -158,12 +159,21 @@ pub struct CallMedia {
     ice: CallIce,
     /// Set while an offer is pending.
     former: Option<Former>,
+    /// Set once somebody listens.
+    hearing: Option<Hearing>,
 }
 
 impl CallMedia {
     /// Nothing open yet.
     pub fn new(sides: Sides) -> CallMedia {
-        CallMedia { sides, streams: Vec::new(), offer: None, ice: CallIce::default(), former: None }
+        CallMedia {
+            sides,
+            streams: Vec::new(),
+            offer: None,
+            ice: CallIce::default(),
+            former: None,
+            hearing: None,
+        }
     }
 
     /// An offer from `from`; appends the rewritten body for the other side to `out`. Opens pairs for new streams; after
@@ -245,6 +255,7 @@ impl CallMedia {
             self.ice.set_theirs(from, self.full_ice(from).cloned());
             if is_final {
                 self.settle(&session, relay);
+                self.hearing = None;
             }
             self.tell_relay(relay);
         }
@@ -321,17 +332,7 @@ impl CallMedia {
         self.offer = None;
     }
 
-    /// True if every open stream of the call is idle after this event, and at least one of them is not on hold.
-    pub fn handle_relay(&mut self, event: RelayEvent) -> bool {
-        let RelayEvent::Idle(id) = event;
-        for stream in &mut self.streams {
-            stream.mark_idle(id);
-        }
-        let mut open = self.streams.iter().filter(|stream| stream.pair().is_some()).peekable();
-        open.peek().is_some() && open.all(Stream::is_idle) && self.streams.iter().any(Stream::expects_media)
-    }
-
-    /// Pairs of this call, for the edge's table from pair to call.
+    /// Pairs of this call.
     pub fn pairs(&self) -> impl Iterator<Item = PairId> + '_ {
         let former = self.former.iter().flat_map(|former| &former.streams);
         let kept = former.filter_map(Stream::pair).filter(|pair| !holds(&self.streams, pair.id));

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::edge::event::StreamCdr;
 use crate::ice;
 use crate::media::quality::ClockRates;
-use crate::relay::{Component, LegCrypto, LegRules, OpenPair, Owner, PairId, Relay, Side, SideAddrs};
+use crate::relay::{Component, LegCrypto, LegRules, OpenPair, Owner, Relay, Side, SideAddrs};
 use crate::sdp::{Candidate, Direction, Media, Session};
 
 use super::ice::CallIce;
@@ -164,8 +164,6 @@ pub(super) struct Stream {
     b: Leg,
     /// What pairs counted that this line had before.
     past: StreamCdr,
-    /// Packets relayed when the relay said that it was idle.
-    idle_at: Option<u64>,
 }
 
 impl Stream {
@@ -189,7 +187,6 @@ impl Stream {
             a: leg(Side::A),
             b: leg(Side::B),
             past: before.map(|before| before.past.clone()).unwrap_or_default(),
-            idle_at: None,
             translation: None,
             pair,
         }
@@ -226,7 +223,6 @@ impl Stream {
     }
 
     pub(super) fn set_said(&mut self, side: Side, mut said: Option<Said>) {
-        self.idle_at = None;
         if let Some(said) = &mut said
             && said.rtp == self.shown_to(side.other()).map(|seen_as| seen_as.rtp.0)
         {
@@ -293,16 +289,28 @@ impl Stream {
     pub(super) fn tell_relay(&self, sides: &Sides, ice: &CallIce, own: &[SocketAddr], relay: &mut dyn Relay) {
         let Some(pair) = &self.pair else { return };
         for side in [Side::A, Side::B] {
-            let mut rules = self.rules(side, sides.of(side), own, &*relay);
-            // Where ICE ends at us, or counts for nothing, no STUN crosses the pair.
-            rules.stun_and_dtls &= self.translation.is_none() && (ice.passes() || self.is_dtls());
-            rules.ice = match ice.lite(side) {
-                Some(ours) => terminated(self.said(side), ours),
-                None if ice.passes() => ice_of(self.said(side), self.said(side.other())),
-                None => None,
-            };
-            relay.set_leg(pair.id, side, rules);
+            relay.set_leg(pair.id, side, self.leg_rules(side, sides, ice, own, &*relay));
         }
+    }
+
+    /// Who may speak on that side.
+    pub(super) fn leg_rules(
+        &self,
+        side: Side,
+        sides: &Sides,
+        ice: &CallIce,
+        own: &[SocketAddr],
+        relay: &dyn Relay,
+    ) -> LegRules {
+        let mut rules = self.rules(side, sides.of(side), own, relay);
+        // Where ICE ends at us, or counts for nothing, no STUN crosses the pair.
+        rules.stun_and_dtls &= self.translation.is_none() && (ice.passes() || self.is_dtls());
+        rules.ice = match ice.lite(side) {
+            Some(ours) => terminated(self.said(side), ours),
+            None if ice.passes() => ice_of(self.said(side), self.said(side.other())),
+            None => None,
+        };
+        rules
     }
 
     fn rules(&self, side: Side, settings: &SideSettings, own: &[SocketAddr], relay: &dyn Relay) -> LegRules {
@@ -343,20 +351,8 @@ impl Stream {
         }
     }
 
-    /// The relay says that its pair is idle, if it is `id`.
-    pub(super) fn mark_idle(&mut self, id: PairId) {
-        if self.pair.as_ref().is_some_and(|pair| pair.id == id) {
-            self.idle_at = Some(self.packets());
-        }
-    }
-
     fn is_dtls(&self) -> bool {
         [Side::A, Side::B].into_iter().filter_map(|side| self.said(side)).any(|said| said.dtls)
-    }
-
-    /// Nothing was relayed since the relay said so.
-    pub(super) fn is_idle(&self) -> bool {
-        self.idle_at == Some(self.packets())
     }
 
     /// Both sides want to send and to hear. On hold silence is no sign of death.
@@ -365,23 +361,45 @@ impl Stream {
         self.pair.is_some() && talks(Side::A) && talks(Side::B)
     }
 
-    fn packets(&self) -> u64 {
-        self.pair
-            .as_ref()
-            .map_or(0, |pair| pair.counters.a.packets.load(Relaxed) + pair.counters.b.packets.load(Relaxed))
+    /// Both sides do ICE.
+    pub(super) fn does_ice(&self) -> bool {
+        [Side::A, Side::B].into_iter().all(|side| self.said(side).is_some_and(|said| said.ice))
+    }
+
+    /// The last address that a side named for RTP.
+    pub(super) fn named(&self, side: Side) -> Option<SocketAddr> {
+        self.leg(side).named
+    }
+
+    /// It is sound, and RTP, so that silence can be told from speech.
+    pub(super) fn is_audio(&self) -> bool {
+        &*self.kind == "audio" && self.said(Side::A).is_some_and(|said| said.is_rtp)
+    }
+
+    /// Packets of any kind that came from that side and went on, and packets of RTP that came from it.
+    pub(super) fn heard_from(&self, side: Side) -> (u64, u64) {
+        let past = match side {
+            Side::A => &self.past.a,
+            Side::B => &self.past.b,
+        };
+        let now = self.pair.as_ref().map_or((0, 0), |pair| {
+            let packets = pair.counters.side(side).packets.load(Relaxed);
+            (packets, pair.counters.leg(side).quality.read().rtp)
+        });
+        (past.packets + now.0, past.measured.rtp + now.1)
     }
 
     /// Its counters so far.
     pub(super) fn cdr(&self) -> StreamCdr {
         let mut cdr = StreamCdr { kind: self.kind.clone(), ..self.past.clone() };
         if let Some(pair) = &self.pair {
-            let (a, b) = (pair.counters.a.read(), pair.counters.b.read());
-            cdr.a_packets += a.packets;
-            cdr.a_bytes += a.bytes;
-            cdr.a_refused += a.refused();
-            cdr.b_packets += b.packets;
-            cdr.b_bytes += b.bytes;
-            cdr.b_refused += b.refused();
+            for side in [Side::A, Side::B] {
+                let (leg, traffic) = (cdr.leg_mut(side), pair.counters.side(side).read());
+                leg.packets += traffic.packets;
+                leg.bytes += traffic.bytes;
+                leg.refused += traffic.refused();
+                leg.measured += pair.counters.leg(side).quality.read();
+            }
         }
         cdr
     }

@@ -264,7 +264,7 @@ impl Pairs {
 
     fn count_dropped(&self, at: PairSocket, reason: Reason) {
         let Some(open) = self.open.get(at.slot) else { return };
-        for counters in [of_side(&open.new.counters, at.side), &self.totals] {
+        for counters in [open.new.counters.side(at.side), &self.totals] {
             add(dropped(counters, reason), 1);
         }
     }
@@ -276,7 +276,7 @@ impl Pairs {
             open.last_relayed = now;
         }
         let lost = queued.saturating_sub(sent.datagrams);
-        for counters in [of_side(&open.new.counters, from.side.other()), &self.totals] {
+        for counters in [open.new.counters.side(from.side.other()), &self.totals] {
             add(&counters.packets, sent.datagrams);
             add(&counters.bytes, sent.bytes);
             add(&counters.undeliverable, lost);
@@ -312,7 +312,7 @@ impl OpenPair {
         let relayed = shown(&self.new, side, Component::Rtp);
         let is_new = !std::mem::replace(&mut self.dtls.is_logged, true);
         if let Said::Failed { failure, peer, .. } = trouble {
-            for counters in [of_side(&self.new.counters, side), totals] {
+            for counters in [self.new.counters.side(side), totals] {
                 add(&counters.dtls_failed, 1);
             }
             if is_new {
@@ -338,13 +338,6 @@ fn shown(pair: &NewPair, side: Side, component: Component) -> RelayedAddr {
     match component {
         Component::Rtp => shown.rtp,
         Component::Rtcp => shown.rtcp,
-    }
-}
-
-fn of_side(counters: &PairCounters, side: Side) -> &SideCounters {
-    match side {
-        Side::A => &counters.a,
-        Side::B => &counters.b,
     }
 }
 
