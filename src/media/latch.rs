@@ -145,6 +145,14 @@ impl Leg {
             || self.is_believed(source)
     }
 
+    /// True if RTCP is to be expected from `source`: SDP names it (RFC 3605, or the port above RTP's), or it is the port above
+    /// the one that RTP comes from (RFC 3550 §11).
+    pub fn expects_rtcp_from(&self, source: SocketAddr) -> bool {
+        let is_above =
+            |rtp: SocketAddr| rtp.ip() == source.ip() && rtp.port().checked_add(1) == Some(source.port());
+        self.is_named(Component::Rtcp, source) || self.rtp.source.is_some_and(is_above)
+    }
+
     /// Only `source` is heard from now on.
     pub fn latch_to(&mut self, component: Component, source: SocketAddr) {
         self.latch_mut(component).source = Some(source);

@@ -9,10 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::row::{Exit, Row};
+use super::row::{Exit, Kind, Row};
 use super::{Component, LegRules, PairCounters, Side};
 use crate::ice::Agent;
 use crate::media::latch::Leg;
+use crate::media::packet;
 use crate::media::quality::{Quality, SenderReports};
 pub use dtls::{Handshakes, Said};
 use srtp::Protection;
@@ -116,12 +117,27 @@ impl Pair {
         };
         let Some(kind) = row.kind(packet) else { return Verdict::Drop(Reason::Payload) };
         let exit = row.exit(kind);
+        if !latched && !self.is_credible(arrived, kind, packet) {
+            return Verdict::Drop(Reason::Source);
+        }
         self.listen(arrived, kind, packet);
         if !latched {
             self.legs[side as usize].latch_to(component, source);
             self.compile();
         }
         exit.map_or(Verdict::Drop(Reason::Undeliverable), Verdict::Forward)
+    }
+
+    /// Whether a packet that nothing authenticates may be its component's first. RTCP begins seconds after RTP (RFC 3550 §6.2): who
+    /// shares its sender's address, behind one NAT, would have the time to be first. From a port that could not be expected
+    /// it counts only under an SSRC that RTP comes under.
+    fn is_credible(&self, arrived: &Arrived, kind: Kind, packet: &[u8]) -> bool {
+        let Arrived { side, component, source, .. } = *arrived;
+        let says_who =
+            || packet::rtcp_ssrc(packet).is_some_and(|ssrc| self.quality[side as usize].hears(ssrc));
+        (component, kind) != (Component::Rtcp, Kind::Rtcp)
+            || self.legs[side as usize].expects_rtcp_from(source)
+            || says_who()
     }
 
     /// True for one of our relay addresses.

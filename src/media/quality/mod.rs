@@ -58,6 +58,11 @@ impl Quality {
         }
     }
 
+    /// True if RTP of this sender came from the leg, and not too long ago.
+    pub fn hears(&self, ssrc: u32) -> bool {
+        self.sources.iter().flatten().any(|source| source.ssrc == ssrc)
+    }
+
     /// An RTCP packet came from the leg, in the clear; `far` are the other leg's reports, which it may speak of.
     pub fn rtcp(&mut self, packet: &[u8], far: &SenderReports, now: Instant, counters: &QualityCounters) {
         if far.round_trips(packet, now, |time| self.measured.round_trip.add(time)) > 0 {

@@ -72,7 +72,12 @@ impl Pair {
     pub(super) fn admit(&mut self, arrived: &Arrived, packet: &[u8]) -> Result<Admitted, Reason> {
         let latches = self.hears(arrived)?;
         let row = &self.rows[arrived.side as usize][arrived.component as usize];
-        Ok(Admitted { kind: row.kind(packet).ok_or(Reason::Payload)?, latches })
+        let kind = row.kind(packet).ok_or(Reason::Payload)?;
+        if latches && !self.srtp[arrived.side as usize].is_used() && !self.is_credible(arrived, kind, packet)
+        {
+            return Err(Reason::Source);
+        }
+        Ok(Admitted { kind, latches })
     }
 
     /// Whether the source is heard, and (true) would be the first that is.

@@ -87,8 +87,9 @@ impl Protection {
         }
     }
 
+    /// False for plain RTP, and what passes unread.
     #[inline]
-    fn is_used(&self) -> bool {
+    pub fn is_used(&self) -> bool {
         self.by != Keying::Nothing
     }
 

@@ -113,6 +113,26 @@ fn a_stranger_gets_nothing_out_and_nothing_in() {
     }
 }
 
+/// ATTACKS.md, "RTCP bleed": RTCP begins seconds after RTP, and a neighbour behind the same NAT has all that time.
+#[test]
+fn behind_nat_the_first_rtcp_comes_from_the_next_port_or_under_rtps_ssrc() {
+    let nat =
+        || LegRules { sip_source: Some(at(A).ip()), send_before_latch: false, ..rules("10.0.0.1:5000") };
+    let neighbour = at("192.0.2.1:9000");
+    let mut of_rtps_sender = report();
+    of_rtps_sender[4..].copy_from_slice(&rtp(0)[8..12]);
+    for (theirs, from) in [(report(), A_RTCP), (of_rtps_sender, "192.0.2.1:51234")] {
+        let mut pair = pair(nat(), rules(B));
+        assert_eq!(pair.came(Side::A, Rtcp, neighbour, &report()), SOURCE, "before anybody has latched");
+        assert_eq!(pair.came(Side::A, Rtp, at(A), &rtp(0)), to(Rtp, B));
+        assert_eq!(pair.came(Side::A, Rtcp, neighbour, &report()), SOURCE);
+        assert_eq!(pair.came(Side::B, Rtcp, at(B_RTCP), &report()), UNDELIVERABLE, "nobody is sent it yet");
+        assert_eq!(pair.came(Side::A, Rtcp, at(from), &theirs), to(Rtcp, B_RTCP));
+        assert_eq!(pair.came(Side::A, Rtcp, neighbour, &theirs), SOURCE);
+        assert_eq!(pair.came(Side::B, Rtcp, at(B_RTCP), &report()), to(Rtcp, from));
+    }
+}
+
 /// A NAT that rebinds, or someone who copied the SSRC: no difference can be seen, so neither is followed.
 #[test]
 fn a_source_that_moves_is_a_stranger_until_its_offer() {
@@ -189,12 +209,15 @@ proptest! {
             let heard = *latched[component as usize].get_or_insert(source);
             match verdict {
                 Verdict::Forward(_) => prop_assert_eq!(heard, source),
-                Verdict::Drop(Reason::Source) => prop_assert_ne!(heard, source),
-                Verdict::Drop(_) => {
-                    if pair.rows[0][component as usize].source.is_none() {
-                        latched[component as usize] = None;
+                Verdict::Drop(reason) if pair.rows[0][component as usize].source.is_none() => {
+                    latched[component as usize] = None;
+                    if reason == Reason::Source {
+                        prop_assert_eq!(component, Rtcp);
+                        prop_assert_ne!(latched[0].map(|rtp| rtp.port() + 1), Some(source.port()));
                     }
                 }
+                Verdict::Drop(Reason::Source) => prop_assert_ne!(heard, source),
+                Verdict::Drop(_) => {}
                 Verdict::Answer | Verdict::Done => prop_assert!(false, "without ICE"),
             }
             if let Some(heard) = latched[0] {

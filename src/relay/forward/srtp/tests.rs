@@ -67,7 +67,21 @@ impl World {
     /// What leaves, or why it does not.
     fn send(&mut self, side: Side, component: Component, packet: &[u8]) -> Result<Vec<u8>, Reason> {
         let source = at(if side == Side::A { PHONE } else { TRUNK });
-        let source = SocketAddr::new(source.ip(), source.port() + component as u16);
+        self.send_from(
+            side,
+            component,
+            SocketAddr::new(source.ip(), source.port() + component as u16),
+            packet,
+        )
+    }
+
+    fn send_from(
+        &mut self,
+        side: Side,
+        component: Component,
+        source: SocketAddr,
+        packet: &[u8],
+    ) -> Result<Vec<u8>, Reason> {
         let mut bytes = [&[0xee; TAILROOM][..], packet, &[0xdd; 40]].concat();
         let mut place = TAILROOM..TAILROOM + packet.len();
         let arrived = Arrived { side, component, source, now: self.now };
@@ -103,6 +117,25 @@ fn an_srtp_phone_and_a_plain_trunk_hear_each_other() {
         let len = world.phone_hears.unprotect_rtp(&mut packet, world.now).unwrap();
         assert_eq!(packet[..len], rtp(sequence));
     }
+}
+
+/// A neighbour behind the same NAT, who would be RTCP's first sender.
+#[test]
+fn rtcp_from_an_unexpected_port_latches_only_if_it_is_authentic() {
+    let mut world = World::new(LegCrypto::Pass);
+    for (side, address) in [(Side::A, PHONE), (Side::B, TRUNK)] {
+        let rules = world.pair.legs[side as usize].rules().clone();
+        world.pair.set_leg(side, LegRules { sip_source: Some(at(address).ip()), ..rules });
+    }
+    let other_port = |address| SocketAddr::new(at(address).ip(), 9000);
+    let plain = report();
+    assert_eq!(world.send_from(Side::B, Component::Rtcp, other_port(TRUNK), &plain), Err(Reason::Source));
+    assert_eq!(
+        world.send_from(Side::A, Component::Rtcp, other_port(PHONE), &[&plain[..], &[0; 14]].concat()),
+        Err(Reason::Authentication)
+    );
+    let authentic = protected(&mut world.phone_sends, Kind::Rtcp, plain.clone());
+    assert_eq!(world.send_from(Side::A, Component::Rtcp, other_port(PHONE), &authentic), Ok(plain));
 }
 
 #[test]
