@@ -71,3 +71,8 @@ fn s080_srtp_phone_rtp_trunk() {
 fn s090_hold_and_transfer() {
     scenario("090-hold-and-transfer");
 }
+
+#[test]
+fn s100_rtp_bleed_and_inject() {
+    scenario("100-rtp-bleed-and-inject");
+}
