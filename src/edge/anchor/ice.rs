@@ -83,7 +83,7 @@ impl CallIce {
         let may_offer = !sides.of(to).ice_on_request || next.end(to).theirs.is_some();
         // On a direct path media would come that the other side cannot read.
         next.passes = may_pass && may_offer && !legs.translated && !next.a.terminated && !next.b.terminated;
-        // RFC 8827 §6.5: a browser sends nothing to who has not consented, so DTLS of ours is offered with ICE of ours.
+        // RFC 8827 §6.3: a browser sends nothing to who has not consented, so DTLS of ours is offered with ICE of ours.
         let with_dtls = legs.offered_dtls && sides.of(to).ice == Ice::Auto;
         if (sides.of(to).ice == Ice::Terminate || with_dtls) && may_offer {
             let end = next.end_mut(to);

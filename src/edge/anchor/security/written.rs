@@ -74,8 +74,8 @@ fn protocol(terms: &Terms, body: &Body<'_>) -> String {
     if matches!(terms, Terms::Dtls { .. }) {
         return "UDP/TLS/RTP/SAVPF".to_owned();
     }
-    // A browser says SAVPF whatever it does (RFC 8829 §5.1.2), and a PBX may refuse AVPF: towards others AVP will do, since
-    // feedback comes no earlier than the receiver wants it (RFC 4585 §3.4).
+    // A browser says SAVPF whatever it does (RFC 8829 §5.1.2), and a PBX may refuse AVPF: towards others AVP will do. The two
+    // differ in when feedback may be sent (RFC 4585 §3.3).
     let feedback = if body.media.protocol.ends_with(b"F") && !body.media.is_dtls() { "F" } else { "" };
     format!("RTP/{}AVP{feedback}", if secure { "S" } else { "" })
 }
