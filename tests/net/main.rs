@@ -11,6 +11,7 @@ mod harness;
 mod hostile;
 mod life;
 mod mutual_tls;
+mod media_attacks;
 mod outgoing_tls;
 mod streams;
 mod stun_keep_alives;

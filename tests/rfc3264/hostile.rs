@@ -44,6 +44,24 @@ fn no_address_of_an_untrusted_side_that_is_not_public_is_ever_a_destination() {
     }
 }
 
+/// A phone that is called: its answer, and the offer in its 2xx, count for no more than a caller's.
+#[test]
+fn who_is_called_points_no_better() {
+    for host in ["127.0.0.1", "169.254.169.254", "10.20.0.20", "192.0.2.66"] {
+        let Sides { a: phone, b: pbx } = phone_and_pbx();
+        let mut call = Call::new(Sides { a: pbx, b: phone });
+        call.offer(Side::A, &audio("10.20.0.20", 5000));
+        call.answer(Side::B, &audio(host, 4000));
+        let answered = call.relay.rules(0, Side::B).clone();
+        call.offer(Side::B, &audio(host, 4000));
+        call.answer(Side::A, &audio("10.20.0.20", 5000));
+        for rules in [&answered, call.relay.rules(0, Side::B)] {
+            assert_eq!(rules.rtp.is_some(), host == "192.0.2.66", "{host}");
+            assert!(!rules.send_before_latch, "{host}");
+        }
+    }
+}
+
 #[test]
 fn a_victim_gets_nothing_unless_it_speaks_first() {
     let rules = rules_for("192.0.2.66");
