@@ -82,7 +82,7 @@ fn phones_and_office(settings: &mut NodeSettings, pbx: SocketAddr) {
     with_pbx(settings, Transport::Udp, pbx);
     let edge = &mut settings.edge;
     let relay = RelayAddress { bind: turn::relay_ip(), advertise: turn::relay_ip() };
-    edge.zones[0].relay = Some(relay);
+    edge.zones[0].relay = Some(relay.into());
     edge.zones[0].media.anchor = turnpike::edge::settings::Anchor::Always;
     edge.zones.push(Zone { name: "office".into(), ..edge.zones[0].clone() });
     edge.zones[0].trust = Trust::None;
