@@ -7,8 +7,9 @@ certificate $edge_outside
 edge
 asterisk
 
-# 1. The page registers over WSS, and calls the PBX's tone.
-browser page browser "sip:201@$edge_outside" pw201 440
+# 1. The page registers over WSS, and calls the PBX's tone. As many pages do, it wants everything in one bundle, which such a PBX
+# has never heard of.
+browser page browser "sip:201@$edge_outside" pw201 440 '{"bundlePolicy": "max-bundle"}'
 wait_for 30 "the page is registered" log_has page "^registered"
 browser_do page "dial('sip:601@$edge_outside')"
 wait_for 30 "the page's call was answered, three seconds of audio" talked 1 3

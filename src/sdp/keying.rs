@@ -18,6 +18,8 @@ pub struct Keying {
     pub rtcp_mux: Option<bool>,
     /// For a section without `a=mid`.
     pub mid: Option<Vec<u8>>,
+    /// It may be called a bundle of one.
+    pub bundled: bool,
 }
 
 /// A key is never printed.
@@ -63,12 +65,16 @@ pub(super) fn section<'e>(
 }
 
 /// The session's keys hold for every section that has none, and go unless one that we leave alone may live on them. So does its
-/// bundle: what shares a transport shares its keys (RFC 9143 §9.2), and each section has its own here.
-pub(super) fn session_level(session: &Session<'_>, edits: &[MediaEdit], splices: &mut Splices<'_>) {
-    let (mut any, mut needed) = (false, false);
+/// bundle: what shares a transport shares its keys (RFC 9143 §9.2), and each section has its own here. A bundle of one is written
+/// in its place, of the first section that may be: a browser with `bundlePolicy: max-bundle` (RFC 8829 §4.1.1) takes no body without.
+pub(super) fn session_level<'e>(session: &Session<'e>, edits: &'e [MediaEdit], splices: &mut Splices<'e>) {
+    let (mut any, mut needed, mut bundle) = (false, false, None);
     for (index, media) in session.media.iter().enumerate().filter(|(_, media)| media.port != 0) {
         match edits.get(index).and_then(MediaEdit::keying) {
-            Some(_) => any = true,
+            Some(own) => {
+                any = true;
+                bundle = bundle.or(media.mid.or(own.mid.as_deref()).filter(|_| own.bundled));
+            }
             None => needed |= media.is_dtls() || !media.is_udp(),
         }
     }
@@ -78,6 +84,10 @@ pub(super) fn session_level(session: &Session<'_>, edits: &[MediaEdit], splices:
     let within = Span { start: 0, end: session_slot(session) };
     if !needed {
         splices.extend(lines_that(session.body, within, says_keys).map(Splice::without));
+    }
+    if let Some(mid) = bundle {
+        let slot = lines_that(session.body, within, is_bundle).next().map_or(within.end, |line| line.start);
+        splices.push(Splice::line_at(slot, Text::Bundle(mid)));
     }
     splices.extend(lines_that(session.body, within, is_bundle).map(Splice::without));
 }
@@ -106,6 +116,16 @@ fn is_rtcp_mux(line: &[u8]) -> bool {
 
 fn is_bundle(line: &[u8]) -> bool {
     line.starts_with(b"a=group:BUNDLE")
+}
+
+impl Session<'_> {
+    /// The section with this `a=mid` is in a bundle (RFC 9143 §5).
+    pub fn bundles(&self, mid: &[u8]) -> bool {
+        let within = Span { start: 0, end: session_slot(self) };
+        let lines = lines_that(self.body, within, is_bundle);
+        let mut lines = lines.filter_map(|line| self.body.get(line.start..line.end));
+        lines.any(|line| line.trim_ascii_end().split(|c| *c == b' ').skip(1).any(|one| one == mid))
+    }
 }
 
 #[cfg(test)]
@@ -204,8 +224,11 @@ mod tests {
             0..=3,
         );
         let mid = proptest::option::of(Just(b"0".to_vec()));
-        let parts = (lines, proptest::option::of(any::<bool>()), mid);
-        parts.prop_map(|(lines, rtcp_mux, mid)| Keying { rtcp_mux, mid, ..keyed("RTP/SAVPF", &lines) })
+        let parts = (lines, proptest::option::of(any::<bool>()), mid, any::<bool>());
+        parts.prop_map(|(lines, rtcp_mux, mid, bundled)| {
+            let keyed = keyed("RTP/SAVPF", &lines);
+            Keying { rtcp_mux, mid, bundled, ..keyed }
+        })
     }
 
     proptest! {
@@ -213,10 +236,12 @@ mod tests {
         fn again_changes_nothing_and_what_is_not_about_keys_stays(
             session in proptest::collection::vec(line(), 0..4),
             sections in proptest::collection::vec(proptest::collection::vec(line(), 0..8), 1..4),
+            bundle in proptest::option::of(Just("a=group:BUNDLE 7 8")),
             own in own(),
         ) {
             let mut body = "v=0\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n".to_owned();
             let session = session.iter().filter(|line| !line.contains("rtcp:"));
+            body.extend(bundle.map(|bundle| format!("{bundle}\r\n")));
             body.extend(session.map(|line| format!("{line}\r\n")));
             for lines in &sections {
                 body += "m=audio 4000 RTP/AVP 0\r\n";
@@ -226,12 +251,13 @@ mod tests {
             let out = rewritten(&body, &own);
             prop_assert_eq!(&rewritten(&out, &own), &out);
             let others = |body: &str| {
-                let about = |line: &&str| !says_keys(line.as_bytes()) && !line.contains("mux") && !line.contains("mid");
+                let about = |line: &&str| !says_keys(line.as_bytes()) && !is_bundle(line.as_bytes());
+                let about = |line: &&str| about(line) && !line.contains("mux") && !line.contains("mid");
                 let about = |line: &&str| about(line) && !["m=", "c=", "a=rtcp:"].iter().any(|own| line.starts_with(own));
                 body.lines().filter(about).map(str::to_owned).collect::<Vec<_>>()
             };
             prop_assert_eq!(others(&out), others(&body));
-            for theirs in ["inline:x", "sha-256 00", "a=setup:active", "a=tls-id", "a=acap"] {
+            for theirs in ["inline:x", "sha-256 00", "a=setup:active", "a=tls-id", "a=acap", "BUNDLE 7 8"] {
                 prop_assert!(!out.contains(theirs), "{}", out);
             }
         }

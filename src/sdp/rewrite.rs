@@ -40,6 +40,8 @@ pub(super) enum Text<'e> {
         value: &'e str,
     },
     Mid(&'e [u8]),
+    /// Of this section alone.
+    Bundle(&'e [u8]),
     /// As it is.
     Line(&'e [u8]),
 }
@@ -419,6 +421,10 @@ impl Text<'_> {
             }
             Text::Mid(mid) => {
                 out.extend_from_slice(b"a=mid:");
+                out.extend_from_slice(mid);
+            }
+            Text::Bundle(mid) => {
+                out.extend_from_slice(b"a=group:BUNDLE ");
                 out.extend_from_slice(mid);
             }
             Text::Line(line) => out.extend_from_slice(line),

@@ -51,6 +51,7 @@ pub(super) struct Said {
     on_hold: bool,
     protocol: Box<[u8]>,
     mid: Option<Box<[u8]>>,
+    bundled: bool,
     /// Where the stream is translated.
     keys: Option<Keys>,
 }
@@ -91,6 +92,7 @@ impl Said {
             on_hold: media.is_held_by_address() || media.direction != Direction::SendRecv,
             protocol: media.protocol.into(),
             mid: media.mid.map(Box::from),
+            bundled: media.mid.is_some_and(|mid| session.bundles(mid)),
             keys: None,
         }
     }
@@ -111,6 +113,10 @@ impl Said {
 
     pub(super) fn mid(&self) -> Option<&[u8]> {
         self.mid.as_deref()
+    }
+
+    pub(super) fn is_bundled(&self) -> bool {
+        self.bundled
     }
 
     pub(super) fn does_rtcp_mux(&self) -> bool {

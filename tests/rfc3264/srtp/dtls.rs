@@ -67,6 +67,29 @@ fn a_bundle_is_not_shown_to_who_gets_keys_of_its_own() {
     assert!(shown.contains("a=group:LS") && !shown.contains("BUNDLE"), "{shown}");
 }
 
+/// RFC 8829 §4.1.1: with `bundlePolicy: max-bundle` a browser takes no body without a bundle.
+#[test]
+fn who_offers_a_bundle_is_answered_with_a_bundle_of_one() {
+    let offer = browser("actpass").replace("t=0 0\r\n", "t=0 0\r\na=group:BUNDLE audio0 video0\r\n");
+    let video = offer.split_once("m=audio").unwrap().1.replace("audio0", "video0").replace("4000", "4002");
+    let mut call = call(Srtp::Pass, Srtp::Off);
+    let shown = call.offer(Side::A, &format!("{offer}m=video{video}"));
+    assert!(!shown.contains("BUNDLE"), "each section has its own transport: {shown}");
+    let section = plain(PBX, 5002).split_once("m=audio").unwrap().1.to_owned();
+    let both = format!("{}m=video{section}", plain(PBX, 5000));
+    let answer = call.answer(Side::B, &both);
+    assert_eq!(value(&answer, "group:"), Some("BUNDLE audio0"), "{answer}");
+    let refused = plain(PBX, 5000).replace("m=audio 5000", "m=audio 0");
+    let answer = call.answer(Side::B, &format!("{refused}m=video{section}"));
+    assert_eq!(value(&answer, "group:"), Some("BUNDLE video0"), "what is refused is in no bundle: {answer}");
+}
+
+#[test]
+fn who_offers_no_bundle_is_answered_with_none() {
+    let (_, answer) = browser_and_pbx();
+    assert_eq!(value(&answer, "group:"), None);
+}
+
 #[test]
 fn who_says_active_is_answered_passive() {
     let mut call = call(Srtp::Pass, Srtp::Off);
@@ -93,7 +116,7 @@ fn a_browser_that_is_called_is_offered_dtls_and_ice() {
     let (mut call, shown) = pbx_and_browser();
     assert_eq!(shape(&shown), "UDP/TLS/RTP/SAVPF fingerprint actpass mux");
     assert!(shown.contains("\r\na=ice-lite\r\n") && shown.contains(" typ host"), "{shown}");
-    assert_eq!(value(&shown, "mid:"), Some("0"));
+    assert_eq!((value(&shown, "mid:"), value(&shown, "group:")), (Some("0"), Some("BUNDLE 0")));
     assert_eq!(legs(&call), "dtls-later | pass");
     let answer = call.answer(Side::A, &browser("active"));
     assert_eq!(shape(&answer), "RTP/AVP");

@@ -54,6 +54,8 @@ impl Translation {
             lines,
             rtcp_mux: rtcp_mux(is_dtls, body),
             mid: known_mid.or_else(numbered),
+            // RFC 9143 §7.3: no answer has a bundle that was not offered.
+            bundled: is_dtls && (body.is_offer || body.heard.is_some_and(Said::is_bundled)),
         }
     }
 }
