@@ -21,6 +21,7 @@ mod scene;
 mod shown;
 mod situations;
 mod srtp;
+mod travels;
 #[path = "../edge/ua.rs"]
 #[allow(dead_code)]
 mod ua;

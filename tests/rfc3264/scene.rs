@@ -22,6 +22,8 @@ pub struct Scene {
     pub pbx: Actor,
     /// As the phone sent it.
     pub invite: String,
+    /// The latest of each side.
+    pub last_invite: [String; 2],
     /// As the PBX got it.
     pub seen: String,
     /// As the phone got the last answer.
@@ -48,7 +50,7 @@ impl Scene {
         world.send(&phone, &invite);
         let seen = world.expect(&pbx, "INVITE");
         world.expect(&phone, "SIP/2.0 100");
-        Scene { world, phone, pbx, invite, seen, came: String::new(), a: None, b: None }
+        Scene { world, phone, pbx, last_invite: [invite.clone(), String::new()], invite, seen, came: String::new(), a: None, b: None }
     }
 
     /// Answered and acknowledged.
@@ -65,9 +67,7 @@ impl Scene {
 
     pub fn accept_in(&mut self, tag: &str, answer: &str, in_ack: &str) -> String {
         let shown = self.respond("200 OK", tag, "", answer);
-        let ack = self.a().request("ACK", in_ack);
-        self.world.send(&self.phone, ack);
-        self.world.expect(&self.pbx, "ACK");
+        self.ask(Side::A, "ACK", in_ack);
         shown
     }
 
@@ -119,6 +119,17 @@ impl Scene {
             Side::B => self.b(),
         };
         let request = leg.request(method, sdp);
+        // RFC 3261 §13.2.2.4: an ACK has the number of its INVITE.
+        let request = match method {
+            "ACK" => {
+                let number = header(&self.last_invite[from as usize], "CSeq").replace("INVITE", "ACK");
+                request.replace(header(&request, "CSeq"), &number)
+            }
+            _ => request,
+        };
+        if method == "INVITE" {
+            self.last_invite[from as usize].clone_from(&request);
+        }
         self.world.send(&sender, request);
     }
 
@@ -156,6 +167,38 @@ impl Scene {
         if method == "INVITE" {
             self.acknowledge_failure(from, &asked, &came);
         }
+    }
+
+    /// What the end on that side has got.
+    pub fn expect_at(&mut self, side: Side, start: &str) -> String {
+        let (end, _) = self.ends(side);
+        self.world.expect(&end, start)
+    }
+
+    /// The ACK of a failure that was our own.
+    pub fn acknowledge_ours(&mut self, from: Side, came: &str) {
+        let (asker, _) = self.ends(from);
+        let number = header(came, "CSeq").split(' ').next().unwrap();
+        self.world.send(&asker, ua::ack_of(came).replace("CSeq: 1 ", &format!("CSeq: {number} ")));
+    }
+
+    /// The phone cancels its INVITE that the PBX got as `seen`, and that is over.
+    pub fn cancel(&mut self, seen: &str) {
+        let invite = self.last_invite[0].clone();
+        self.world.send(&self.phone, ua::cancel_of(&invite));
+        self.expect_at(Side::A, "SIP/2.0 200");
+        self.terminate(seen);
+        self.expect_at(Side::A, "SIP/2.0 487");
+    }
+
+    /// The PBX ends an INVITE that we cancel.
+    pub fn terminate(&mut self, seen: &str) {
+        // To an INVITE without a provisional response no CANCEL may go (RFC 3261 §9.1).
+        self.world.send(&self.pbx, response(seen, "100 Trying", "", "", ""));
+        let cancel = self.world.expect(&self.pbx, "CANCEL");
+        self.world.send(&self.pbx, response(&cancel, "200 OK", "", "", ""));
+        self.world.send(&self.pbx, response(seen, "487 Request Terminated", "t", "", ""));
+        self.world.expect(&self.pbx, "ACK");
     }
 
     /// Hop by hop: ours to who refused, the asker's to us.

@@ -340,7 +340,7 @@ fn end() {
 
     let mut call = Scene::ringing(&offer);
     assert_eq!((call.pairs(), call.world.call_peers().len()), (1, 2));
-    cancel(&mut call);
+    call.cancel(&call.seen.clone());
     is_free(&mut call, "CANCEL");
 
     let mut call = Scene::ringing(&offer);
@@ -372,18 +372,6 @@ fn byes(call: &mut Scene) {
         let bye = call.world.expect(&end, "BYE");
         call.world.send(&end, ua::response(&bye, "200 OK", "", "", ""));
     }
-}
-
-fn cancel(call: &mut Scene) {
-    let (phone, pbx) = (call.phone, call.pbx);
-    call.world.send(&phone, ua::cancel_of(&call.invite));
-    call.world.expect(&phone, "SIP/2.0 200");
-    // To an INVITE without a provisional response no CANCEL may go (RFC 3261 §9.1).
-    call.world.send(&pbx, ua::response(&call.seen, "100 Trying", "", "", ""));
-    let cancel = call.world.expect(&pbx, "CANCEL");
-    call.world.send(&pbx, ua::response(&cancel, "200 OK", "", "", ""));
-    call.world.send(&pbx, ua::response(&call.seen, "487 Request Terminated", "t", "", ""));
-    call.world.expect(&phone, "SIP/2.0 487");
 }
 
 /// "SDP that points at a private, loopback, multicast or our own signalling address from an untrusted zone | never a

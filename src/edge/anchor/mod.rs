@@ -128,6 +128,12 @@ impl Offer {
     fn new(from: Side) -> Offer {
         Offer { from, answered_by: None, stand_by: Vec::new() }
     }
+
+    /// It was made in an early dialog (RFC 3311 §5.1) by the side that now answers in another one: what the caller has
+    /// offered to all of them.
+    fn is_of_another_branch(&self, from: Side, tag: &[u8]) -> bool {
+        self.from == from && self.answered_by.as_deref().is_some_and(|branch| branch != tag)
+    }
 }
 
 /// A final answer that another branch of the fork has overtaken.
@@ -220,6 +226,11 @@ impl CallMedia {
         out: &mut Vec<u8>,
     ) -> Result<(), AnchorError> {
         let session = Session::parse(sdp)?;
+        if let Some(offer) = &mut self.offer
+            && offer.is_of_another_branch(from, tag)
+        {
+            offer.from = from.other();
+        }
         if self.offer.as_ref().is_none_or(|offer| offer.from == from) {
             return Err(AnchorError::NoOffer);
         }
