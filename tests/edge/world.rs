@@ -84,6 +84,8 @@ pub struct Ports {
     pub rules: HashMap<(PairId, bool), LegRules>,
     next: u16,
     pub capacity: usize,
+    /// What was bound, pair after pair: side A's, side B's.
+    pub binds: Vec<IpAddr>,
     /// Relayed addresses that TURN clients got from us.
     pub allocations: Vec<SocketAddr>,
     /// Media addresses that live calls have named, and how many did.
@@ -100,6 +102,7 @@ impl Relay for FakeRelay {
         if ports.open.len() >= ports.capacity {
             return Err(OpenError::PortsExhausted);
         }
+        ports.binds.extend([a.bind, b.bind]);
         let first = 40_000 + ports.next % 5_000 * 4;
         ports.next = ports.next.wrapping_add(1);
         let side = |ip: IpAddr, port| SideAddrs {
