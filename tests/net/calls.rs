@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
-use turnpike::base::{Transport, ZoneId};
+use turnpike::base::{ListenerId, Transport, ZoneId};
 use turnpike::edge::settings::{Anchor, Listener};
 use turnpike::net::NodeSettings;
-use turnpike::relay::RelayAddress;
+use turnpike::relay::{RelayAddress, RelayAddresses};
 
 use crate::harness::*;
 
@@ -136,6 +136,53 @@ fn a_call_goes_through_and_its_media_is_counted_while_it_lasts() {
         call.hang_up();
         eventually("nothing left", || node.status().unwrap().edge.relay.pairs == 0);
         assert_eq!(counted().packets, 10);
+    }
+}
+
+/// DESIGN.md §4: one relayed address pair serves a stream, and its sides may be of different families.
+#[test]
+fn an_ipv4_and_an_ipv6_endpoint_talk_either_way() {
+    let [four, six]: [IpAddr; 2] = ["127.0.0.1", "::1"].map(|ip| ip.parse().unwrap());
+    for (from, to) in [(four, six), (six, four)] {
+        let mut callee = Udp::at(&to.to_string(), SocketAddr::new(to, 9));
+        let (node, _dir) = node(|settings| {
+            let both = [four, six].map(|ip| RelayAddress { bind: ip, advertise: ip });
+            let zone = &mut settings.edge.zones[0];
+            (zone.relay, zone.media.anchor) = (RelayAddresses::new(both), Anchor::Always);
+            with_pbx(settings, Transport::Udp, callee.addr());
+            let listeners = &mut settings.edge.listeners;
+            let (bind, advertise) = ("[::1]:0".parse().unwrap(), "[::1]:0".into());
+            listeners.push(Listener { name: "udp6".into(), bind, advertise, ..listeners[0].clone() });
+            settings.net.listeners.push(None);
+            settings.net.web.push(None);
+            let facing = ListenerId(if to.is_ipv6() { 3 } else { 0 });
+            settings.edge.pbx.as_mut().unwrap().hosts[0].ways[0].1 = facing;
+        });
+        let listener = |ip: IpAddr| node.listener(if ip.is_ipv6() { "udp6" } else { "udp" }).unwrap();
+        callee.to = listener(to);
+        let media = |ip: IpAddr| {
+            let socket = UdpSocket::bind((ip, 0)).unwrap();
+            socket.set_read_timeout(Some(DEADLINE)).unwrap();
+            socket
+        };
+        let (ours, theirs) = (media(from), media(to));
+        let (offer, accepted) = (sdp(ours.local_addr().unwrap()), sdp(theirs.local_addr().unwrap()));
+        let call = Call::up(Udp::new(listener(from)), callee, &offer, &accepted);
+        let (facing_us, facing_them) = (audio(&call.ok), audio(&call.invite));
+        assert_eq!((facing_us.ip(), facing_them.ip()), (from, to));
+        for number in 0..10 {
+            for (sender, at, receiver, seen_as) in
+                [(&ours, facing_us, &theirs, facing_them), (&theirs, facing_them, &ours, facing_us)]
+            {
+                sender.send_to(&rtp(number), at).unwrap();
+                let mut heard = [0; 200];
+                let (n, came_from) = receiver.recv_from(&mut heard).unwrap();
+                assert_eq!((&heard[..n], came_from), (&rtp(number)[..], seen_as));
+            }
+        }
+        call.hang_up();
+        eventually("nothing left", || node.status().unwrap().edge.relay.pairs == 0);
+        assert_eq!(node.status().unwrap().media.packets, 20);
     }
 }
 

@@ -73,7 +73,10 @@ fn what_is_bound_and_what_is_advertised() {
 fn who_has_offered_nothing_is_shown_the_family_of_its_sip() {
     for (sip, shows, host) in [(PHONE, TO_PHONE, PHONE), (PHONE6, TO_PHONE6, PHONE6)] {
         let mut call = ringing(sip, "");
-        assert_eq!(call.respond("200 OK", "t", "", &audio(PBX, 5000)), shown(&audio(PBX, 5000), shows, &[40_000]));
+        assert_eq!(
+            call.respond("200 OK", "t", "", &audio(PBX, 5000)),
+            shown(&audio(PBX, 5000), shows, &[40_000])
+        );
         call.ask(Side::A, "ACK", &audio(host, 4000));
         assert_eq!(call.rules()[0].0.rtp, Some((ip(host), 4000).into()));
         call.end();
@@ -131,7 +134,8 @@ fn hold_by_address_crosses_the_families() {
 /// Sections of one body may be of different families.
 #[test]
 fn each_section_is_of_its_own_family() {
-    let offer = session(PHONE, &format!("m=audio 4000 RTP/AVP 0\nm=video 4002 RTP/AVP 96\nc=IN IP6 {PHONE6}\n"));
+    let offer =
+        session(PHONE, &format!("m=audio 4000 RTP/AVP 0\nm=video 4002 RTP/AVP 96\nc=IN IP6 {PHONE6}\n"));
     let mut call = ringing(PHONE, &offer);
     let came = call.accept(&session(PBX, "m=audio 5000 RTP/AVP 0\nm=video 5002 RTP/AVP 96\n"));
     let audio = format!("c=IN IP4 {TO_PHONE}\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n");
@@ -143,7 +147,8 @@ fn each_section_is_of_its_own_family() {
 /// Where the zone has one family alone, that is what everybody is shown.
 #[test]
 fn a_zone_of_one_family() {
-    let mut call = Scene::ringing_between(World::new(), phone_at(PHONE6), Actor::pbx(), "", &audio(PHONE6, 4000));
+    let mut call =
+        Scene::ringing_between(World::new(), phone_at(PHONE6), Actor::pbx(), "", &audio(PHONE6, 4000));
     assert_eq!(call.accept(&audio(PBX, 5000)), shown(&audio(PBX, 5000), TO_PHONE, &[40_000]));
     call.end();
 }

@@ -50,7 +50,17 @@ impl Scene {
         world.send(&phone, &invite);
         let seen = world.expect(&pbx, "INVITE");
         world.expect(&phone, "SIP/2.0 100");
-        Scene { world, phone, pbx, last_invite: [invite.clone(), String::new()], invite, seen, came: String::new(), a: None, b: None }
+        Scene {
+            world,
+            phone,
+            pbx,
+            last_invite: [invite.clone(), String::new()],
+            invite,
+            seen,
+            came: String::new(),
+            a: None,
+            b: None,
+        }
     }
 
     /// Answered and acknowledged.

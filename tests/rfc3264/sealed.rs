@@ -144,8 +144,7 @@ fn one_side_alone_does_not_let_it_pass() {
 /// Where nothing has to be rewritten, nothing is read; and what is no offer or answer concerns nobody.
 #[test]
 fn what_is_not_ours_passes() {
-    let (mut world, phone, pbx, invite) =
-        calling(|settings| settings.zones[0].media.anchor = Anchor::Never);
+    let (mut world, phone, pbx, invite) = calling(|settings| settings.zones[0].media.anchor = Anchor::Never);
     let sealed = signed(&audio(PHONE, 4000));
     world.send(&phone, with(&invite, &sealed));
     assert_eq!(body(&world.expect(&pbx, "INVITE")), sealed.1);

@@ -22,7 +22,11 @@ fn call_that_expires(granted: &str) -> Scene {
 fn refresh(call: &mut Scene, from: Side, method: &str, granted: &str) {
     let asked = call.ask(from, method, "");
     let (asker, replier) = if from == Side::A { (call.phone, call.pbx) } else { (call.pbx, call.phone) };
-    let ok = ua::answer(&replier, &asked, "200 OK", "", "").replacen("\r\nContact", &format!("\r\n{granted}Contact"), 1);
+    let ok = ua::answer(&replier, &asked, "200 OK", "", "").replacen(
+        "\r\nContact",
+        &format!("\r\n{granted}Contact"),
+        1,
+    );
     call.world.send(&replier, ok);
     let came = call.world.expect(&asker, "SIP/2.0 200");
     assert_eq!(headers(&came, "Session-Expires").len(), usize::from(!granted.is_empty()));
@@ -52,7 +56,9 @@ fn nothing_is_changed_and_nothing_is_added() {
     assert_eq!(headers(&call.came, "Session-Expires"), ["600;refresher=uac"]);
     let call = Scene::established(&audio(PHONE, 4000), &audio(PBX, 5000));
     for message in [&call.seen, &call.came] {
-        assert!(["Session-Expires", "Min-SE", "Require"].iter().all(|name| headers(message, name).is_empty()));
+        assert!(
+            ["Session-Expires", "Min-SE", "Require"].iter().all(|name| headers(message, name).is_empty())
+        );
     }
     call.end();
 }

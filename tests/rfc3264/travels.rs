@@ -21,7 +21,9 @@ fn offer_of(side: Side, port: u16) -> String {
 #[test]
 fn offers_that_cross() {
     for (first, second) in [(Side::A, Side::B), (Side::B, Side::A)] {
-        for (by, back_by) in [("INVITE", "INVITE"), ("INVITE", "UPDATE"), ("UPDATE", "INVITE"), ("UPDATE", "UPDATE")] {
+        for (by, back_by) in
+            [("INVITE", "INVITE"), ("INVITE", "UPDATE"), ("UPDATE", "INVITE"), ("UPDATE", "UPDATE")]
+        {
             for both_fail in [true, false] {
                 let mut call = talking();
                 let asked = call.ask(first, by, &offer_of(first, 4100));
@@ -42,7 +44,8 @@ fn offers_that_cross() {
                         call.acknowledge(first);
                     }
                 }
-                let (asked, came) = call.agree(second, back_by, &offer_of(second, 5100), &offer_of(first, 4100));
+                let (asked, came) =
+                    call.agree(second, back_by, &offer_of(second, 5100), &offer_of(first, 4100));
                 assert!(asked.contains("m=audio 4000") && came.contains("m=audio 4000"), "{asked}{came}");
                 call.agree(first, by, &offer_of(first, 4200), &offer_of(second, 5200));
                 let expected = if first == Side::A { (4200, 5200) } else { (5200, 4200) };
@@ -84,7 +87,15 @@ fn a_re_invite_that_fails_at_any_point_leaves_the_call_as_it_was() {
         session(host, &format!("m=audio {port} RTP/AVP 8\nm=video {} RTP/AVP 96\n", port + 2))
     };
     for point in [Point::Nothing, Point::Ringing, Point::UnreliableAnswer] {
-        for status in ["488 Not Acceptable Here", "491 Request Pending", "422 Session Interval Too Small", "503 Busy", "603 Decline", "cancel", "silence"] {
+        for status in [
+            "488 Not Acceptable Here",
+            "491 Request Pending",
+            "422 Session Interval Too Small",
+            "503 Busy",
+            "603 Decline",
+            "cancel",
+            "silence",
+        ] {
             let mut call = talking();
             let before = format!("{:?}", call.rules());
             let asked = call.ask(Side::A, "INVITE", &more(PHONE, 4100));
