@@ -129,13 +129,21 @@ pub(super) struct DtlsLeg {
     /// Whose keys are in use while there are none of `now`, or were last.
     before: Option<Epoch>,
     contexts: [Option<Box<Contexts>>; 2],
-    /// No handshake could begin: when to try again.
+    /// No handshake could begin: that is yet to be said,
+    is_full: bool,
+    /// and then it is tried again.
     retry: Option<Instant>,
 }
 
 impl DtlsLeg {
     pub fn new(terms: Terms) -> DtlsLeg {
-        DtlsLeg { now: Epoch::new(terms), before: None, contexts: Default::default(), retry: None }
+        DtlsLeg {
+            now: Epoch::new(terms),
+            before: None,
+            contexts: Default::default(),
+            is_full: false,
+            retry: None,
+        }
     }
 
     /// New terms from an offer or answer.
@@ -200,7 +208,10 @@ impl Pair {
         {
             // Its place is free for the new one.
             *talk = None;
-            let place = handshakes.take().ok_or(Reason::Undeliverable)?;
+            let Some(place) = handshakes.take() else {
+                dtls.is_full = true;
+                return Err(Reason::Undeliverable);
+            };
             *talk = Some(Talk::answer(&handshakes.certificate, terms, source, is_proved, place, now));
         }
         let talk = talk.as_mut().ok_or(Reason::Payload)?;
@@ -216,10 +227,14 @@ impl Pair {
     pub fn poll_dtls(&mut self, handshakes: &Handshakes, now: Instant) -> Option<Said> {
         for side in [Side::A, Side::B] {
             for component in [Component::Rtp, Component::Rtcp] {
-                let said = self.begin(side, component, handshakes, now);
-                if let Some(said) = said.or_else(|| self.poll_talk(side, component, now)) {
+                self.begin(side, component, handshakes, now);
+                if let Some(said) = self.poll_talk(side, component, now) {
                     return Some(said);
                 }
+            }
+            let dtls = self.srtp[side as usize].dtls_mut();
+            if dtls.is_some_and(|dtls| std::mem::take(&mut dtls.is_full)) {
+                return Some(Said::Full(side));
             }
         }
         None
@@ -244,33 +259,26 @@ impl Pair {
     }
 
     /// Begins as the client, if that is for us and there is somewhere to send to.
-    fn begin(
-        &mut self,
-        side: Side,
-        component: Component,
-        handshakes: &Handshakes,
-        now: Instant,
-    ) -> Option<Said> {
-        let dtls = self.srtp[side as usize].dtls()?;
-        let is_ours = dtls.now.terms.role() == Role::Client
-            && dtls.now.talks[component as usize].is_none()
-            && dtls.retry.is_none();
+    fn begin(&mut self, side: Side, component: Component, handshakes: &Handshakes, now: Instant) {
+        let leg = &self.legs[side as usize];
+        let Some(dtls) = self.srtp[side as usize].dtls_mut() else { return };
+        let talk = &mut dtls.now.talks[component as usize];
         // RFC 5764 §4.1: with rtcp-mux there is one association.
-        if !is_ours || (component == Component::Rtcp && self.legs[side as usize].rules().rtcp_mux) {
-            return None;
+        let is_used = component == Component::Rtp || !leg.rules().rtcp_mux;
+        if !is_used || talk.is_some() || dtls.retry.is_some() || dtls.now.terms.role() != Role::Client {
+            return;
         }
         let peer = match &self.agents[side as usize][component as usize] {
             Some(agent) => agent.destination(now),
-            None => self.legs[side as usize].destination(component),
-        }?;
-        let dtls = self.srtp[side as usize].dtls_mut()?;
-        let Some(place) = handshakes.take() else {
-            dtls.retry = Some(now + FULL_RETRY);
-            return Some(Said::Full(side));
+            None => leg.destination(component),
         };
-        let talk = Talk::begin(&handshakes.certificate, &dtls.now.terms, peer, place, now);
-        dtls.now.talks[component as usize] = Some(talk);
-        None
+        let Some(peer) = peer else { return };
+        let Some(place) = handshakes.take() else {
+            dtls.is_full = true;
+            dtls.retry = Some(now + FULL_RETRY);
+            return;
+        };
+        *talk = Some(Talk::begin(&handshakes.certificate, &dtls.now.terms, peer, place, now));
     }
 
     fn poll_talk(&mut self, side: Side, component: Component, now: Instant) -> Option<Said> {
