@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::stun::{Class, ErrorCode, Key, Message, Method, TransactionId, Type, Writer};
 
 use super::credentials::Credentials;
+use super::held::Held;
 use super::sources::Sources;
 
 /// Checks whose answers are waited for; the oldest makes room.
@@ -89,12 +90,15 @@ pub struct Agent {
     before: Option<Epoch>,
     sources: Sources,
     checks: VecDeque<Check>,
+    /// Where checks go through.
+    held: Option<Held>,
 }
 
 impl Agent {
     /// Nobody has spoken yet.
     pub fn new(settings: Settings) -> Agent {
         Agent {
+            held: (!settings.terminated).then(Held::default),
             now: Epoch::new(settings, 0),
             before: None,
             sources: Sources::default(),
@@ -105,9 +109,13 @@ impl Agent {
     /// New settings from an offer or answer. Other credentials of the far end are an ICE restart (RFC 8839 §4.4.1.1.1);
     /// learning the endpoint's ufrag is none.
     pub fn set(&mut self, settings: Settings) {
+        let holds = !settings.terminated;
         if settings.local == self.now.settings.local {
             self.now.settings = settings;
+            self.held = self.held.take().filter(|_| holds).or_else(|| holds.then(Held::default));
         } else {
+            // A check under the old password is of no use to the far end.
+            self.held = holds.then(Held::default);
             let next = Epoch::new(settings, self.now.generation + 1);
             self.before = Some(std::mem::replace(&mut self.now, next));
         }
@@ -177,6 +185,21 @@ impl Agent {
     pub fn answered(&self, answer: &Message<'_>) -> Option<SocketAddr> {
         let check = self.checks.iter().rev().find(|check| check.transaction == answer.transaction_id())?;
         answer.check_integrity(&check.key).then_some(check.from)
+    }
+
+    /// A check of this leg's endpoint, which is to go on, has nowhere to go yet. False: it cannot wait either.
+    pub fn hold(&mut self, check: &[u8]) -> bool {
+        self.held.as_mut().is_some_and(|held| held.keep(check))
+    }
+
+    /// A check waits.
+    pub fn holds(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.is_empty())
+    }
+
+    /// The check that waited, for once.
+    pub fn release(&mut self) -> &[u8] {
+        self.held.as_mut().map(Held::take).unwrap_or_default()
     }
 
     /// `source` has answered a check of the other leg.

@@ -3,6 +3,7 @@
 
 mod agent;
 mod credentials;
+mod held;
 mod sources;
 
 pub use agent::{Agent, Heard, Refused, Settings};

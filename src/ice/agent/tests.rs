@@ -250,3 +250,22 @@ fn keep_alives_are_heard_of_those_who_are_known() {
         assert_eq!(hear(&mut agent, A, &indication, now).0, Ok(heard));
     }
 }
+
+/// DESIGN.md §4: the newest one, and never under a password of before.
+#[test]
+fn one_check_waits_until_it_is_released_or_the_far_end_restarts() {
+    let mut agent = Agent::new(settings(false));
+    assert!(!agent.holds() && agent.release().is_empty());
+    assert!(agent.hold(&good(1)) && agent.hold(&good(2)));
+    assert!(!agent.hold(&[0; 2000]), "no check is as long");
+    assert!(agent.holds());
+    assert_eq!(agent.release(), good(2));
+    assert!(!agent.holds() && agent.release().is_empty());
+    agent.hold(&good(3));
+    agent.set(Settings { remote_ufrag: None, ..settings(false) });
+    assert!(agent.holds());
+    agent.set(Settings { local: credentials("anew"), ..settings(false) });
+    assert!(!agent.holds());
+    let mut terminated = Agent::new(settings(true));
+    assert!(!terminated.hold(&good(1)), "nothing goes on");
+}

@@ -46,7 +46,7 @@ pub(super) struct Pairs {
     handshakes: Handshakes,
     /// Of those, by slot.
     timers: Timers<usize>,
-    /// Slots of pairs whose associations may have something to say, each once.
+    /// Slots of pairs that may have something to say, each once.
     talking: Vec<usize>,
 }
 
@@ -173,7 +173,7 @@ impl Pairs {
             Way::Ice => {
                 self.answer.clear();
                 let verdict = open.pair.forward_ice(&arrived, packet, &mut self.answer);
-                // Now there may be somewhere to send a ClientHello to.
+                // Now there may be somewhere to send a ClientHello to, or a check that waits.
                 open.let_talk(at.slot, &mut self.talking);
                 verdict
             }
@@ -220,9 +220,12 @@ impl Pairs {
         }
     }
 
-    /// The next packet of an association, which is put into `bytes` from `start` on.
+    /// The next packet of an association, or check that need not wait any longer: it is put into `bytes` from `start` on.
     pub fn next_said(&mut self, bytes: &mut [u8], start: usize, now: Instant) -> Option<Step> {
         while let Some(slot) = self.talking.last().copied() {
+            if let Some(step) = self.release_check(slot, bytes, start, now) {
+                return Some(step);
+            }
             let said = self.open.get_mut(slot).filter(|open| open.dtls.is_talking).map(|open| {
                 let said = open.pair.poll_dtls(&self.handshakes, now);
                 (said, open)
@@ -248,6 +251,13 @@ impl Pairs {
             }
         }
         None
+    }
+
+    fn release_check(&mut self, slot: usize, bytes: &mut [u8], start: usize, now: Instant) -> Option<Step> {
+        let open = self.open.get_mut(slot).filter(|open| open.pair.holds_check())?;
+        let (side, length, exit) = open.pair.release_check(bytes.get_mut(start..)?, now)?;
+        let from = PairSocket { slot, side: side.other(), component: exit.component };
+        Some(open.leave(Outlet::Pair(from), from, exit.to, exit.ours, start..start + length))
     }
 
     // ---- counters ----
@@ -285,9 +295,10 @@ impl Pairs {
 }
 
 impl OpenPair {
-    /// Its associations may have something to say.
+    /// It may have something to say.
     fn let_talk(&mut self, slot: usize, talking: &mut Vec<usize>) {
-        if self.pair.does_dtls() && !std::mem::replace(&mut self.dtls.is_talking, true) {
+        let may_say = self.pair.does_dtls() || self.pair.holds_check();
+        if may_say && !std::mem::replace(&mut self.dtls.is_talking, true) {
             talking.push(slot);
         }
     }

@@ -119,9 +119,13 @@ fn media_goes_both_ways_over_ipv6_and_a_stranger_is_refused() {
 
 /// A check from `from` to `to` (RFC 8445 §7.2.2).
 fn check(from: &str, to: &crate::ice::Credentials) -> Vec<u8> {
+    numbered_check(7, from, to)
+}
+
+fn numbered_check(number: u8, from: &str, to: &crate::ice::Credentials) -> Vec<u8> {
     use crate::stun::{Class, Hash, Key, Method, TransactionId, Type, Writer};
     let mut bytes = Vec::new();
-    Writer::begin(&mut bytes, Class::Request, Method::BINDING, TransactionId([7; 12]))
+    Writer::begin(&mut bytes, Class::Request, Method::BINDING, TransactionId([number; 12]))
         .put(Type::USERNAME, format!("{}:{from}", to.ufrag).as_bytes())
         .put(Type::USE_CANDIDATE, &[])
         .add_integrity(&Key::short_term(to.pwd.reveal()), Hash::Sha1)
@@ -158,6 +162,47 @@ fn an_ice_endpoint_is_answered_and_heard_and_nobody_else() {
     assert_eq!(receive(&pbx), (rtp(4), pair.b.rtp.0), "nothing of the stranger's came before");
     wait_until("the stranger is counted", || pair.counters.a.refused_source.load(Ordering::Relaxed) == 3);
     assert_eq!(pair.counters.b.packets.load(Ordering::Relaxed), 1, "our answer is not the PBX's packet");
+}
+
+/// DESIGN.md §4, "How a check travels": a phone behind a NAT is found when its own check comes, and hears at once what the other
+/// side has asked meanwhile. The newest check alone was kept, and media was not.
+#[test]
+fn a_check_waits_until_the_other_leg_has_latched() {
+    let (mut relay, _events) = relay(21500..=21599, PATIENCE);
+    let ((alice, _), (bob, _)) = (phone(loopback()), phone(loopback()));
+    let pair = relay.open(here(loopback()), here(loopback())).unwrap();
+    let named =
+        |name: &str| crate::ice::Credentials::read(name.as_bytes(), name.repeat(6).as_bytes()).unwrap();
+    let leg = |me: &str, peer| LegRules {
+        ice: Some(crate::ice::Settings {
+            local: named(peer),
+            remote_ufrag: Some(me.into()),
+            terminated: false,
+        }),
+        stun_and_dtls: true,
+        send_before_latch: false,
+        ..rules("192.0.2.1:9".parse().unwrap())
+    };
+    relay.set_leg(pair.id, Side::A, leg("alfa", "bravo"));
+    relay.set_leg(pair.id, Side::B, leg("bravo", "alfa"));
+
+    let newest = numbered_check(2, "alfa", &named("bravo"));
+    alice.send_to(&numbered_check(1, "alfa", &named("bravo")), pair.a.rtp.0).unwrap();
+    alice.send_to(&newest, pair.a.rtp.0).unwrap();
+    alice.send_to(&rtp(1), pair.a.rtp.0).unwrap();
+    let lost = &pair.counters.a.undeliverable;
+    wait_until("media found nobody", || lost.load(Ordering::Relaxed) == 1);
+    let asked = numbered_check(3, "bravo", &named("alfa"));
+    bob.send_to(&asked, pair.b.rtp.0).unwrap();
+    assert_eq!(receive(&bob), (newest, pair.b.rtp.0));
+    assert_eq!(receive(&alice), (asked, pair.a.rtp.0));
+    bob.send_to(&rtp(2), pair.b.rtp.0).unwrap();
+    assert_eq!(receive(&alice), (rtp(2), pair.a.rtp.0));
+    alice.send_to(&rtp(3), pair.a.rtp.0).unwrap();
+    assert_eq!(receive(&bob), (rtp(3), pair.b.rtp.0), "nothing came twice");
+    let relayed = &pair.counters.a.packets;
+    wait_until("the check is counted as what it is", || relayed.load(Ordering::Relaxed) == 2);
+    assert_eq!(lost.load(Ordering::Relaxed), 1);
 }
 
 #[test]

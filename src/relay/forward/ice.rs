@@ -2,12 +2,13 @@
 //! a check that it is there (DESIGN.md §4; CVE-2025-53399, CVE-2023-49786).
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::{Arrived, Pair, Reason, Verdict};
-use crate::ice::Heard;
+use crate::ice::{Agent, Heard};
 use crate::media::packet;
-use crate::relay::Component;
 use crate::relay::row::{Exit, Kind};
+use crate::relay::{Component, Side};
 use crate::stun::{Class, Message};
 
 /// A packet from somebody who is heard.
@@ -42,8 +43,42 @@ impl Pair {
         match heard {
             Heard::Answered => Ok(Verdict::Answer),
             Heard::Taken => Ok(Verdict::Done),
-            Heard::Forward => self.leave(arrived, component),
+            Heard::Forward => match self.leave(arrived, component) {
+                Err(Reason::Undeliverable) if self.hold(arrived, &message, packet) => Ok(Verdict::Done),
+                verdict => verdict,
+            },
         }
+    }
+
+    /// DESIGN.md §4: a check that has nowhere to go waits until the other leg's endpoint has shown where it is.
+    fn hold(&mut self, arrived: &Arrived, message: &Message<'_>, packet: &[u8]) -> bool {
+        let agent = &mut self.agents[arrived.side as usize][arrived.component as usize];
+        message.class() == Class::Request && agent.as_mut().is_some_and(|agent| agent.hold(packet))
+    }
+
+    /// A check waits: [`Self::release_check`] is to be asked when something has happened.
+    #[inline]
+    pub fn holds_check(&self) -> bool {
+        self.agents.iter().flatten().flatten().any(|agent| agent.holds())
+    }
+
+    /// A check that need not wait any longer is put at the beginning of `room`: of which side's endpoint, how long it is, and
+    /// by where it leaves.
+    pub fn release_check(&mut self, room: &mut [u8], now: Instant) -> Option<(Side, usize, Exit)> {
+        for side in [Side::A, Side::B] {
+            for component in [Component::Rtp, Component::Rtcp] {
+                let holds = |agent: &Agent| agent.holds();
+                if !self.agents[side as usize][component as usize].as_deref().is_some_and(holds) {
+                    continue;
+                }
+                let Ok(to) = self.destination(side.other(), component, now) else { continue };
+                let check = self.agents[side as usize][component as usize].as_mut()?.release();
+                room.get_mut(..check.len())?.copy_from_slice(check);
+                let length = check.len();
+                return Some((side, length, self.exit_to(component, to)));
+            }
+        }
+        None
     }
 
     /// An answer of `side`'s endpoint to a check of the other's: it goes to the address that asked, and shows that `source` is
@@ -114,13 +149,16 @@ impl Pair {
 
     /// To where the other side's endpoint is; before it has shown that, to where its SDP says, if that is allowed.
     pub(super) fn leave(&self, arrived: &Arrived, component: Component) -> Result<Verdict, Reason> {
-        let other = arrived.side.other() as usize;
-        let agent = self.agents[other][component as usize].as_ref();
-        let shown = agent.and_then(|agent| agent.destination(arrived.now));
-        let said =
-            || self.legs[other].destination(component).filter(|_| agent.is_none_or(|agent| agent.is_new()));
-        let to = shown.or_else(said).ok_or(Reason::Undeliverable)?;
+        let to = self.destination(arrived.side.other(), component, arrived.now)?;
         Ok(Verdict::Forward(self.exit_to(component, to)))
+    }
+
+    fn destination(&self, side: Side, component: Component, now: Instant) -> Result<SocketAddr, Reason> {
+        let agent = self.agents[side as usize][component as usize].as_ref();
+        let shown = agent.and_then(|agent| agent.destination(now));
+        let leg = &self.legs[side as usize];
+        let said = || leg.destination(component).filter(|_| agent.is_none_or(|agent| agent.is_new()));
+        shown.or_else(said).ok_or(Reason::Undeliverable)
     }
 
     pub(super) fn exit_to(&self, component: Component, to: SocketAddr) -> Exit {

@@ -133,7 +133,50 @@ fn a_check_towards_an_unproved_address_that_must_not_be_reached_goes_nowhere() {
     pair.set_leg(Side::A, rules(A, Some("alfa"), "bravo", false));
     pair.set_leg(Side::B, LegRules { send_before_latch: false, ..rules(B, Some("bravo"), "alfa", false) });
     let verdict = send(&mut pair, Side::A, A, &check(1, "alfa", "bravo"), now).0;
-    assert_eq!(verdict, Verdict::Drop(Reason::Undeliverable));
+    assert_eq!(verdict, Verdict::Done, "it waits");
+    let mut room = [0; 2048];
+    assert!(pair.holds_check() && pair.release_check(&mut room, now).is_none());
+}
+
+/// DESIGN.md §4: the newest one is held until the other leg latches.
+#[test]
+fn the_newest_check_waits_for_its_leg_to_latch() {
+    let now = Instant::now();
+    let mut pair = Pair::default();
+    pair.set_leg(Side::A, rules(A, Some("alfa"), "bravo", false));
+    pair.set_leg(Side::B, LegRules { send_before_latch: false, ..rules(B, Some("bravo"), "alfa", false) });
+    for number in [1, 2] {
+        assert_eq!(send(&mut pair, Side::A, A, &check(number, "alfa", "bravo"), now).0, Verdict::Done);
+    }
+    assert_eq!(
+        send(&mut pair, Side::A, A, &rtp(), now).0,
+        Verdict::Drop(Reason::Undeliverable),
+        "media does not"
+    );
+    let mut room = [0; 2048];
+    assert_eq!(send(&mut pair, Side::B, STRANGER, &check(3, "bravo", "bravo"), now).0, SOURCE);
+    assert_eq!(pair.release_check(&mut room, now), None, "nobody has shown where it is");
+    send(&mut pair, Side::B, B, &check(4, "bravo", "alfa"), now);
+    let (side, length, exit) = pair.release_check(&mut room, now).unwrap();
+    assert_eq!((side, Verdict::Forward(exit)), (Side::A, to(B)));
+    assert_eq!(room[..length], check(2, "alfa", "bravo"));
+    assert!(!pair.holds_check() && pair.release_check(&mut room, now).is_none(), "once");
+    let answered = answer_to(&check(2, "alfa", "bravo"), "bravo");
+    assert_eq!(send(&mut pair, Side::B, B, &answered, now).0, to(A), "its answer finds who asked");
+}
+
+/// The offerer may be checked before the answer is here, and be behind a NAT.
+#[test]
+fn a_check_waits_for_rules_too() {
+    let now = Instant::now();
+    let mut pair = Pair::default();
+    let silent = LegRules { ice: None, send_before_latch: false, ..rules(A, None, "bravo", false) };
+    pair.set_leg(Side::A, silent);
+    pair.set_leg(Side::B, LegRules { rtp: None, ..rules(B, None, "alfa", false) });
+    assert_eq!(send(&mut pair, Side::B, B, &check(1, "bravo", "alfa"), now).0, Verdict::Done);
+    pair.set_leg(Side::A, rules(A, Some("alfa"), "bravo", false));
+    let (side, _, exit) = pair.release_check(&mut [0; 2048], now).unwrap();
+    assert_eq!((side, Verdict::Forward(exit)), (Side::B, to(A)));
 }
 
 #[test]
