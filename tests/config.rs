@@ -206,12 +206,28 @@ fn turn_without_roles_is_safe_and_two_families_are_relayed() {
     );
     let compiled =
         load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
-    assert_eq!(
-        compiled.edge.zones[0].relay.unwrap().first().advertise.to_string(),
-        "203.0.113.10",
-        "SDP shows the first"
-    );
+    let shown = compiled.edge.zones[0].relay.unwrap().iter().map(|relay| relay.advertise.to_string());
+    assert_eq!(shown.collect::<Vec<_>>(), ["203.0.113.10", "2001:db8::10"], "in SDP, by family");
     snapshot(&in_tests("turn-two-families"), &turn(&compiled));
+}
+
+/// What is bound to an IPv4 address cannot send to an IPv6 one.
+#[test]
+fn a_host_is_faced_by_a_listener_of_its_family() {
+    let folder = Folder::new();
+    let text = std::fs::read_to_string(in_tests("doubtful/turn-short-secret.yaml")).unwrap();
+    let inside = "inside: { zone: office, bind: \"udp://10.20.0.5:5060\" }";
+    let both = format!("{inside}\n  inside6: {{ zone: office, bind: \"udp://[fd00::5]:5060\" }}");
+    let hosts = r#"["sip:10.20.0.20:5060", "sip:[fd00::20]:5060"]"#;
+    let text = text.replace(inside, &both).replace(r#"["sip:10.20.0.20:5060"]"#, hosts);
+    folder.write("edge.yaml", &text.replace("10.20.0.0/16]", "10.20.0.0/16, \"fd00::/64\"]"));
+    let compiled =
+        load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
+    let faced_by = |host: &turnpike::edge::settings::Target| {
+        compiled.edge.listeners[usize::from(host.ways[0].1.0)].name.to_string()
+    };
+    let faced: Vec<String> = compiled.edge.pbx.as_ref().unwrap().hosts.iter().map(faced_by).collect();
+    assert_eq!(faced, ["inside", "inside6"]);
 }
 
 /// Who is called where, from which listener, and whom we believe there.

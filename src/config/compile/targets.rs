@@ -296,7 +296,8 @@ fn ways(
 ) -> SmallVec<[(Transport, ListenerId); 3]> {
     let of_zone = || (0..).zip(listeners).filter(move |(_, l)| l.zone == zone);
     let facing = |transport: Transport| {
-        let like_it = of_zone().find(|(_, l)| l.transport == transport);
+        let alike = || of_zone().filter(|(_, l)| l.transport == transport);
+        let like_it = alike().find(|(_, l)| is_of_family(l, &parts.host)).or_else(|| alike().next());
         let any = || if transport.is_reliable() { of_zone().next() } else { None };
         Some((transport, ListenerId(like_it.or_else(any)?.0)))
     };
@@ -319,6 +320,14 @@ fn ways(
         cx.absent(uri.at, what, help);
     }
     ways
+}
+
+/// What is bound to it can send to the host, as far as that is known.
+fn is_of_family(listener: &Listener, host: &Host) -> bool {
+    match host {
+        Host::Ip(ip) => ip.is_ipv4() == listener.bind.is_ipv4(),
+        Host::Name(_) => true,
+    }
 }
 
 fn own_listener(server: Server, listeners: &[Listener]) -> Option<&Listener> {
