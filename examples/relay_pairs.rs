@@ -8,7 +8,6 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use turnpike::net::relay::UdpRelay;
 use turnpike::relay::{LegRules, Relay, RelayAddress, Settings, Side};
@@ -17,10 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u16>());
     let mut argument = |default| arguments.next().unwrap_or(Ok(default));
     let (pairs, a_port, b_port) = (argument(1000)?, argument(15001)?, argument(15002)?);
-    let settings = Settings { ports: 20000..=64999, workers: 1, idle_timeout: Duration::from_secs(600) };
+    let settings = Settings { ports: 20000..=64999, workers: 1 };
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let address = RelayAddress { bind: localhost, advertise: localhost };
-    let mut relay = UdpRelay::start(settings, [address], None, Box::new(|_| {}))?;
+    let mut relay = UdpRelay::start(settings, [address], None)?;
     for i in 0..pairs {
         let pair = relay.open(address, address)?;
         for (side, net, port) in [(Side::A, 1, a_port), (Side::B, 2, b_port)] {

@@ -22,7 +22,7 @@ pub struct Compiled {
     pub data_dir: PathBuf,
     /// For the edge, but for its key: [`Edge::with_key`].
     pub edge: Edge,
-    /// For the relay; its addresses are the zones'. `idle_timeout` is the shortest of all zones and trunks.
+    /// For the relay; its addresses are the zones'.
     pub relay: relay::Settings,
     /// For the sockets.
     pub net: NetSettings,

@@ -167,7 +167,7 @@ impl Node {
         let turn_listeners = turn.iter().flat_map(|turn| turn.settings.listeners.clone()).collect();
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let relay = UdpRelay::start(relay, edge.relay_addresses(), turn, Box::new(|_| {}))?;
+        let relay = UdpRelay::start(relay, edge.relay_addresses(), turn)?;
         let turn = relay.turn();
         let listeners = edge.listeners.clone();
         let signalling = Signalling {

@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::base::{PeerAddr, RelayedAddr};
 pub use crate::media::Component;
@@ -58,8 +58,6 @@ pub struct Settings {
     pub ports: RangeInclusive<u16>,
     /// Worker threads, at least one.
     pub workers: usize,
-    /// A pair that relays nothing for this long is reported ([`RelayEvent::Idle`]).
-    pub idle_timeout: Duration,
 }
 
 /// The relayed addresses that a zone is shown.
@@ -290,11 +288,4 @@ pub struct RelayUsage {
     pub pairs: usize,
     pub ports_taken: usize,
     pub ports_total: usize,
-}
-
-/// What relay workers report to the edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RelayEvent {
-    /// No packet was relayed on the pair for `idle_timeout`.
-    Idle(PairId),
 }

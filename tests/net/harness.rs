@@ -74,11 +74,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             never_ban: Vec::new(),
             capacity: Default::default(),
         },
-        relay: turnpike::relay::Settings {
-            ports: 40_000..=40_099,
-            workers: 1,
-            idle_timeout: Duration::from_secs(60),
-        },
+        relay: turnpike::relay::Settings { ports: 40_000..=40_099, workers: 1 },
         net: NetSettings {
             dns: Vec::new(),
             data_dir: data_dir.to_owned(),

@@ -27,10 +27,6 @@ const DEFAULT: Media = Media {
 pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
     let raw = cx.raw;
     let relay = raw.relay.as_ref();
-    let zones = raw.zones.iter().flat_map(|z| &z.entries).filter_map(|(_, zone)| zone.media.as_ref());
-    let trunks = raw.trunks.iter().flat_map(|t| &t.entries).filter_map(|(_, trunk)| trunk.media.as_ref());
-    let everyone: Vec<_> =
-        relay.and_then(|r| r.media.as_ref()).into_iter().chain(zones).chain(trunks).collect();
     srtp_against_anchor(cx);
     for (name, addresses) in relay.and_then(|r| r.addresses.as_ref()).iter().flat_map(|a| &a.entries) {
         cx.zone(name);
@@ -44,9 +40,7 @@ pub(super) fn relay(cx: &mut Context<'_>) -> Settings {
         Some(raw::Workers::Count(count)) => usize::from(count),
         Some(raw::Workers::Auto) | None => std::thread::available_parallelism().map_or(1, usize::from),
     };
-    let of_relay = merged(DEFAULT, relay.and_then(|r| r.media.as_ref())).idle_timeout;
-    let idle_timeout = everyone.iter().filter_map(|m| m.idle_timeout).fold(of_relay, Duration::min);
-    Settings { ports: ports.first..=ports.last, workers, idle_timeout }
+    Settings { ports: ports.first..=ports.last, workers }
 }
 
 /// The zone's media settings: the relay's, unless the zone says otherwise.

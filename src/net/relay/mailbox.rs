@@ -3,16 +3,15 @@
 use std::io;
 use std::net::IpAddr;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use mio::{Registry, Waker};
 use tokio::sync::oneshot;
 
-use super::EventSink;
 use super::pairs::NewPair;
 use super::streams::HandedOver;
 use super::token::Ready;
@@ -59,21 +58,15 @@ pub(super) struct Inbox {
     rung: Arc<AtomicBool>,
     /// Told when a pair's sockets are really closed: only now can its ports be bound again.
     pub closed: Sender<PairId>,
-    /// Locked once in a while, never per packet.
-    pub events: Arc<Mutex<EventSink>>,
 }
 
 impl Mailbox {
     /// Both ends; the doorbell is in the poll of `registry`.
-    pub fn new(
-        registry: &Registry,
-        closed: Sender<PairId>,
-        events: Arc<Mutex<EventSink>>,
-    ) -> io::Result<(Mailbox, Inbox)> {
+    pub fn new(registry: &Registry, closed: Sender<PairId>) -> io::Result<(Mailbox, Inbox)> {
         let waker = Waker::new(registry, Ready::Doorbell.token())?;
         let (sender, commands) = sync_channel(MAILBOX);
         let rung = Arc::new(AtomicBool::new(false));
-        let inbox = Inbox { commands, rung: rung.clone(), closed, events };
+        let inbox = Inbox { commands, rung: rung.clone(), closed };
         Ok((Mailbox(Arc::new(Shared { commands: sender, rung, waker })), inbox))
     }
 
@@ -154,9 +147,8 @@ mod tests {
     #[test]
     fn a_full_mailbox_gives_back_what_a_neighbour_offers() {
         let poll = mio::Poll::new().unwrap();
-        let events: EventSink = Box::new(|_| {});
         let (closed, _) = std::sync::mpsc::channel();
-        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed, Arc::new(Mutex::new(events))).unwrap();
+        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed).unwrap();
         for _ in 0..MAILBOX {
             assert!(mailbox.offer(Command::Stop).is_none());
         }

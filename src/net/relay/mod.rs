@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   edge ── open, set_leg, close ──▶ mailbox + doorbell ──▶ worker (poll, recvmmsg, verdict, sendmmsg)
-//!        ◀──────── Idle (EventSink) ──────────────────────┘
+//!        ◀──────── counters (atomics), closed ────────────┘
 //! ```
 //!
 //! | module | |
@@ -45,8 +45,8 @@ use super::node::TurnAllocation;
 use crate::base::{PeerAddr, RelayedAddr};
 use crate::media::dtls::Certificate;
 use crate::relay::{
-    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayEvent, RelayUsage,
-    Settings, Side, SideAddrs, SideCounters,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Settings,
+    Side, SideAddrs, SideCounters,
 };
 use crate::sdp::dtls::Fingerprint;
 use crate::turn::totals::{Counters, Totals};
@@ -56,9 +56,6 @@ use pairs::NewPair;
 use pools::{Pools, Taken};
 use start::Started;
 pub use start::TurnServer;
-
-/// Told what happens, on a worker's thread: it must not block.
-pub type EventSink = Box<dyn FnMut(RelayEvent) + Send>;
 
 /// [`Relay`] with UDP sockets. Dropping it closes every pair and joins the workers.
 pub struct UdpRelay {
@@ -93,13 +90,12 @@ impl UdpRelay {
         settings: Settings,
         addresses: impl IntoIterator<Item = RelayAddress>,
         turn: Option<TurnServer>,
-        events: EventSink,
     ) -> io::Result<UdpRelay> {
         let (closed_sender, closed) = channel();
         let addresses = addresses.into_iter().collect();
         let certificate = Arc::new(Certificate::generate().map_err(io::Error::other)?);
         let Started { workers, totals, turn, pools, directory } =
-            start::start(settings, &certificate, addresses, turn, closed_sender, events)?;
+            start::start(settings, &certificate, addresses, turn, closed_sender)?;
         Ok(UdpRelay {
             workers,
             turn,

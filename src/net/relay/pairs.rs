@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
@@ -53,8 +53,6 @@ pub(super) struct Pairs {
 struct OpenPair {
     new: NewPair,
     pair: Pair,
-    /// Or since when it is waited for.
-    last_relayed: Instant,
     dtls: Dtls,
 }
 
@@ -82,19 +80,8 @@ impl Pairs {
         }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
-    }
-
     /// Serves a pair from now on, as the directory of `worker` says.
-    pub fn open(
-        &mut self,
-        new: NewPair,
-        registry: &Registry,
-        directory: &Directory,
-        worker: usize,
-        now: Instant,
-    ) {
+    pub fn open(&mut self, new: NewPair, registry: &Registry, directory: &Directory, worker: usize) {
         let entry = self.open.vacant_entry();
         let slot = entry.key();
         for side in [Side::A, Side::B] {
@@ -110,16 +97,15 @@ impl Pairs {
         }
         self.slots.insert(new.id, slot);
         let pair = Pair::new(self.own.clone(), new.counters.clone());
-        entry.insert(OpenPair { new, pair, last_relayed: now, dtls: Dtls::default() });
+        entry.insert(OpenPair { new, pair, dtls: Dtls::default() });
     }
 
-    /// New rules for one side; silence counts from now on.
+    /// New rules for one side.
     pub fn set_leg(&mut self, id: PairId, side: Side, rules: LegRules, now: Instant) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let Some(open) = self.open.get_mut(slot) else { return };
         open.pair.set_crypto(side, &rules.crypto, now);
         open.pair.set_leg(side, rules);
-        open.last_relayed = now;
         open.let_talk(slot, &mut self.talking);
     }
 
@@ -131,15 +117,6 @@ impl Pairs {
             self.timers.cancel(timer);
         }
         closed.is_some()
-    }
-
-    /// Those that have relayed nothing for so long; each again when as much time has passed.
-    pub fn idle(&mut self, timeout: Duration, now: Instant) -> impl Iterator<Item = PairId> {
-        let idle = move |open: &&mut OpenPair| now.duration_since(open.last_relayed) >= timeout;
-        self.open.iter_mut().map(|(_, open)| open).filter(idle).map(move |open| {
-            open.last_relayed = now;
-            open.new.id
-        })
     }
 
     pub fn socket(&self, socket: PairSocket) -> Option<&UdpSocket> {
@@ -280,11 +257,8 @@ impl Pairs {
     }
 
     /// Counts what left from a socket, of `queued` packets.
-    pub fn count(&mut self, from: PairSocket, queued: usize, sent: Sent, now: Instant) {
+    pub fn count(&mut self, from: PairSocket, queued: usize, sent: Sent) {
         let Some(open) = self.open.get_mut(from.slot) else { return };
-        if sent.datagrams > 0 {
-            open.last_relayed = now;
-        }
         let lost = queued.saturating_sub(sent.datagrams);
         for counters in [open.new.counters.side(from.side.other()), &self.totals] {
             add(&counters.packets, sent.datagrams);

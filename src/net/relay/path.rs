@@ -339,7 +339,7 @@ impl PacketPath {
                         hops += 1;
                         if let Outlet::Pair(socket) = by {
                             let sent = Sent { datagrams: 1, bytes: packet.len() };
-                            self.pairs.count(socket, 1, sent, self.now.instant);
+                            self.pairs.count(socket, 1, sent);
                         }
                         match home {
                             Ok(home) => self.arrive(home, from, packet),
@@ -438,14 +438,14 @@ impl PacketPath {
             }
         };
         match by {
-            Outlet::Pair(socket) => self.pairs.count(socket, queued, sent, self.now.instant),
+            Outlet::Pair(socket) => self.pairs.count(socket, queued, sent),
             _ => (sent.datagrams..queued).for_each(|_| self.drop_packet(None, Reason::Full)),
         }
     }
 
     fn drop_packet(&mut self, by: Option<Outlet>, reason: Reason) {
         match (by, &self.turn) {
-            (Some(Outlet::Pair(socket)), _) => self.pairs.count(socket, 1, Sent::default(), self.now.instant),
+            (Some(Outlet::Pair(socket)), _) => self.pairs.count(socket, 1, Sent::default()),
             (_, Some(turn)) => turn.count_dropped(reason),
             (_, None) => {}
         }
@@ -499,7 +499,7 @@ mod tests {
             let (id, instant) = (PairId(n as u64), now().instant);
             shown[n].iter().for_each(|side| directory.promise(side.rtp.0, 0));
             let pair = NewPair { id, sockets, shown: shown[n], counters: counters[n].clone() };
-            pairs.open(pair, poll.registry(), &directory, 0, instant);
+            pairs.open(pair, poll.registry(), &directory, 0);
             for side in [Side::A, Side::B] {
                 let rtp = Some(shown[1 - n][side as usize].rtp.0);
                 pairs.set_leg(

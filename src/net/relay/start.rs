@@ -2,14 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use mio::Poll;
 use rand::rngs::{StdRng, SysRng};
 use rand::{RngExt, SeedableRng, TryRng};
 
+use super::TurnWorkers;
 use super::directory::Directory;
 use super::dtls::{self, Associations};
 use super::mailbox::{Mailbox, WorkerHandle};
@@ -20,7 +20,6 @@ use super::shortcut::shortcuts;
 use super::streams::{self, Streams};
 use super::turn::{Grounds, RelayedSockets, Reserve, Turn};
 use super::worker::Worker;
-use super::{EventSink, TurnWorkers};
 use crate::base::NodeKey;
 use crate::media::dtls::Certificate;
 use crate::net::bind::TurnSocket;
@@ -69,7 +68,6 @@ pub(super) struct Started {
 
 /// What all workers have in common.
 struct Common {
-    idle_timeout: Duration,
     pools: Arc<Pools>,
     directory: Arc<Directory>,
     reserve: Reserve,
@@ -96,7 +94,6 @@ pub(super) fn start(
     mut addresses: Vec<RelayAddress>,
     turn: Option<TurnServer>,
     closed: Sender<PairId>,
-    events: EventSink,
 ) -> io::Result<Started> {
     addresses.extend(turn.iter().flat_map(|turn| &turn.settings.addresses).map(|turn| turn.address));
     let binds = addresses.iter().map(|address| address.bind);
@@ -111,15 +108,14 @@ pub(super) fn start(
         None => (None, Vec::new()),
     };
     let alternates = turn.as_ref().map(|turn| turn.settings.alternates.clone().into());
-    let (events, mut ends) = (Arc::new(Mutex::new(events)), Vec::new());
+    let mut ends = Vec::new();
     for _ in 0..count {
         let poll = Poll::new()?;
-        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed.clone(), events.clone())?;
+        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed.clone())?;
         ends.push((poll, mailbox, inbox));
     }
     let mailboxes: Arc<[Mailbox]> = ends.iter().map(|(_, mailbox, _)| mailbox.clone()).collect();
     let common = Common {
-        idle_timeout: settings.idle_timeout,
         pools: pools.clone(),
         directory: directory.clone(),
         reserve: Reserve::default(),
@@ -136,7 +132,7 @@ pub(super) fn start(
         let pairs = Pairs::new(of_pairs.clone(), directory.addresses(), handshakes);
         let (turn, of_turn) = common.turn(number, &poll, sockets.next().unwrap_or_default())?.unzip();
         let path = PacketPath::new(pairs, turn, shortcuts, now());
-        let worker = Worker::new(poll, inbox, common.idle_timeout, number, directory.clone(), path);
+        let worker = Worker::new(poll, inbox, number, directory.clone(), path);
         workers.push(WorkerHandle::start(number, mailbox, || worker.run())?);
         totals.push(of_pairs);
         counters.extend(of_turn);

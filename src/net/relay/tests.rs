@@ -6,7 +6,6 @@ use super::*;
 use rand::SeedableRng;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,22 +20,13 @@ fn loopback() -> IpAddr {
     Ipv4Addr::new(127, 64 | high, middle, low).into()
 }
 
-fn relay(ports: std::ops::RangeInclusive<u16>, idle_timeout: Duration) -> (UdpRelay, Receiver<RelayEvent>) {
-    relay_on(&[loopback()], ports, idle_timeout)
+fn relay(ports: std::ops::RangeInclusive<u16>) -> UdpRelay {
+    relay_on(&[loopback()], ports)
 }
 
 /// Each test has ports of its own: they run at the same time.
-fn relay_on(
-    binds: &[IpAddr],
-    ports: std::ops::RangeInclusive<u16>,
-    idle_timeout: Duration,
-) -> (UdpRelay, Receiver<RelayEvent>) {
-    let (sender, events) = mpsc::channel();
-    let settings = Settings { ports, workers: 2, idle_timeout };
-    let sink: EventSink = Box::new(move |event| {
-        let _ = sender.send(event);
-    });
-    (UdpRelay::start(settings, binds.iter().copied().map(here), None, sink).unwrap(), events)
+fn relay_on(binds: &[IpAddr], ports: std::ops::RangeInclusive<u16>) -> UdpRelay {
+    UdpRelay::start(Settings { ports, workers: 2 }, binds.iter().copied().map(here), None).unwrap()
 }
 
 fn phone(ip: IpAddr) -> (UdpSocket, SocketAddr) {
@@ -71,7 +61,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 fn both_ways(ip: IpAddr, ports: std::ops::RangeInclusive<u16>) {
-    let (mut relay, _events) = relay_on(&[ip], ports, PATIENCE);
+    let mut relay = relay_on(&[ip], ports);
     let ((alice, alice_addr), (bob, bob_addr)) = (phone(ip), phone(ip));
     let address = here(ip);
     let pair = relay.open(address, address).unwrap();
@@ -135,7 +125,7 @@ fn numbered_check(number: u8, from: &str, to: &crate::ice::Credentials) -> Vec<u
 
 #[test]
 fn an_ice_endpoint_is_answered_and_heard_and_nobody_else() {
-    let (mut relay, _events) = relay(21400..=21499, PATIENCE);
+    let mut relay = relay(21400..=21499);
     let (browser, _) = phone(loopback());
     let ((stranger, _), (pbx, pbx_addr)) = (phone(loopback()), phone(loopback()));
     let pair = relay.open(here(loopback()), here(loopback())).unwrap();
@@ -207,7 +197,7 @@ fn a_check_waits_until_the_other_leg_has_latched() {
 
 #[test]
 fn ports_are_free_again_after_close_and_full_is_an_error() {
-    let (mut relay, _events) = relay(21100..=21107, PATIENCE);
+    let mut relay = relay(21100..=21107);
     let open = |relay: &mut UdpRelay| relay.open(here(loopback()), here(loopback()));
     let (first, second) = (open(&mut relay).unwrap(), open(&mut relay).unwrap());
     assert_eq!(open(&mut relay).unwrap_err(), OpenError::PortsExhausted);
@@ -233,7 +223,7 @@ fn ports_are_free_again_after_close_and_full_is_an_error() {
 fn a_port_that_another_process_has_is_passed_over() {
     let _theirs: Vec<_> =
         [21200, 21203, 21204].map(|port| UdpSocket::bind((loopback(), port)).unwrap()).into();
-    let (mut relay, _events) = relay(21200..=21209, PATIENCE);
+    let mut relay = relay(21200..=21209);
     let pair = relay.open(here(loopback()), here(loopback())).unwrap();
     let mut ports = [pair.a.rtp.0.port(), pair.b.rtp.0.port()];
     ports.sort_unstable();
@@ -244,7 +234,7 @@ fn a_port_that_another_process_has_is_passed_over() {
 #[test]
 fn an_address_that_is_not_ours_cannot_be_bound_and_costs_no_port() {
     let foreign = here("192.0.2.1".parse().unwrap());
-    let (mut relay, _events) = relay_on(&[loopback(), foreign.bind], 21300..=21303, PATIENCE);
+    let mut relay = relay_on(&[loopback(), foreign.bind], 21300..=21303);
     assert_eq!(relay.usage(), RelayUsage { pairs: 0, ports_taken: 0, ports_total: 8 });
     for _ in 0..5 {
         assert_eq!(relay.open(here(loopback()), foreign).unwrap_err(), OpenError::CannotBind);
@@ -252,33 +242,10 @@ fn an_address_that_is_not_ours_cannot_be_bound_and_costs_no_port() {
     relay.open(here(loopback()), here(loopback())).unwrap();
 }
 
-#[test]
-fn a_silent_pair_is_reported_and_one_with_media_is_not() {
-    let (mut relay, events) = relay(21400..=21499, Duration::from_millis(150));
-    let ((alice, alice_addr), (_bob, bob_addr)) = (phone(loopback()), phone(loopback()));
-    let silent = relay.open(here(loopback()), here(loopback())).unwrap();
-    let pair = relay.open(here(loopback()), here(loopback())).unwrap();
-    relay.set_leg(pair.id, Side::A, rules(alice_addr));
-    relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
-    for _ in 0..2 {
-        let deadline = Instant::now() + PATIENCE;
-        let event = loop {
-            alice.send_to(&rtp(1), pair.a.rtp.0).unwrap();
-            match events.recv_timeout(Duration::from_millis(10)) {
-                Ok(event) => break event,
-                Err(_) => assert!(Instant::now() < deadline, "an event within five seconds"),
-            }
-        };
-        assert_eq!(event, RelayEvent::Idle(silent.id), "again and again while it lasts");
-    }
-    let ids = [events.recv_timeout(PATIENCE).unwrap(), events.recv_timeout(PATIENCE).unwrap()];
-    assert!(ids.contains(&RelayEvent::Idle(pair.id)), "{ids:?}");
-}
-
 /// ICMP "port unreachable" for what is sent to a phone that has gone.
 #[test]
 fn a_phone_that_is_gone_does_not_stop_the_worker() {
-    let (mut relay, _events) = relay(21500..=21599, PATIENCE);
+    let mut relay = relay(21500..=21599);
     let ((alice, alice_addr), (bob, bob_addr)) = (phone(loopback()), phone(loopback()));
     let pair = relay.open(here(loopback()), here(loopback())).unwrap();
     relay.set_leg(pair.id, Side::A, rules(alice_addr));
@@ -301,7 +268,7 @@ fn an_srtp_phone_and_a_plain_trunk_hear_each_other_and_bad_packets_change_nothin
     use crate::media::srtp::{Inbound, MasterKey, Outbound, Suite, TAILROOM};
     use crate::relay::LegCrypto;
 
-    let (mut relay, _events) = relay(23300..=23309, PATIENCE);
+    let mut relay = relay(23300..=23309);
     let ((phone, phone_addr), (trunk, trunk_addr)) = (phone(loopback()), phone(loopback()));
     let address = here(loopback());
     let pair = relay.open(address, address).unwrap();

@@ -13,7 +13,6 @@ use super::pace::Pace;
 use super::path::PacketPath;
 use super::token::Ready;
 use crate::net::shard::now;
-use crate::relay::RelayEvent;
 
 /// Sockets served per look at the poll; the others are served in the next.
 const EVENTS: usize = 1024;
@@ -21,7 +20,6 @@ const EVENTS: usize = 1024;
 pub(super) struct Worker {
     pub poll: Poll,
     pub inbox: Inbox,
-    pub idle_timeout: Duration,
     /// Its number in the directory.
     pub number: usize,
     pub directory: Arc<Directory>,
@@ -41,23 +39,19 @@ impl Worker {
     pub fn new(
         poll: Poll,
         inbox: Inbox,
-        idle_timeout: Duration,
         number: usize,
         directory: Arc<Directory>,
         path: PacketPath,
     ) -> Worker {
-        Worker { poll, inbox, idle_timeout, number, directory, path, unfinished: Unfinished::default() }
+        Worker { poll, inbox, number, directory, path, unfinished: Unfinished::default() }
     }
 
     /// Works until the other end of the mailbox is dropped.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let mut pace = Pace::new(self.path.now.instant);
-        // Idle pairs are seen late by no more than an eighth of the time-out.
-        let sweep_every = (self.idle_timeout / 8).max(Duration::from_millis(1));
-        let mut next_sweep = self.path.now.instant + sweep_every;
         loop {
-            let timeout = self.timeout(next_sweep);
+            let timeout = self.timeout();
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => self.path.now = now(),
@@ -79,22 +73,17 @@ impl Worker {
                 }
                 packets += self.read(ready);
             }
-            if began >= next_sweep {
-                self.report_idle(began);
-                next_sweep = began + sweep_every;
-            }
             self.path.finish_round();
             pace.after_round(began, packets);
         }
     }
 
     /// How long the poll may wait.
-    fn timeout(&mut self, next_sweep: Instant) -> Option<Duration> {
+    fn timeout(&mut self) -> Option<Duration> {
         if !self.unfinished.waiting.is_empty() {
             return Some(Duration::ZERO);
         }
-        let sweep = (!self.path.pairs.is_empty()).then_some(next_sweep);
-        let due = [sweep, self.path.poll_timeout()].into_iter().flatten().min()?;
+        let due = self.path.poll_timeout()?;
         Some(due.saturating_duration_since(self.path.now.instant))
     }
 
@@ -130,7 +119,7 @@ impl Worker {
             let (clocks, pairs, turn) = (self.path.now, &mut self.path.pairs, self.path.turn.as_mut());
             match (command, turn) {
                 (Command::Open(pair), _) => {
-                    pairs.open(pair, self.poll.registry(), &self.directory, self.number, now);
+                    pairs.open(pair, self.poll.registry(), &self.directory, self.number);
                 }
                 (Command::SetLeg(id, side, rules), _) => pairs.set_leg(id, side, rules, now),
                 (Command::Close(id), _) => {
@@ -154,14 +143,6 @@ impl Worker {
             }
         }
     }
-
-    fn report_idle(&mut self, now: Instant) {
-        for pair in self.path.pairs.idle(self.idle_timeout, now) {
-            if let Ok(mut events) = self.inbox.events.lock() {
-                events(RelayEvent::Idle(pair));
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -176,23 +157,19 @@ mod tests {
     use crate::base::RelayedAddr;
     use crate::relay::{Component, PairId, Side, SideAddrs, SideCounters};
     use std::net::UdpSocket;
-    use std::sync::Mutex;
     use std::sync::atomic::Ordering;
 
     /// Packets of a stranger: what is counted here is how many were looked at.
     #[test]
     fn a_flooded_socket_has_its_turns_and_then_the_others() {
         let poll = Poll::new().unwrap();
-        let events: super::super::EventSink = Box::new(|_| {});
-        let (_mailbox, inbox) =
-            Mailbox::new(poll.registry(), std::sync::mpsc::channel().0, Arc::new(Mutex::new(events)))
-                .unwrap();
+        let (_mailbox, inbox) = Mailbox::new(poll.registry(), std::sync::mpsc::channel().0).unwrap();
         let totals = Arc::new(SideCounters::default());
         let directory = Arc::new(Directory::new([]));
         let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
         let path =
             PacketPath::new(Pairs::new(totals.clone(), Arc::new([]), handshakes()), None, shortcuts, now());
-        let mut worker = Worker::new(poll, inbox, Duration::from_secs(60), 0, directory, path);
+        let mut worker = Worker::new(poll, inbox, 0, directory, path);
 
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
         let sockets = [[bind(), bind()], [bind(), bind()]];
@@ -200,7 +177,7 @@ mod tests {
         let shown = [SideAddrs { rtp: RelayedAddr(flooded), rtcp: RelayedAddr(flooded) }; 2];
         let pair = NewPair { id: PairId(1), sockets, shown, counters: Arc::default() };
         let (registry, directory) = (worker.poll.registry(), &worker.directory);
-        worker.path.pairs.open(pair, registry, directory, 0, Instant::now());
+        worker.path.pairs.open(pair, registry, directory, 0);
         let stranger = bind();
         for _ in 0..TURNS * BATCH + 5 {
             stranger.send_to(b"flood", flooded).unwrap();

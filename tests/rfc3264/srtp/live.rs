@@ -32,7 +32,7 @@ impl Live {
     fn new(a: Srtp, b: Srtp, ports: std::ops::RangeInclusive<u16>) -> Live {
         let here = RelayAddress { bind: loopback(), advertise: loopback() };
         let side = |srtp| SideSettings { relay: here.into(), srtp, ..side(RB) };
-        let settings = Settings { ports, workers: 1, idle_timeout: PATIENCE };
+        let settings = Settings { ports, workers: 1 };
         let socket = || {
             let socket = UdpSocket::bind((loopback(), 0)).unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -40,7 +40,7 @@ impl Live {
         };
         Live {
             media: CallMedia::new(Sides { a: side(a), b: side(b) }),
-            relay: UdpRelay::start(settings, [here], None, Box::new(|_| {})).unwrap(),
+            relay: UdpRelay::start(settings, [here], None).unwrap(),
             rng: rand::SeedableRng::seed_from_u64(4),
             phone: socket(),
             pbx: socket(),

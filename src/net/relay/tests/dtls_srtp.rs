@@ -124,7 +124,7 @@ struct Call {
 
 impl Call {
     fn new(role: Role, ports: std::ops::RangeInclusive<u16>) -> Call {
-        let (mut relay, _) = relay(ports, PATIENCE);
+        let mut relay = relay(ports);
         let (trunk, trunk_addr) = phone(loopback());
         let phone = DtlsPhone::new(role, &relay);
         let pair = relay.open(here(loopback()), here(loopback())).unwrap();
@@ -368,7 +368,7 @@ fn dtls_on_one_side_and_sdes_on_the_other() {
 /// Two calls whose inner legs are each other's relayed addresses: the packets of that handshake stay in the process.
 #[test]
 fn two_legs_of_ours_shake_hands_with_each_other() {
-    let (mut relay, _events) = relay(23410..=23419, PATIENCE);
+    let mut relay = relay(23410..=23419);
     let ((alice, alice_addr), (bob, bob_addr)) = (phone(loopback()), phone(loopback()));
     let [first, second] = [(); 2].map(|()| relay.open(here(loopback()), here(loopback())).unwrap());
     let ours = relay.dtls_fingerprint();
