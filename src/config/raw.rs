@@ -234,6 +234,7 @@ record! {
         hosts: Option<At<Vec<Host>>>,
         accept_from: Option<Vec<At<IpNetwork>>>,
         accept_names: Option<Vec<At<String>>>,
+        health: Option<Health>,
         limits: Option<TrunkLimits>,
         auth: Option<Auth>,
         register: Option<Register>,

@@ -7,11 +7,11 @@ use super::call::{Call, Leg};
 use super::context::{Context, Errand, Hop, Place, Warrant};
 use super::flow::FlowEnd;
 use super::forward::Forwarded;
-use super::health::Owner;
 use super::identify::{Speaker, Who};
 use super::received::{Rejected, Request};
 use super::refusal::Refusal;
 use super::route::Routed;
+use super::targets::{Owner, Tried};
 use super::{Edge, Timer, answer, uri};
 use crate::base::Now;
 use crate::policy::GaugeHold;
@@ -252,6 +252,7 @@ impl Edge {
         context.silence = None;
         context.abandoned = true;
         context.failure = Some(Refusal::Silent);
+        self.hop_tried(&context, index, Tried::Failed, now);
         context.responses.on_no_answer(index);
         self.advance(server, context, now);
     }

@@ -6,13 +6,13 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use super::call::CallId;
-use super::health::TargetId;
 use super::identify::Who;
 use super::in_dialog::Membership;
 use super::offer_answer::Exchange;
 use super::received::Request;
 use super::refusal::Refusal;
 use super::settings::Failover;
+use super::targets::TargetId;
 use crate::base::{FlowId, ListenerId, TimerId, Transport, TrunkId, ZoneId};
 use crate::policy::Permit;
 use crate::relay::Side;
@@ -205,8 +205,8 @@ impl Context {
 pub enum Waiting {
     /// This response context.
     Context(ServerId),
-    /// A health probe.
-    Probe(TargetId),
+    /// A health probe, of this server of the host.
+    Probe(TargetId, Destination),
     /// Our registration with a carrier.
     Register(TrunkId),
     /// Nobody: our own BYE.

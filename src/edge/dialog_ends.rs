@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use smallvec::SmallVec;
 
 use super::flow::FlowEnd;
-use super::health::TargetId;
+use super::targets::TargetId;
 use crate::base::{FlowId, ListenerId, NodeKey, Transport};
 
 /// Who sent the first request of the dialog, and who got it.

@@ -1,218 +1,106 @@
-//! The hosts that requests are sent to: where they are, whether they answer, and in which order they are tried.
+//! Whether a server takes requests, as far as we know: by the probes that it answers, and by the requests that it did not take.
+//!
+//! A server that failed is left out for a while (quarantine), twice as long each time in a row, so that a dead one costs a call or two and not
+//! each of them; then one request may try it again. Where all are left out, all are tried.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
+use crate::sip::transaction::ClientId;
 
-use super::identify::Speaker;
-use super::settings::{Party, Settings, Target};
-use crate::base::{ListenerId, Rng, Transport, TrunkId, ZoneId};
-use crate::sip::locate::{Server, Wanted};
-use crate::sip::transaction::{ClientId, Destination};
+/// After a failure, doubled with each further one in a row.
+const FIRST_QUARANTINE: Duration = Duration::from_secs(15);
+const LONGEST_QUARANTINE: Duration = Duration::from_secs(600);
 
-/// Names one configured host: PBX hosts first, then the trunks' in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TargetId(pub u16);
-
-/// Whose host it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    /// The PBX's.
-    Pbx,
-    /// A carrier's.
-    Trunk(TrunkId),
-}
-
-impl From<Owner> for Speaker {
-    fn from(owner: Owner) -> Self {
-        match owner {
-            Owner::Pbx => Speaker::Pbx,
-            Owner::Trunk(trunk) => Speaker::Trunk(trunk),
-        }
-    }
-}
-
-/// One host and what is known of it.
-#[derive(Debug)]
-pub struct TargetState {
-    /// As configured.
-    pub target: Target,
-    /// Whose.
-    pub owner: Owner,
-    /// Of the owner.
-    pub zone: ZoneId,
-    /// Where it is, by rank; none while its name is not found.
-    servers: SmallVec<[Server; 2]>,
-    /// Answers probes, as far as we know.
-    pub up: bool,
-    /// Probes in a row without an answer.
-    missed: u32,
+/// What is known of one server.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
     /// The probe that is out.
     pub probe: Option<ClientId>,
+    /// Probes in a row without an answer.
+    missed: u32,
+    /// As many as `down_after` were missed.
+    down: bool,
+    /// Requests in a row that it did not take.
+    failures: u32,
+    quarantine: Option<Instant>,
 }
 
-/// One way to a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Way {
-    /// Where.
-    pub to: Destination,
-    /// What is spoken.
-    pub transport: Transport,
-    /// Our listener that faces it.
-    pub listener: ListenerId,
-}
-
-impl TargetState {
-    /// The ways to it, by rank.
-    pub fn ways(&self) -> impl Iterator<Item = Way> + '_ {
-        self.servers.iter().filter_map(|server| self.way(server))
+impl Health {
+    /// Requests go to it before those that are not.
+    pub fn is_good(&self, now: Instant) -> bool {
+        !self.down && self.quarantine.is_none_or(|until| until <= now)
     }
 
-    /// The same; among equals lots are drawn (RFC 2782).
-    pub fn drawn_ways(&self, rng: &mut Rng) -> SmallVec<[Way; 2]> {
-        let mut servers = self.servers.clone();
-        if servers.len() > 1 {
-            servers.sort_by_cached_key(|server| (server.rank, lot(server.weight, rng)));
+    /// A probe was answered, or is not going to be.
+    pub fn probed(&mut self, answered: bool, down_after: u32) {
+        self.probe = None;
+        if answered {
+            *self = Health::default();
+        } else {
+            self.missed = self.missed.saturating_add(1);
+            self.down |= self.missed >= down_after;
         }
-        servers.iter().filter_map(|server| self.way(server)).collect()
     }
 
-    fn way(&self, server: &Server) -> Option<Way> {
-        let Server { remote, transport, .. } = *server;
-        let listener = self.target.listener(transport)?;
-        let tls = if transport == Transport::Tls { self.target.tls } else { u16::MAX };
-        Some(Way { to: Destination::Address { listener, transport, remote, tls }, transport, listener })
+    /// It answered a request.
+    pub fn took(&mut self) {
+        self.failures = 0;
+        self.quarantine = None;
     }
 
-    fn is_at(&self, ip: IpAddr) -> bool {
-        self.servers.iter().any(|server| server.remote.ip() == ip)
-    }
-}
-
-/// Every configured host.
-#[derive(Debug)]
-pub struct Targets {
-    states: Vec<TargetState>,
-    pbx_addresses: Vec<IpAddr>,
-    down_after: u32,
-}
-
-impl Targets {
-    /// All are up until a probe says otherwise; names wait for [`Self::located`].
-    pub fn new(settings: &Settings) -> Targets {
-        let state = |target: &Target, owner, zone| TargetState {
-            target: target.clone(),
-            owner,
-            zone,
-            servers: target.server().into_iter().collect(),
-            up: true,
-            missed: 0,
-            probe: None,
-        };
-        let pbx =
-            settings.pbx.iter().flat_map(|pbx| pbx.hosts.iter().map(move |t| state(t, Owner::Pbx, pbx.zone)));
-        let trunks = settings.trunks.iter().enumerate().flat_map(|(index, trunk)| {
-            let owner = Owner::Trunk(TrunkId(index as u16));
-            trunk.hosts.iter().map(move |target| state(target, owner, trunk.zone))
-        });
-        let health = settings.pbx.as_ref().and_then(|pbx| pbx.health);
-        let mut targets = Targets {
-            states: pbx.chain(trunks).collect(),
-            pbx_addresses: Vec::new(),
-            down_after: health.map_or(u32::MAX, |health| health.down_after.max(1)),
-        };
-        targets.collect_pbx_addresses();
-        targets
+    /// It has said for how long it wants no requests (RFC 3261 §21.5.4: a 503 with Retry-After).
+    pub fn rests(&mut self, now: Instant, length: Duration) {
+        self.quarantine = self.quarantine.max(Some(now + length.min(LONGEST_QUARANTINE)));
     }
 
-    /// One host.
-    pub fn get(&self, id: TargetId) -> Option<&TargetState> {
-        self.states.get(usize::from(id.0))
-    }
-
-    /// One host, to change.
-    pub fn get_mut(&mut self, id: TargetId) -> Option<&mut TargetState> {
-        self.states.get_mut(usize::from(id.0))
-    }
-
-    /// All hosts with their names.
-    pub fn iter(&self) -> impl Iterator<Item = (TargetId, &TargetState)> {
-        self.states.iter().enumerate().map(|(index, state)| (TargetId(index as u16), state))
-    }
-
-    /// The hosts of a trunk.
-    pub fn of_trunk(&self, trunk: TrunkId) -> impl Iterator<Item = &TargetState> {
-        self.states.iter().filter(move |state| state.owner == Owner::Trunk(trunk))
-    }
-
-    /// Is this one of the PBX's addresses?
-    pub fn is_pbx(&self, ip: IpAddr) -> bool {
-        self.pbx_addresses.contains(&ip)
-    }
-
-    /// The host of the zone that has this address.
-    pub fn of_address(&self, ip: IpAddr, zone: ZoneId) -> Option<TargetId> {
-        let is_there = |state: &TargetState| state.zone == zone && state.is_at(ip);
-        self.iter().find(|(_, state)| is_there(state)).map(|(id, _)| id)
-    }
-
-    /// The DNS was asked (again).
-    pub fn located(&mut self, wanted: &Wanted, servers: &[Server]) {
-        for state in self.states.iter_mut().filter(|state| state.target.wanted().as_ref() == Some(wanted)) {
-            state.servers = SmallVec::from_slice(servers);
+    /// It was silent, refused the connection, or cannot be reached.
+    pub fn failed(&mut self, now: Instant) {
+        // What was sent before the first failure was noticed is not another one.
+        if self.quarantine.is_some_and(|until| until > now) {
+            return;
         }
-        self.collect_pbx_addresses();
-    }
-
-    /// The hosts of a party in the order in which they are tried: those that are up first, by priority, and among equals
-    /// by weight as RFC 2782 draws lots. Down ones stay in the list: if all are down, trying is better than not.
-    pub fn in_order(&self, party: Party, rng: &mut Rng) -> SmallVec<[TargetId; 4]> {
-        let owned = |state: &TargetState| match party {
-            Party::Pbx => state.owner == Owner::Pbx,
-            Party::AnyTrunk => matches!(state.owner, Owner::Trunk(_)),
-            Party::Trunk(trunk) => state.owner == Owner::Trunk(trunk),
-            Party::Zone(_) => false,
-        };
-        let mut hosts: SmallVec<[TargetId; 4]> =
-            self.iter().filter(|(_, state)| owned(state)).map(|(id, _)| id).collect();
-        hosts.sort_by_cached_key(|id| {
-            let state = self.get(*id)?;
-            let trunk = match (party, state.owner) {
-                (Party::AnyTrunk, Owner::Trunk(trunk)) => trunk.0,
-                _ => 0,
-            };
-            Some((!state.up, trunk, state.target.priority, lot(state.target.weight, rng)))
-        });
-        hosts
-    }
-
-    /// The probe that was out got an answer, or none. True if that changed whether the host is up.
-    pub fn probed(&mut self, id: TargetId, answered: bool) -> bool {
-        let down_after = self.down_after;
-        let Some(state) = self.get_mut(id) else { return false };
-        state.probe = None;
-        state.missed = if answered { 0 } else { state.missed.saturating_add(1) };
-        let up = if answered { true } else { state.up && state.missed < down_after };
-        std::mem::replace(&mut state.up, up) != up
-    }
-
-    /// Name and health of every host, for `status`.
-    pub fn report(&self) -> Vec<(Arc<str>, bool)> {
-        self.states.iter().map(|state| (state.target.uri.clone(), state.up)).collect()
-    }
-
-    fn collect_pbx_addresses(&mut self) {
-        let pbx = self.states.iter().filter(|state| state.owner == Owner::Pbx);
-        self.pbx_addresses = pbx
-            .flat_map(|state| state.servers.iter().map(|server| server.remote.ip().to_canonical()))
-            .collect();
+        let length = FIRST_QUARANTINE * 2u32.saturating_pow(self.failures.min(10));
+        self.failures = self.failures.saturating_add(1);
+        self.quarantine = Some(now + length.min(LONGEST_QUARANTINE));
     }
 }
 
-/// A draw whose smallest value wins with a chance in proportion to the weight (an exponential variate of that rate).
-/// As bits, which order like the positive numbers that they are.
-fn lot(weight: u16, rng: &mut Rng) -> u64 {
-    let uniform = (f64::from(rng.next_u32()) + 1.0) / (f64::from(u32::MAX) + 2.0);
-    (-uniform.ln() / (f64::from(weight) + 0.001)).to_bits()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_mark_it_down_and_up() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        health.probed(false, 2);
+        assert!(health.is_good(now));
+        health.probed(false, 2);
+        assert!(!health.is_good(now + LONGEST_QUARANTINE), "until it answers");
+        health.probed(true, 2);
+        assert!(health.is_good(now));
+    }
+
+    #[test]
+    fn each_failure_in_a_row_keeps_it_out_twice_as_long() {
+        let (mut health, mut now) = (Health::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        for length in [15, 30, 60, 120, 240, 480, 600, 600] {
+            health.failed(now);
+            health.failed(now + second);
+            assert!(!health.is_good(now + (length - 1) * second), "{length}");
+            now += length * second;
+            assert!(health.is_good(now), "{length}");
+        }
+        health.took();
+        health.failed(now);
+        assert!(health.is_good(now + 15 * second), "it has begun anew");
+    }
+
+    #[test]
+    fn a_probe_that_is_answered_ends_a_quarantine() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        health.failed(now);
+        health.probed(true, 3);
+        assert!(health.is_good(now));
+    }
 }

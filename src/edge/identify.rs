@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
-use super::health::Targets;
 use super::received::{Received, Rejected, Request};
 use super::refusal::Refusal;
 use super::settings::{Party, Settings, Trunk, Trust};
+use super::targets::Targets;
 use crate::base::{FlowId, TrunkId, ZoneId};
 use crate::sip::proxy::validate::{Valid, validate};
 use crate::sip::transaction::Source;

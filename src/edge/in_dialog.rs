@@ -7,11 +7,11 @@ use super::call::{CallId, Hops, Leg, dialog_side};
 use super::context::{Context, Errand, Hop, Place, Warrant};
 use super::dialog_ends::{self, DialogEnds, Endpoint};
 use super::flow::FlowEnd;
-use super::health::Way;
 use super::identify::{self, Identified, Speaker, Who};
 use super::received::{Received, Rejected, Request};
 use super::refusal::Refusal;
 use super::settings::Failover;
+use super::targets::Way;
 use super::{Edge, answer};
 use crate::base::Now;
 use crate::relay::Side;
@@ -69,7 +69,7 @@ impl Edge {
         // A dialog that began without a call carries no call either.
         let carries = matches!(message.method(), Method::Subscribe | Method::Notify | Method::Refer);
         let ends = dialog_ends::open(&self.settings.key, text, message.call_id()).filter(|_| carries);
-        let hop = self.other_end(&ends.ok_or(Refusal::NoSuchCall)?, &request.source, who)?;
+        let hop = self.other_end(&ends.ok_or(Refusal::NoSuchCall)?, request, who)?;
         Ok(Found { errand: Errand::Standalone, hops: SmallVec::from_iter([hop]) })
     }
 
@@ -106,8 +106,8 @@ impl Edge {
     }
 
     /// The end of a dialog without a call that the request does not come from.
-    fn other_end(&self, ends: &DialogEnds, source: &Source, who: &Who) -> Result<Hop, Refusal> {
-        let flow = FlowEnd::from(source);
+    fn other_end(&self, ends: &DialogEnds, request: &Request, who: &Who) -> Result<Hop, Refusal> {
+        let (flow, now) = (FlowEnd::from(&request.source), request.at.instant);
         let is_at = |end: &Endpoint| match end {
             Endpoint::Flow(end) => *end == flow,
             Endpoint::Binding(key) => self.registrations.get(*key).is_some_and(|b| b.flow == flow),
@@ -133,7 +133,7 @@ impl Edge {
                 self.registrations.get(*key).and_then(|binding| self.hop_to(*key, binding))
             }
             Endpoint::Target(id) => self.targets.get(*id).and_then(|state| {
-                let Way { to, transport, listener } = state.ways().next()?;
+                let Way { to, transport, listener } = state.ways(now).next()?;
                 Some(Hop { to, transport, listener, zone: state.zone, place: Place::Target(*id) })
             }),
         };

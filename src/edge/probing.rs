@@ -1,15 +1,15 @@
-//! OPTIONS to the PBX's hosts, so that a call finds a live one at once.
+//! OPTIONS to the hosts of the PBX and of trunks, so that a call finds a live one at once.
 
-use super::context::Waiting;
+use super::context::{Context, Hop, Place, Waiting};
 use super::event::Event;
-use super::health::{Owner, TargetId, Way};
+use super::targets::{TargetId, Tried, Way};
 use super::{Edge, Timer};
 use crate::base::Now;
 use crate::sip::locate::{Server, Wanted};
 use crate::sip::message::Message;
 use crate::sip::proxy::branch::{Branch, LoopHash};
 use crate::sip::proxy::forward::via;
-use crate::sip::transaction::ClientId;
+use crate::sip::transaction::{ClientId, Destination};
 
 impl Edge {
     /// First verb of an edge's life: registrations with carriers and health probes begin. Without it the edge carries calls, but asks
@@ -18,11 +18,8 @@ impl Edge {
         for trunk in self.trunk_registrations.trunks() {
             self.register_trunk(trunk, now);
         }
-        if self.settings.pbx.as_ref().is_some_and(|pbx| pbx.health.is_some()) {
-            let hosts = self.targets.iter().filter(|(_, state)| state.owner == Owner::Pbx);
-            for id in hosts.map(|(id, _)| id).collect::<Vec<TargetId>>() {
-                self.probe(id, now);
-            }
+        for id in self.targets.iter().map(|(id, _)| id).collect::<Vec<TargetId>>() {
+            self.probe(id, now);
         }
         self.settle(now);
     }
@@ -32,62 +29,74 @@ impl Edge {
         self.targets.located(wanted, servers);
     }
 
-    /// Sends the next probe to a host. One that is still out by now counts as unanswered.
+    /// Sends the next probes to a host, one to each of its servers. Those that are still out by now count as unanswered.
     pub(super) fn probe(&mut self, id: TargetId, now: Now) {
-        let Some(health) = self.settings.pbx.as_ref().and_then(|pbx| pbx.health) else { return };
-        self.timers.set(now.instant + health.options_every, Timer::Probe(id));
-        if self.targets.get_mut(id).is_some_and(|state| state.probe.take().is_some()) {
-            self.probe_result(id, false);
-        }
-        match self.send_probe(id, now) {
-            Some(client) => {
-                self.contexts.wait(client, Waiting::Probe(id));
-                if let Some(state) = self.targets.get_mut(id) {
-                    state.probe = Some(client);
+        let Some(state) = self.targets.get(id) else { return };
+        let (Some(probing), ways) = (state.probing, state.all_ways()) else { return };
+        self.timers.set(now.instant + probing.options_every, Timer::Probe(id));
+        let news = self.targets.overdue(id, now.instant);
+        self.tell_health(id, news);
+        for way in ways {
+            match self.send_probe(id, &way, now) {
+                Some(client) => {
+                    self.contexts.wait(client, Waiting::Probe(id, way.to));
+                    self.targets.probing(id, &way.to, client);
                 }
+                None => self.host_tried(id, &way.to, Tried::Failed, now),
             }
-            None => self.probe_result(id, false),
         }
     }
 
-    fn send_probe(&mut self, id: TargetId, now: Now) -> Option<ClientId> {
+    fn send_probe(&mut self, id: TargetId, way: &Way, now: Now) -> Option<ClientId> {
         let number = self.rng.next_u64();
         let state = self.targets.get(id)?;
-        let Way { to, transport, listener } = state.ways().next()?;
+        let Way { to, transport, listener } = *way;
         let sent_by = &self.settings.listener(listener)?.advertise;
         let branch = Branch::mint(&self.settings.key, number, LoopHash(number));
         let via = via(transport, sent_by, &branch);
         let via = String::from_utf8_lossy(&via);
         let target = format!("sip:{}", state.target.host_and_port());
+        // Carriers that know us by name look for it in Contact and From: it is the one that the listener advertises.
         let bytes = format!(
             "OPTIONS {target} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: <sip:turnpike@{sent_by}>;tag={number:x}\r\n\
-             To: <{target}>\r\nCall-ID: probe-{number:x}@{name}\r\nCSeq: 1 OPTIONS\r\nContact: <sip:{sent_by}>\r\n\
-             Accept: application/sdp\r\nContent-Length: 0\r\n\r\n",
+             To: <{target}>\r\nCall-ID: probe-{number:x}@{name}\r\nCSeq: 1 OPTIONS\r\n\
+             Contact: <sip:{sent_by};transport={over}>\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n",
             name = self.settings.name,
+            over = transport.uri_param(),
         );
         let request = Message::parse(bytes.into(), &self.settings.limits.message).ok()?;
         self.transactions.send_request(request, to, transport, now.instant)
     }
 
     /// Any answer is a sign of life, but one that says "not now".
-    pub(super) fn probe_answered(&mut self, id: TargetId, status: u16) {
+    pub(super) fn probe_answered(&mut self, id: TargetId, to: Destination, status: u16, now: Now) {
         if status >= 200 {
-            self.probe_result(id, status != 503);
+            let news = self.targets.probe_answered(id, &to, status != 503, now.instant);
+            self.tell_health(id, news);
         }
     }
 
-    /// Timer F fired, or it could not be sent. An older probe was counted when the next one went out.
-    pub(super) fn probe_unanswered(&mut self, id: TargetId, probe: ClientId) {
-        if self.targets.get(id).is_some_and(|state| state.probe == Some(probe)) {
-            self.probe_result(id, false);
+    /// Timer F fired, or it could not be sent.
+    pub(super) fn probe_unanswered(&mut self, id: TargetId, to: Destination, probe: ClientId, now: Now) {
+        let news = self.targets.probe_unanswered(id, &to, probe, now.instant);
+        self.tell_health(id, news);
+    }
+
+    /// What became of a request that was sent to a hop: the next ones profit from it.
+    pub(super) fn hop_tried(&mut self, context: &Context, index: usize, outcome: Tried, now: Now) {
+        if let Some(Hop { to, place: Place::Target(id), .. }) = context.hops.get(index) {
+            self.host_tried(*id, to, outcome, now);
         }
     }
 
-    fn probe_result(&mut self, id: TargetId, answered: bool) {
-        if self.targets.probed(id, answered)
-            && let Some(state) = self.targets.get(id)
-        {
-            self.tell(Event::TargetHealth { target: state.target.uri.clone(), up: state.up });
+    fn host_tried(&mut self, id: TargetId, to: &Destination, outcome: Tried, now: Now) {
+        let news = self.targets.tried(id, to, outcome, now.instant);
+        self.tell_health(id, news);
+    }
+
+    fn tell_health(&mut self, id: TargetId, news: Option<bool>) {
+        if let (Some(up), Some(state)) = (news, self.targets.get(id)) {
+            self.tell(Event::TargetHealth { target: state.target.uri.clone(), up });
         }
     }
 }

@@ -140,7 +140,9 @@ impl Edge {
         };
         match self.contexts.waiting(client) {
             Some(Waiting::Context(server)) => self.respond(server, client, response, now),
-            Some(Waiting::Probe(target)) => self.probe_answered(target, response.status().unwrap_or(0)),
+            Some(Waiting::Probe(target, to)) => {
+                self.probe_answered(target, to, response.status().unwrap_or(0), now);
+            }
             Some(Waiting::Register(trunk)) => self.registering_answered(trunk, client, &response, now),
             Some(Waiting::Bye) | None => {}
         }

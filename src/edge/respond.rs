@@ -1,6 +1,8 @@
 //! Responses on their way back (RFC 3261 §16.7): what they tell us about the call or the registration, what their SDP
 //! and Contacts become, and the one final answer.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::anchoring::carrier;
@@ -9,6 +11,7 @@ use super::ending::End;
 use super::forward::strip_identity;
 use super::refusal::Refusal;
 use super::settings::Trust;
+use super::targets::Tried;
 use super::{Edge, answer};
 use crate::base::Now;
 use crate::relay::Side;
@@ -23,6 +26,10 @@ impl Edge {
         let Some(index) = context.attempt_of(client) else { return self.contexts.put(server, context) };
         let status = response.status().unwrap_or(0);
         let is_current = index + 1 == context.attempts.len();
+        match retry_after(&response).filter(|_| status == 503) {
+            Some(length) => self.hop_tried(&context, index, Tried::Rests(length), now),
+            None => self.hop_tried(&context, index, Tried::Took, now),
+        }
         if is_current {
             self.stop_silence(&mut context);
         }
@@ -67,6 +74,10 @@ impl Edge {
             Some(Waiting::Context(server)) => {
                 let Some(mut context) = self.contexts.take(server) else { return };
                 if let Some(index) = context.attempt_of(client) {
+                    // One that was left before its time counts no second time.
+                    if context.responses.is_pending(index) {
+                        self.hop_tried(&context, index, Tried::Failed, now);
+                    }
                     self.stop_silence(&mut context);
                     match refusal {
                         Refusal::Silent => context.responses.on_timeout(index),
@@ -76,7 +87,7 @@ impl Edge {
                 }
                 self.advance(server, context, now);
             }
-            Some(Waiting::Probe(target)) => self.probe_unanswered(target, client),
+            Some(Waiting::Probe(target, to)) => self.probe_unanswered(target, to, client, now),
             Some(Waiting::Register(trunk)) => self.registering_unanswered(trunk, client, now),
             Some(Waiting::Bye) | None => {}
         }
@@ -311,4 +322,11 @@ fn repeated<'c>(context: &'c Context, response: &Message, status: u16) -> Option
     let tag = response.to().tag().unwrap_or_default();
     let found = context.successes.iter().find(|(known, _)| (200..300).contains(&status) && known == tag);
     found.map(|(_, success)| success)
+}
+
+/// RFC 3261 §20.33: delta-seconds; a comment and parameters may follow.
+fn retry_after(response: &Message) -> Option<Duration> {
+    let value = std::str::from_utf8(response.header_named(b"Retry-After")?.value).ok()?;
+    let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(Duration::from_secs)
 }

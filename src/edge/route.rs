@@ -8,13 +8,14 @@ use smallvec::SmallVec;
 
 use super::admit::Permitted;
 use super::context::{Hop, Place};
-use super::health::Way;
 use super::identify::{Speaker, Who};
 use super::received::{Rejected, Request};
 use super::refusal::Refusal;
 use super::registration::Binding;
 use super::settings::{Failover, Party, RouteThen};
+use super::targets::Way;
 use super::{Edge, uri};
+use crate::base::Now;
 use crate::policy::Permit;
 use crate::sip::message::{Message, Method, Name, param};
 use crate::sip::proxy::token::{Token, TokenKind};
@@ -78,7 +79,18 @@ impl Edge {
         }
     }
 
+    /// Servers that are not good are tried when all others were, whosever they are.
     fn plan(&mut self, permitted: &Permitted) -> Result<Plan, Refusal> {
+        let now = permitted.request.at.instant;
+        let mut plan = self.plan_in_order(permitted)?;
+        plan.hops.sort_by_key(|hop| match hop.place {
+            Place::Target(id) => !self.targets.is_good(id, &hop.to, now),
+            Place::Binding(_) | Place::Leg => false,
+        });
+        Ok(plan)
+    }
+
+    fn plan_in_order(&mut self, permitted: &Permitted) -> Result<Plan, Refusal> {
         let message = &permitted.request.message;
         if permitted.who.speaker == Speaker::Pbx
             && let Some(named) = self.named_binding(message)
@@ -89,13 +101,13 @@ impl Edge {
             return Ok(Plan { hops, failover: None, route: "registered contact".into() });
         }
         if message.method() == Method::Register && permitted.who.speaker == Speaker::Stranger {
-            let hops = self.hops_of(Party::Pbx, "");
+            let hops = self.hops_of(Party::Pbx, "", permitted.request.at);
             return Ok(Plan { hops, failover: None, route: "registration".into() });
         }
-        self.plan_by_table(message, &permitted.who)
+        self.plan_by_table(message, &permitted.who, permitted.request.at)
     }
 
-    fn plan_by_table(&mut self, message: &Message, who: &Who) -> Result<Plan, Refusal> {
+    fn plan_by_table(&mut self, message: &Message, who: &Who, now: Now) -> Result<Plan, Refusal> {
         let called = uri::called(message).unwrap_or_default();
         let settings = self.settings.clone();
         let fits = |route: &&super::settings::Route| {
@@ -107,7 +119,7 @@ impl Edge {
             RouteThen::Reject(status) => Err(Refusal::Route { name: route.name.clone(), status: *status }),
             RouteThen::SendTo(parties) => {
                 let hops: SmallVec<[Hop; 2]> =
-                    parties.iter().flat_map(|party| self.hops_of(*party, &called)).collect();
+                    parties.iter().flat_map(|party| self.hops_of(*party, &called, now)).collect();
                 // A zone holds nobody of that name; a trunk without hosts only calls in.
                 if hops.is_empty() && parties.iter().all(|party| matches!(party, Party::Zone(_))) {
                     return Err(Refusal::NoSuchContact);
@@ -118,16 +130,16 @@ impl Edge {
     }
 
     /// The places of one party: its hosts in order, or the user's contacts in a zone.
-    fn hops_of(&mut self, party: Party, called: &str) -> SmallVec<[Hop; 2]> {
+    fn hops_of(&mut self, party: Party, called: &str, now: Now) -> SmallVec<[Hop; 2]> {
         if let Party::Zone(zone) = party {
             let contacts = self.registrations.of_user(called).filter(|(_, binding)| binding.zone == zone);
             return contacts.filter_map(|(key, binding)| self.hop_to(key, binding)).collect();
         }
         let mut hops = SmallVec::new();
-        for id in self.targets.in_order(party, &mut self.rng) {
+        for id in self.targets.in_order(party, now.instant, &mut self.rng) {
             let Some(state) = self.targets.get(id) else { continue };
             let (zone, place) = (state.zone, Place::Target(id));
-            let ways = state.drawn_ways(&mut self.rng).into_iter();
+            let ways = state.drawn_ways(now.instant, &mut self.rng).into_iter();
             hops.extend(ways.map(|Way { to, transport, listener }| Hop {
                 to,
                 transport,

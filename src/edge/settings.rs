@@ -285,14 +285,14 @@ pub struct Pbx {
     /// Tried in order.
     pub hosts: Vec<Target>,
     /// Health by OPTIONS.
-    pub health: Option<Health>,
+    pub health: Option<Probing>,
     /// When to go on to the next host.
     pub failover: Failover,
 }
 
 /// OPTIONS probes.
 #[derive(Clone, Copy, Debug)]
-pub struct Health {
+pub struct Probing {
     /// Interval.
     pub options_every: Duration,
     /// Unanswered ones until it counts as down.
@@ -322,6 +322,8 @@ pub struct Trunk {
     pub rules: TrunkRules,
     /// Our name and password there.
     pub auth: Option<Auth>,
+    /// How its hosts are asked whether they live, if they are.
+    pub health: Option<Probing>,
     /// How often we register with it; only with `auth`.
     pub register: Option<Duration>,
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::context::Waiting;
 use super::event::Event;
-use super::health::Way;
 use super::settings::{Auth, Party, Settings, Trunk};
+use super::targets::Way;
 use super::{Edge, Timer};
 use crate::base::{Now, TrunkId};
 use crate::sip::message::{Edit, Message, Name, param};
@@ -82,7 +82,7 @@ impl Edge {
 
     fn send_register(&mut self, trunk: TrunkId, now: Now) -> Option<()> {
         let branch = self.own_branch();
-        let hosts = self.targets.in_order(Party::Trunk(trunk), &mut self.rng);
+        let hosts = self.targets.in_order(Party::Trunk(trunk), now.instant, &mut self.rng);
         let settings = self.settings.clone();
         let registering = self.trunk_registrations.get_mut(trunk)?;
         registering.cseq += 1;
@@ -90,7 +90,7 @@ impl Edge {
         // Another host each time that one fails.
         let host = *hosts.get(registering.failures as usize % hosts.len().max(1))?;
         let state = self.targets.get(host)?;
-        let way = state.ways().next()?;
+        let way = state.ways(now.instant).next()?;
         let request = register(&settings, trunk, registering, &state.target.host_and_port(), &way, &branch)?;
         let request = Message::parse(self.logged_in(&request, trunk), &self.settings.limits.message).ok()?;
         self.send_registering(trunk, request, way, now)
@@ -156,7 +156,7 @@ impl Edge {
             return None;
         }
         let branch = self.own_branch();
-        let way = self.way_of_register(sent, trunk)?;
+        let way = self.way_of_register(sent, trunk, now)?;
         let registering = self.trunk_registrations.get_mut(trunk)?;
         registering.challenged += 1;
         registering.cseq += 1;
@@ -172,11 +172,11 @@ impl Edge {
     }
 
     /// The host that a REGISTER was sent to.
-    fn way_of_register(&self, sent: &Message, trunk: TrunkId) -> Option<Way> {
+    fn way_of_register(&self, sent: &Message, trunk: TrunkId, now: Now) -> Option<Way> {
         let registrar = sent.request_uri()?.strip_prefix(b"sip:")?;
         let of_trunk = self.targets.of_trunk(trunk);
         let named = of_trunk.into_iter().find(|state| state.target.host_and_port().as_bytes() == registrar);
-        named?.ways().next()
+        named?.ways(now.instant).next()
     }
 
     fn trunk_registered(&mut self, trunk: TrunkId, response: &Message, now: Now) {

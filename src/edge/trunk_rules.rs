@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::Edge;
 use super::context::{Context, Hop, Place};
-use super::health::Owner;
 use super::identify::{Speaker, Who};
 use super::settings::{CallerId, CallerIdHeader, NumberRule, Trunk, TrunkRules};
+use super::targets::Owner;
 use super::uri;
 use crate::sip::message::{Edit, Message, Name};
 

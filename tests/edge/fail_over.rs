@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::calls::{hang_up, register};
 use super::ua::{Leg, answer, request, response, sdp};
 use super::world::{Actor, World};
-use turnpike::edge::settings::Health;
+use turnpike::edge::settings::Probing;
 use turnpike::sip::transaction::Destination;
 
 fn calling() -> (World, Actor) {
@@ -98,7 +98,7 @@ fn both_refuse_and_the_caller_hears_it() {
 fn a_host_that_does_not_answer_probes_is_skipped() {
     let mut world = World::with(|settings| {
         let pbx = settings.pbx.as_mut().expect("pbx");
-        pbx.health = Some(Health { options_every: Duration::from_secs(10), down_after: 2 });
+        pbx.health = Some(Probing { options_every: Duration::from_secs(10), down_after: 2 });
     });
     let (phone, first, second) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx(), Actor::second_pbx());
     register(&mut world, &phone, "alice");
@@ -122,4 +122,85 @@ fn a_host_that_does_not_answer_probes_is_skipped() {
     let probe = world.expect(&first, "OPTIONS");
     world.send(&first, response(&probe, "404 Not Found", "p", "", ""));
     assert!(world.status().targets[0].1, "any answer is a sign of life");
+}
+
+/// The PBX calls out; the INVITEs that the two carriers see at once.
+fn call_out(world: &mut World) -> (Vec<String>, Vec<String>) {
+    let (pbx, acme, bravo) = (Actor::pbx(), Actor::carrier(), Actor::second_carrier());
+    for actor in [&pbx, &acme, &bravo] {
+        world.take(actor);
+    }
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", ""));
+    let invites = |world: &mut World, actor: &Actor| -> Vec<String> {
+        world.take(actor).into_iter().filter(|text| text.starts_with("INVITE")).collect()
+    };
+    (invites(world, &acme), invites(world, &bravo))
+}
+
+#[test]
+fn a_dead_carrier_costs_one_call_and_not_the_next_ones_until_it_is_tried_again() {
+    let mut world = World::new();
+    let (pbx, bravo) = (Actor::pbx(), Actor::second_carrier());
+    let busy = |world: &mut World, invite: &str| {
+        world.send(&bravo, response(invite, "486 Busy Here", "b", "", ""));
+        world.expect(&pbx, "SIP/2.0 486");
+    };
+    let (at_acme, at_bravo) = call_out(&mut world);
+    assert!(at_acme.len() == 1 && at_bravo.is_empty());
+    world.pass(Duration::from_secs(4));
+    let invite = world.expect(&bravo, "INVITE");
+    busy(&mut world, &invite);
+    assert!(!world.status().targets.iter().any(|(uri, up)| &**uri == "sip:sip1.acme.example" && *up));
+
+    for _ in 0..3 {
+        let (_, at_bravo) = call_out(&mut world);
+        assert_eq!(at_bravo.len(), 1, "at once");
+        busy(&mut world, &at_bravo[0]);
+    }
+    world.pass(Duration::from_secs(40));
+    let (at_acme, _) = call_out(&mut world);
+    assert_eq!(at_acme.len(), 1, "it is tried again");
+    world.send(&Actor::carrier(), response(&at_acme[0], "486 Busy Here", "a", "", ""));
+    assert!(world.status().targets.iter().any(|(uri, up)| &**uri == "sip:sip1.acme.example" && *up));
+}
+
+#[test]
+fn rfc_3261_21_5_4_a_carrier_that_says_for_how_long_is_left_alone_so_long() {
+    let mut world = World::new();
+    let (acme, bravo) = (Actor::carrier(), Actor::second_carrier());
+    let (at_acme, _) = call_out(&mut world);
+    world.send(
+        &acme,
+        response(&at_acme[0], "503 Service Unavailable", "a", "Retry-After: 120 (overload)\r\n", ""),
+    );
+    let invite = world.expect(&bravo, "INVITE");
+    world.send(&bravo, response(&invite, "486 Busy Here", "b", "", ""));
+    world.pass(Duration::from_secs(100));
+    let (at_acme, at_bravo) = call_out(&mut world);
+    assert!(at_acme.is_empty() && at_bravo.len() == 1);
+    world.send(&bravo, response(&at_bravo[0], "486 Busy Here", "b", "", ""));
+    world.pass(Duration::from_secs(21));
+    assert_eq!(call_out(&mut world).0.len(), 1);
+}
+
+#[test]
+fn trunks_are_probed_too_and_a_dead_one_is_passed_over_at_once() {
+    let mut world = World::with(|settings| {
+        let probing = Probing { options_every: Duration::from_secs(10), down_after: 2 };
+        settings.trunks.iter_mut().for_each(|trunk| trunk.health = Some(probing));
+    });
+    let (acme, bravo) = (Actor::carrier(), Actor::second_carrier());
+    world.edge.start(world.now);
+    world.collect();
+    for _ in 0..3 {
+        let probe = world.expect(&bravo, "OPTIONS");
+        assert!(
+            probe.contains("Contact: <sip:203.0.113.11:5060;transport=udp>"),
+            "as the listener is advertised: {probe}"
+        );
+        world.send(&bravo, response(&probe, "200 OK", "p", "", ""));
+        world.pass(Duration::from_secs(10));
+    }
+    let (at_acme, at_bravo) = call_out(&mut world);
+    assert!(at_acme.is_empty() && at_bravo.len() == 1);
 }

@@ -233,6 +233,7 @@ pub fn settings() -> Settings {
         rules: TrunkRules::default(),
         auth: None,
         register: None,
+        health: None,
     };
     let route = |name: &str, from: Vec<Party>, to: &[&str], send_to: Vec<Party>| Route {
         name: name.into(),

@@ -10,7 +10,7 @@ use super::super::read::At;
 use super::super::words::{Rate, is_host_name};
 use super::{Context, id, media, trunk_rules, zones};
 use crate::base::{ListenerId, Transport, ZoneId};
-use crate::edge::settings::{Auth, Health, Host, Listener, Pbx, Target, TlsPeer, Trunk, Verify};
+use crate::edge::settings::{Auth, Host, Listener, Pbx, Probing, Target, TlsPeer, Trunk, Verify};
 use crate::net::settings::PeerTrust;
 use crate::sip::digest::Secret;
 use crate::sip::locate::Server;
@@ -48,18 +48,20 @@ pub(super) fn pbx(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut TlsPee
     if pbx.hosts.value.is_empty() {
         cx.absent(pbx.hosts.at, "the PBX has no host", "add `hosts: [\"sip:10.20.0.20:5060\"]`");
     }
-    if let Some(down_after) = pbx.health.as_ref().and_then(|h| h.down_after.as_ref())
-        && down_after.value == 0
-    {
-        cx.problems.error(down_after.at, "`down_after` is at least 1", "write `down_after: 3`");
-    }
     let zone = cx.zone(&pbx.zone)?;
     let hosts = targets(cx, &pbx.hosts.value, (zone, &pbx.zone.value), pbx.tls.as_ref(), listeners, tls);
-    let health = pbx.health.as_ref().map(|health| Health {
-        options_every: health.options_every,
-        down_after: health.down_after.as_ref().map_or(3, |d| d.value),
-    });
+    let health = probing(cx, pbx.health.as_ref());
     Some(Pbx { zone, hosts, health, failover: super::routes::failover(cx, None) })
+}
+
+/// `health:`
+fn probing(cx: &mut Context<'_>, health: Option<&raw::Health>) -> Option<Probing> {
+    let health = health?;
+    let down_after = health.down_after.as_ref();
+    if let Some(down_after) = down_after.filter(|down_after| down_after.value == 0) {
+        cx.problems.error(down_after.at, "`down_after` is at least 1", "write `down_after: 3`");
+    }
+    Some(Probing { options_every: health.options_every, down_after: down_after.map_or(3, |d| d.value) })
 }
 
 /// `trunks:`, in the order of the file.
@@ -94,6 +96,7 @@ pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut Tls
             media: media::merged(base, trunk.media.as_ref()),
             rules: trunk_rules::rules(cx, trunk),
             register: trunk.register.as_ref().filter(|_| auth.is_some()).map(|register| register.every),
+            health: probing(cx, trunk.health.as_ref()),
             auth,
         });
     }

@@ -147,6 +147,11 @@ impl<R> ResponseContext<R> {
         self.verdicts.pop_front()
     }
 
+    /// True while the target may yet answer in time.
+    pub fn is_pending(&self, target: usize) -> bool {
+        self.branches.get(target).is_some_and(|branch| *branch != Branch::Done)
+    }
+
     /// True once a final response has gone back. Further 2xx of an INVITE may still be forwarded (§16.7 step 5).
     pub fn is_final(&self) -> bool {
         self.is_final
