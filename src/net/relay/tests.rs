@@ -158,7 +158,7 @@ fn an_ice_endpoint_is_answered_and_heard_and_nobody_else() {
 /// side has asked meanwhile. The newest check alone was kept, and media was not.
 #[test]
 fn a_check_waits_until_the_other_leg_has_latched() {
-    let (mut relay, _events) = relay(21500..=21599, PATIENCE);
+    let mut relay = relay(21500..=21599);
     let ((alice, _), (bob, _)) = (phone(loopback()), phone(loopback()));
     let pair = relay.open(here(loopback()), here(loopback())).unwrap();
     let named =
