@@ -64,3 +64,23 @@ fn stun_and_dtls_pass_where_either_is_spoken() {
     let rules = call.relay.rules(0, Side::B);
     assert!(rules.stun_and_dtls && rules.rtp_only, "before the answer too");
 }
+
+#[test]
+fn a_plain_section_does_not_slip_into_a_bundle_where_srtp_is_demanded() {
+    let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9\n";
+    let body = |host, video| {
+        session(
+            host,
+            &format!(
+                "a=group:BUNDLE 0 1\nm=audio 4000 RTP/SAVP 0\n{crypto}m=video {video} RTP/AVP 96\na=bundle-only\n"
+            ),
+        )
+    };
+    let Sides { a, b } = phone_and_pbx();
+    let mut call = Call::new(Sides { a, b: SideSettings { srtp: Srtp::Sdes, ..b } });
+    call.offer(Side::A, &body(PHONE, 0));
+    for _ in 0..2 {
+        assert_eq!(call.try_answer(Side::B, "t", true, &body(PBX, 4000)).unwrap_err().status(), 488);
+    }
+    call.answer(Side::B, &body(PBX, 0));
+}

@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
+
+const DTLS: &str = "audio {} UDP/TLS/RTP/SAVPF 0\na=setup:actpass\na=fingerprint:sha-256 \
+    1D:6E:31:6F:B5:46:5E:0C:6C:95:6B:5D:5B:0C:7A:84:83:9A:12:57:91:B5:1C:4B:08:8E:95:B1:9E:4B:53:E5";
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -29,8 +33,13 @@ fn body() -> impl Strategy<Value = String> {
         Just(RB)
     ];
     let port = prop_oneof![Just(0), Just(4000), Just(4002), Just(40000), Just(40002)];
-    let kind =
-        prop_oneof![Just("audio {} RTP/AVP 0"), Just("image {} udptl t38"), Just("message {} TCP/MSRP *")];
+    let kind = prop_oneof![
+        2 => Just("audio {} RTP/AVP 0"),
+        1 => Just("audio {} RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9"),
+        1 => Just(DTLS),
+        1 => Just("image {} udptl t38"),
+        1 => Just("message {} TCP/MSRP *"),
+    ];
     let section =
         (kind, port).prop_map(|(kind, port)| format!("m={}\n", kind.replace("{}", &port.to_string())));
     let bundle = prop_oneof![Just(""), Just("a=group:BUNDLE 0 1 2\n")];
@@ -57,6 +66,14 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// What a zone may say of media.
+fn media() -> impl Strategy<Value = (Ice, Srtp)> {
+    (
+        select(vec![Ice::Auto, Ice::Append, Ice::RelayOnly, Ice::Terminate, Ice::Strip]),
+        select(vec![Srtp::Pass, Srtp::Off, Srtp::Sdes, Srtp::Dtls, Srtp::Optional, Srtp::Required]),
+    )
+}
+
 /// Pairs that the call says it holds.
 fn held(call: &Call) -> Vec<u64> {
     call.media.pairs().map(|pair| pair.0).collect()
@@ -67,9 +84,12 @@ proptest! {
     fn no_pair_is_left_open(
         steps in vec((any::<bool>(), step()), 0..40),
         trusted in any::<bool>(),
+        ((a_ice, a_srtp), (b_ice, b_srtp)) in (media(), media()),
         capacity in 1..8usize,
     ) {
-        let sides = if trusted { Sides { a: side(RA), b: side(RA) } } else { phone_and_pbx() };
+        let Sides { a, b } = if trusted { Sides { a: side(RA), b: side(RA) } } else { phone_and_pbx() };
+        let a = SideSettings { ice: a_ice, srtp: a_srtp, ..a };
+        let sides = Sides { a, b: SideSettings { ice: b_ice, srtp: b_srtp, ..b } };
         let (mut call, mut other, start) = (Call::new(sides.clone()), Call::new(sides), Instant::now());
         call.relay.capacity = Some(capacity);
         for (changes, step) in steps {

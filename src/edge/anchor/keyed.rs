@@ -71,7 +71,12 @@ impl CallMedia {
         let policies = [self.sides.of(from).srtp, self.sides.of(from.other()).srtp];
         let mut all = Vec::with_capacity(session.media().len());
         for (index, (media, stream)) in session.media().iter().zip(&self.streams).enumerate() {
-            let is_relayed = matches!(stream.stream_use(), Use::Relayed | Use::Shared(_));
+            let is_relayed = match stream.stream_use() {
+                Use::Relayed | Use::Shared(_) => true,
+                // Offered for the bundle alone (RFC 9143 §6).
+                Use::Off => self.carrier_of(session, index).is_some_and(|carrier| carrier != index),
+                Use::Direct => false,
+            };
             if media.port == 0 || !media.is_rtp() || !is_relayed {
                 all.push(None);
                 continue;
