@@ -1,5 +1,6 @@
-//! Offers and answers (RFC 3264) through a call's media: one test for each row of the table in docs/architecture.md
-//! (DESIGN.md §4) that says what becomes of them.
+//! Offers and answers (RFC 3264): what DESIGN.md §4 says becomes of them. Its first table stands in `legs`, its second in
+//! `situations`, each row a test; what lies behind a row in the files beside. `scene` plays a call through the whole edge,
+//! the rest is through a call's media alone.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 mod bundle;
@@ -10,6 +11,7 @@ mod families;
 mod hostile;
 mod ice;
 mod legs;
+mod lines;
 mod never_leaks;
 mod own_relayed;
 #[path = "../edge/play.rs"]

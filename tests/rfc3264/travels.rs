@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use turnpike::relay::Side;
+use turnpike::edge::settings::{Ice, Settings, Srtp};
+use turnpike::relay::{LegCrypto, LegRules, Side};
 
 use super::scene::{PBX, PHONE, Scene, TO_PBX, TO_PHONE, audio, session, shown};
 use super::ua::{self, body, header, headers};
+use super::world::{INTERNET, OFFICE};
 
 fn talking() -> Scene {
     Scene::established(&audio(PHONE, 4000), &audio(PBX, 5000))
@@ -328,4 +330,54 @@ fn a_late_offer_that_the_ack_does_not_answer() {
     assert_eq!((call.pairs(), format!("{:?}", call.rules())), (1, before));
     call.agree(Side::A, "UPDATE", &audio(PHONE, 4100), &audio(PBX, 5000));
     call.end();
+}
+
+/// "ports, credentials, keys stay unless the peer changed its own; 488/491 rolls back", where they are ours: the phone's
+/// SRTP and its ICE end at the relay.
+#[test]
+fn a_refused_offer_takes_no_key_and_no_credential_with_it() {
+    let change = |settings: &mut Settings| {
+        let media = &mut settings.zones[usize::from(INTERNET.0)].media;
+        (media.srtp, media.ice) = (Srtp::Sdes, Ice::Terminate);
+        settings.zones[usize::from(OFFICE.0)].media.srtp = Srtp::Off;
+    };
+    let offer = |key: &str, ufrag: &str| {
+        session(
+            PHONE,
+            &format!(
+                "m=audio 4000 RTP/SAVP 0\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}AwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd\n\
+                 a=ice-ufrag:{ufrag}xxxx\na=ice-pwd:{ufrag}xxxxxxxxxxxxxxxxxxxxxxx\n"
+            ),
+        )
+    };
+    let plain = session(PBX, "m=audio 5000 RTP/AVP 0\n");
+    let mut call = Scene::ringing_with(change, "", &offer("AAEC", "u"));
+    let first = call.accept(&plain);
+    let (a, _) = call.rules().remove(0);
+    assert!(matches!(a.crypto, LegCrypto::Sdes { inbound: Some(_), outbound: Some(_) }), "{a:?}");
+    assert!(a.ice.as_ref().is_some_and(|ice| ice.terminated));
+    let before = call.rules();
+    for (method, status) in
+        [("INVITE", "488 Not Acceptable Here"), ("INVITE", "491 Request Pending"), ("UPDATE", "504 Time-out")]
+    {
+        call.refuse(Side::A, method, &offer("AQEC", "w"), status);
+        assert!(is_same(&call.rules()[0].0, &before[0].0), "{method}, {status}");
+    }
+    // What is ours stays, and so what the phone is shown, until it changes its own.
+    let (_, came) = call.agree(Side::A, "INVITE", &offer("AAEC", "u"), &plain);
+    assert_eq!(came, first);
+    assert!(is_same(&call.rules()[0].0, &before[0].0));
+    let (_, came) = call.agree(Side::A, "INVITE", &offer("AQEC", "w"), &plain);
+    assert!(!is_same(&call.rules()[0].0, &before[0].0));
+    assert_eq!(came.contains("m=audio 40000 "), first.contains("m=audio 40000 "));
+    call.end();
+}
+
+/// Keys and credentials, which no Debug shows.
+fn is_same(one: &LegRules, other: &LegRules) -> bool {
+    let keys = |rules: &LegRules| match &rules.crypto {
+        LegCrypto::Sdes { inbound, outbound } => Some((inbound.clone(), outbound.clone())),
+        _ => None,
+    };
+    keys(one) == keys(other) && one.ice == other.ice && one.rtp == other.rtp
 }
