@@ -1,6 +1,7 @@
 //! What holds for every sample, under every `ice:` setting, between zones of every trust: rewriting again changes nothing and
 //! stacks nothing, and no private address of a zone of full trust leaves it.
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use turnpike::sdp::Session;
@@ -12,6 +13,10 @@ const ICE: [Ice; 5] = [Ice::Auto, Ice::Append, Ice::RelayOnly, Ice::Terminate, I
 
 fn ice() -> impl Strategy<Value = Ice> {
     select(ICE.to_vec())
+}
+
+fn srtp() -> impl Strategy<Value = Srtp> {
+    select(vec![Srtp::Pass, Srtp::Off, Srtp::Sdes, Srtp::Dtls, Srtp::Optional, Srtp::Required])
 }
 
 fn zone() -> impl Strategy<Value = Zone> {
@@ -143,7 +148,7 @@ proptest! {
         others in select(vec![Zone::Phones, Zone::Carrier]),
         (office_ice, others_ice) in (ice(), ice()),
         places in subsequence(PRIVATE.to_vec(), 1..PRIVATE.len()).prop_shuffle(),
-        srtp in select(vec![Srtp::Pass, Srtp::Off, Srtp::Sdes, Srtp::Dtls, Srtp::Optional]),
+        srtp in srtp(),
         offers in any::<bool>(),
         shown_privately in any::<bool>(),
     ) {
@@ -167,5 +172,57 @@ proptest! {
         let Ok(out) = out else { return Ok(()) };
         prop_assert_eq!(leak(&out, relayed), None, "{}", out);
         prop_assert!(Session::parse(out.as_bytes()).is_ok(), "{}", out);
+    }
+}
+
+/// A sample with lines lost, doubled, out of another sample, or with a byte changed.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let samples = || select(SAMPLES.to_vec()).prop_map(|(name, _)| sample(name));
+    let edit = (0..4u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>());
+    (samples(), samples(), vec(edit, 0..6)).prop_map(|(body, other, edits)| {
+        let mut lines: Vec<Vec<u8>> = body.split_inclusive('\n').map(|line| line.into()).collect();
+        let other: Vec<&str> = other.split_inclusive('\n').collect();
+        for (kind, at, from, byte) in edits {
+            let at = at.index(lines.len());
+            match kind {
+                0 if lines.len() > 1 => drop(lines.remove(at)),
+                0 | 1 => lines.insert(at, lines[at].clone()),
+                2 => lines.insert(at, from.get(&other).as_bytes().to_vec()),
+                _ => {
+                    let in_line = from.index(lines[at].len());
+                    lines[at][in_line] = byte;
+                }
+            }
+        }
+        lines.concat()
+    })
+}
+
+proptest! {
+    /// What is not quite what products write is rewritten or refused, and holds no port afterwards.
+    #[test]
+    fn mutated_samples_are_rewritten_or_refused(
+        bodies in vec((any::<bool>(), any::<bool>(), mutated()), 1..6),
+        (a, b) in (zone(), zone()),
+        (a_ice, b_ice) in (ice(), ice()),
+        (a_srtp, b_srtp) in (srtp(), srtp()),
+    ) {
+        let a = SideSettings { srtp: a_srtp, ..a.side(a_ice) };
+        let mut call = Call::new(Sides { a, b: SideSettings { srtp: b_srtp, ..b.side(b_ice) } });
+        for (from_a, offers, body) in bodies {
+            let from = if from_a { Side::A } else { Side::B };
+            let (media, relay, mut out) = (&mut call.media, &mut call.relay, Vec::new());
+            let said = match offers {
+                true => media.offer(from, &body, relay, &mut call.rng, &mut out),
+                false => media.answer(from, b"t", true, &body, relay, &mut out),
+            };
+            let shown = String::from_utf8_lossy(&out);
+            match said {
+                Ok(()) => prop_assert!(Session::parse(&out).is_ok(), "{}", shown),
+                Err(error) => prop_assert!([400, 488, 503].contains(&error.status()) && out.is_empty()),
+            }
+        }
+        call.close();
+        prop_assert!(call.relay.open.is_empty());
     }
 }

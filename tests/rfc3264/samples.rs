@@ -42,7 +42,7 @@ const fn exchange(offer: &'static str, from: Zone, answer: &'static str, to: Zon
     Exchange { offer, from, answer, to }
 }
 
-pub const EXCHANGES: [Exchange; 22] = {
+pub const EXCHANGES: [Exchange; 24] = {
     use Zone::*;
     [
         exchange("chrome", Phones, "asterisk-webrtc-answer", Office),
@@ -62,11 +62,13 @@ pub const EXCHANGES: [Exchange; 22] = {
         exchange("teams", Carrier, "sbc-lite-answer", Office),
         exchange("linphone", Phones, "asterisk-answer", Office),
         exchange("linphone-ice", Phones, "asterisk-answer", Office),
+        exchange("baresip", Phones, "asterisk-answer", Office),
         exchange("baresip-ice", Phones, "asterisk-webrtc-answer", Office),
         exchange("zoom", Carrier, "yealink-answer", Office),
         exchange("twilio", Carrier, "asterisk-answer", Office),
         exchange("grandstream", Phones, "asterisk-answer", Office),
         exchange("t38-gateway", Phones, "t38-answer", Carrier),
+        exchange("t38", Carrier, "t38-answer", Office),
     ]
 };
 

@@ -77,12 +77,17 @@ impl CallMedia {
                 Use::Off => self.carrier_of(session, index).is_some_and(|carrier| carrier != index),
                 Use::Direct => false,
             };
-            if media.port == 0 || !media.is_rtp() || !is_relayed {
+            if media.port == 0 || !is_relayed {
                 all.push(None);
                 continue;
             }
             let terms = stream.translation().map(|translation| translation.of(from));
-            let keys = take_answer(terms, policies, media, session, index);
+            let keys = match (media.is_rtp(), terms) {
+                (true, _) => take_answer(terms, policies, media, session, index),
+                // RFC 3264 §6: an answer keeps to the transport of its offer.
+                (false, Some(_)) => Err(SecurityError::Unasked),
+                (false, None) => Ok(None),
+            };
             all.push(keys.map_err(|error| AnchorError::Srtp { side: from, error })?);
         }
         Ok(all)

@@ -35,8 +35,14 @@ fn a_plain_answer_to_an_offer_with_keys() {
 fn an_answer_of_a_kind_that_was_not_offered() {
     let sdes = || sdes(PBX, 5000, BRAVO);
     let dtls = || dtls(PBX, 5000, "BB", "active");
-    for (b, answer) in [(Srtp::Off, sdes()), (Srtp::Off, dtls()), (Srtp::Sdes, dtls()), (Srtp::Dtls, sdes())]
-    {
+    let fax = session(PBX, "m=image 5000 udptl t38\n");
+    for (b, answer) in [
+        (Srtp::Off, sdes()),
+        (Srtp::Off, dtls()),
+        (Srtp::Sdes, dtls()),
+        (Srtp::Dtls, sdes()),
+        (Srtp::Dtls, fax),
+    ] {
         let mut call = call(Srtp::Pass, b);
         // Something that `off` must have translated.
         call.offer(Side::A, &best_effort(PHONE, 4000, ALFA));
