@@ -58,6 +58,7 @@ fn call() -> Facts<'static> {
         to: Some("+493012345678"),
         agent: Some("Yealink SIP-T54W 96.86.0.100"),
         tls: true,
+        emergency: false,
     }
 }
 

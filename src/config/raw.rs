@@ -340,6 +340,7 @@ record! {
         to: Option<Vec<At<String>>>,
         send_to: Option<Vec<At<String>>>,
         reject: Option<At<u16>>,
+        emergency: Option<bool>,
         failover: Option<Failover>,
     }
 }

@@ -41,7 +41,7 @@ impl Edge {
     pub(super) fn admit(&mut self, identified: Identified) -> Result<Permitted, Rejected> {
         let Identified { request, who, valid } = identified;
         let admitted =
-            self.is_admitted(&request, &who).and_then(|user| self.has_room(&request).map(|()| user));
+            self.is_admitted(&request, &who).and_then(|user| self.has_room(&request, &who).map(|()| user));
         let decided = self.ask_policy(&request, &who, &admitted);
         match (decided, admitted) {
             (Ok(permit), Ok(user)) => Ok(Permitted { request, who, valid, user, permit }),
@@ -88,9 +88,12 @@ impl Edge {
         }
     }
 
-    fn has_room(&self, request: &Request) -> Result<(), Refusal> {
+    fn has_room(&self, request: &Request, who: &Who) -> Result<(), Refusal> {
         let limits = &self.settings.limits;
         match request.message.method() {
+            Method::Invite if self.drain != Drain::Ended && self.is_emergency(&request.message, who) => {
+                Ok(())
+            }
             Method::Invite if self.drain != Drain::No => Err(Refusal::Draining),
             Method::Invite if self.calls.len() >= limits.calls => Err(Refusal::CallsFull),
             Method::Invite
@@ -138,6 +141,7 @@ impl Edge {
             from: admitted.is_ok().then_some(caller.as_deref()).flatten(),
             to: called.as_deref(),
             agent: agent.as_deref(),
+            emergency: admitted.is_ok() && self.is_emergency(message, who),
             tls: matches!(request.source.transport, Transport::Tls | Transport::Wss),
         };
         self.policy.decide(&facts, request.at)

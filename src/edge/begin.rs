@@ -91,9 +91,10 @@ impl Edge {
             to: uri::called(message).map_or_else(|| "".into(), |user| user.into()),
             from: uri::caller(message).map_or_else(|| "".into(), |user| user.into()),
             cseq_ahead: Default::default(),
+            emergency: self.is_emergency(message, who),
         };
         if let Speaker::Trunk(trunk) = who.speaker {
-            if !self.trunks.take(trunk, request.at.instant) {
+            if !self.trunks.take(trunk, call.emergency, request.at.instant) {
                 return Err(Refusal::TrunkLimit);
             }
             call.trunk_in = Some(trunk);
@@ -233,7 +234,7 @@ impl Edge {
                 self.trunks.give_back(before);
             }
             if let Some(trunk) = trunk {
-                if !self.trunks.take(trunk, now.instant) {
+                if !self.trunks.take(trunk, call.emergency, now.instant) {
                     return Err(Refusal::TrunkLimit);
                 }
                 call.trunk_out = Some(trunk);

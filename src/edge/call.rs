@@ -189,6 +189,8 @@ pub struct Call {
     pub from: Arc<str>,
     /// Of requests that were sent again with credentials.
     pub cseq_ahead: CseqAhead,
+    /// Its route is for emergencies: no limit holds it up.
+    pub emergency: bool,
 }
 
 impl Call {

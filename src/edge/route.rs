@@ -12,7 +12,7 @@ use super::identify::{Speaker, Who};
 use super::received::{Rejected, Request};
 use super::refusal::Refusal;
 use super::registration::Binding;
-use super::settings::{Failover, Party, RouteThen};
+use super::settings::{Failover, Party, Route, RouteThen, Settings};
 use super::targets::Way;
 use super::{Edge, uri};
 use crate::base::Now;
@@ -107,14 +107,18 @@ impl Edge {
         self.plan_by_table(message, &permitted.who, permitted.request.at)
     }
 
+    /// A call that is exempt from every limit.
+    pub(super) fn is_emergency(&self, message: &Message, who: &Who) -> bool {
+        message.method() == Method::Invite
+            && uri::called(message)
+                .and_then(|called| route_of(&self.settings, &called, who))
+                .is_some_and(|route| route.emergency)
+    }
+
     fn plan_by_table(&mut self, message: &Message, who: &Who, now: Now) -> Result<Plan, Refusal> {
         let called = uri::called(message).unwrap_or_default();
         let settings = self.settings.clone();
-        let fits = |route: &&super::settings::Route| {
-            (route.from.is_empty() || route.from.iter().any(|party| who.is(*party)))
-                && (route.to.is_empty() || route.to.iter().any(|pattern| uri::fits(pattern, &called)))
-        };
-        let route = settings.routes.iter().find(fits).ok_or(Refusal::NoRoute)?;
+        let route = route_of(&settings, &called, who).ok_or(Refusal::NoRoute)?;
         match &route.then {
             RouteThen::Reject(status) => Err(Refusal::Route { name: route.name.clone(), status: *status }),
             RouteThen::SendTo(parties) => {
@@ -175,6 +179,14 @@ impl Edge {
             None => Err(Refusal::NoSuchContact),
         })
     }
+}
+
+/// The first route that fits.
+fn route_of<'s>(settings: &'s Settings, called: &str, who: &Who) -> Option<&'s Route> {
+    settings.routes.iter().find(|route| {
+        (route.from.is_empty() || route.from.iter().any(|party| who.is(*party)))
+            && (route.to.is_empty() || route.to.iter().any(|pattern| uri::fits(pattern, called)))
+    })
 }
 
 /// The parameter that carries a contact's token, in Path and in the Contact towards the PBX.

@@ -411,6 +411,8 @@ pub struct Route {
     pub from: Vec<Party>,
     /// Patterns on the called number or user: exact, or a prefix with `*` at the end; empty: all.
     pub to: Vec<Arc<str>>,
+    /// Its calls are exempt from every limit: trunks' limits, policies' limits and rules, our own capacity.
+    pub emergency: bool,
     /// What then.
     pub then: RouteThen,
     /// Overrides the PBX's or trunks' default.

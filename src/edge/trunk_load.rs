@@ -43,10 +43,12 @@ impl TrunkLoads {
         TrunkLoads { rows: settings.trunks.iter().map(row).collect() }
     }
 
-    /// Takes a place for one call; false if the trunk is at a limit.
-    pub fn take(&mut self, trunk: TrunkId, now: Instant) -> bool {
+    /// Takes a place for one call; false if the trunk is at a limit. An emergency has no limit, and counts all the same.
+    pub fn take(&mut self, trunk: TrunkId, emergency: bool, now: Instant) -> bool {
         let Some(row) = self.rows.get_mut(usize::from(trunk.0)) else { return false };
-        if row.calls >= row.calls_at_once || !row.new_calls.as_mut().is_none_or(|bucket| bucket.take(now)) {
+        let is_free = row.calls < row.calls_at_once;
+        let has_room = is_free && row.new_calls.as_mut().is_none_or(|bucket| bucket.take(now));
+        if !has_room && !emergency {
             return false;
         }
         row.calls += 1;
@@ -87,13 +89,16 @@ mod tests {
             TrunkLoads { rows: vec![Row { calls: 0, calls_at_once: 3, new_calls: Some(bucket) }] };
         let start = Instant::now();
         let trunk = TrunkId(0);
-        assert!(loads.take(trunk, start) && loads.take(trunk, start));
-        assert!(!loads.take(trunk, start), "two new calls a second");
+        assert!(loads.take(trunk, false, start) && loads.take(trunk, false, start));
+        assert!(!loads.take(trunk, false, start), "two new calls a second");
         let later = start + Duration::from_secs(1);
-        assert!(loads.take(trunk, later));
-        assert!(!loads.take(trunk, later), "three at once");
+        assert!(loads.take(trunk, false, later));
+        assert!(!loads.take(trunk, false, later), "three at once");
+        assert!(loads.take(trunk, true, later), "an emergency");
         loads.give_back(trunk);
-        assert!(loads.take(trunk, later));
-        assert!(!loads.take(TrunkId(7), later));
+        assert!(!loads.take(trunk, false, later), "it counts");
+        loads.give_back(trunk);
+        assert!(loads.take(trunk, false, later));
+        assert!(!loads.take(TrunkId(7), true, later));
     }
 }

@@ -103,6 +103,9 @@ impl Engine {
         if self.bans.holds(asked.source, now.instant) && self.is_bannable(&asked) {
             return Err(Refusal { action: Action::Drop, rule: Arc::clone(&self.banned), alert: false });
         }
+        if facts.emergency {
+            return Ok(Permit { rule: "emergency".into(), gauges: GaugeHold::default(), _sealed: Sealed });
+        }
         let mut hold = GaugeHold::default();
         let mut permitted_by = Arc::clone(&self.by_default);
         let policies = std::mem::take(&mut self.stages);
@@ -295,6 +298,7 @@ impl Facts<'_> {
             to: None,
             agent: None,
             tls: false,
+            emergency: false,
         }
     }
 }

@@ -71,6 +71,8 @@ pub struct Facts<'f> {
     pub agent: Option<&'f str>,
     /// It came over TLS or WSS.
     pub tls: bool,
+    /// An emergency call of somebody who is admitted: no rule holds it up.
+    pub emergency: bool,
 }
 
 /// Proof that policy was asked and said yes. Only [`Engine::decide`] makes one; `forward()` takes one.

@@ -74,6 +74,7 @@ impl Given {
             to: self.to.as_deref(),
             agent: self.agent.as_deref(),
             tls: self.tls,
+            emergency: false,
         }
     }
 }

@@ -95,3 +95,26 @@ fn a_number_that_no_route_takes_is_refused() {
     assert_eq!(&*world.refused()[0].rule, "route / nothing else");
     world.assert_clean();
 }
+
+/// Every limit is used up; 112 gets through, and nothing else does.
+#[test]
+fn an_emergency_has_no_limit() {
+    let mut world = World::with(|settings| {
+        let outbound = settings.routes.iter().position(|route| &*route.name == "outbound").expect("route");
+        let mut emergency = settings.routes[outbound].clone();
+        (emergency.name, emergency.to, emergency.emergency) = ("emergency".into(), vec!["112".into()], true);
+        settings.routes.insert(0, emergency);
+        settings.trunks.iter_mut().for_each(|trunk| trunk.calls_at_once = Some(0));
+        settings.limits.calls = 0;
+        settings.limits.unanswered_per_source = 0;
+    });
+    let (pbx, acme) = (Actor::pbx(), Actor::carrier());
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", ""));
+    world.expect(&pbx, "SIP/2.0 503");
+    world.send(&pbx, request(&pbx, "INVITE", "sip:112@10.20.0.5", "100", "", ""));
+    let seen = world.expect(&acme, "INVITE");
+    world.send(&acme, response(&seen, "486 Busy Here", "b", "", ""));
+    world.expect(&pbx, "SIP/2.0 486");
+    assert_eq!(&*world.cdrs()[0].rule, "emergency");
+    world.assert_clean();
+}

@@ -240,6 +240,7 @@ pub fn settings() -> Settings {
         from,
         to: to.iter().map(|pattern| (*pattern).into()).collect(),
         then: RouteThen::SendTo(send_to),
+        emergency: false,
         failover: None,
     };
     let (acme, bravo) = (Party::Trunk(TrunkId(0)), Party::Trunk(TrunkId(1)));

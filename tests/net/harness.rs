@@ -62,6 +62,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             to: Vec::new(),
             then: RouteThen::SendTo(vec![Party::Pbx]),
             failover: None,
+            emergency: false,
         }],
         tls_peers: Vec::new(),
         limits: Limits::default(),

@@ -64,7 +64,8 @@ fn route(cx: &mut Context<'_>, route: &raw::Route) -> Option<Route> {
         }
     };
     let name = route.name.value.as_str().into();
-    Some(Route { name, from: from?, to: to.into_iter().collect::<Option<_>>()?, then, failover })
+    let emergency = route.emergency.unwrap_or(false);
+    Some(Route { name, from: from?, to: to.into_iter().collect::<Option<_>>()?, emergency, then, failover })
 }
 
 /// `pbx`, `trunks`, the name of a trunk or of a zone.
