@@ -246,6 +246,11 @@ fn each_fork_that_terminate_rang_is_known_by_its_own_name() {
     assert_eq!(ice(&call, Side::B), None);
     call.try_answer(Side::B, "x", true, &with_ice(PHONE, 4000, "xray")).unwrap();
     assert_eq!(own(&call, Side::B), owns(&offer, "xray"));
+    call.try_answer(Side::B, "z", true, &with_ice(PHONE, 7000, "zulu")).unwrap();
+    call.media.forget_answer(b"z", &mut call.relay);
+    assert_eq!(own(&call, Side::B), owns(&offer, "xray"), "both picked up, one stays");
+    call.offer(Side::B, &with_ice(PHONE, 4000, "xray"));
+    assert_eq!(said(&call.answer(Side::A, &audio(PBX, 5000))), said(&offer), "which restarts nothing");
 }
 
 /// RFC 8839 §4.2.5.

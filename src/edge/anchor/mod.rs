@@ -309,19 +309,8 @@ impl CallMedia {
         for (stream, said) in self.streams.iter_mut().zip(said) {
             stream.set_said(answerer, said);
         }
+        self.ice.set_theirs(answerer, self.full_ice(answerer).cloned());
         self.tell_relay(relay);
-    }
-
-    /// The two endpoints do ICE with one another, as far as is known: candidates that are trickled concern both.
-    pub fn passes_ice(&self) -> bool {
-        self.ice.passes()
-    }
-
-    /// What `from` has trickled (RFC 8840 §9), for the other side. Ours is not added: it stands in the offer or answer before it.
-    pub fn trickle(&self, from: Side, fragment: &[u8], relay: &dyn Relay, out: &mut Vec<u8>) {
-        let towards = self.ice.unless_lite(&self.sides);
-        let said = shown::Said { from, towards: &towards, body: fragment, has_ours: false };
-        shown::show(&said, &self.sides, relay, out);
     }
 
     /// The pending offer was refused (488, 491, …): what held before holds again.

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::Sides;
 use super::destination::is_public;
 use super::ice::Towards;
 use super::stream::canonical;
+use super::{CallMedia, Sides};
 use crate::relay::{Relay, Side};
 use crate::sdp::{self, View};
 
@@ -35,6 +35,20 @@ impl Scope {
         } else {
             Scope::Private
         }
+    }
+}
+
+impl CallMedia {
+    /// The two endpoints do ICE with one another, as far as is known: candidates that are trickled concern both.
+    pub fn passes_ice(&self) -> bool {
+        self.ice.passes()
+    }
+
+    /// What `from` has trickled (RFC 8840 §9), for the other side. Ours is not added: it stands in the offer or answer before it.
+    pub fn trickle(&self, from: Side, fragment: &[u8], relay: &dyn Relay, out: &mut Vec<u8>) {
+        let towards = self.ice.unless_lite(&self.sides);
+        let said = Said { from, towards: &towards, body: fragment, has_ours: false };
+        show(&said, &self.sides, relay, out);
     }
 }
 
