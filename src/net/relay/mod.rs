@@ -200,7 +200,8 @@ impl Relay for UdpRelay {
         for address in all_of(&shown) {
             self.directory.promise(address, worker);
         }
-        let pair = NewPair { id, sockets: [sockets_a, sockets_b], shown, counters: counters.clone() };
+        let sockets = [sockets_a, sockets_b].map(|side| side.map(Some));
+        let pair = NewPair { id, sockets, shown, counters: counters.clone() };
         if !self.workers[worker].mailbox.tell(Command::Open(pair)) {
             all_of(&shown).for_each(|address| self.directory.remove(address));
             self.pools.give_back_pair(taken_a);

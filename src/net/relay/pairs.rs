@@ -1,5 +1,6 @@
 //! Media pairs on a worker: their sockets, both sides, and what is counted about them.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -14,14 +15,15 @@ use slab::Slab;
 
 use super::directory::{Directory, Home};
 use super::path::{Outlet, Step};
+use super::pools::socket;
 use super::token::{PairSocket, Ready};
 use crate::base::{RelayedAddr, TimerId, Timers};
 use crate::net::udp::Sent;
 use crate::relay::forward::{Arrived, Handshakes, Pair, Reason, Said, Verdict, Way};
 use crate::relay::{Component, LegRules, PairCounters, PairId, Side, SideAddrs, SideCounters};
 
-/// The four sockets of a pair, by side, then component.
-pub(super) type Sockets = [[UdpSocket; 2]; 2];
+/// The four sockets of a pair, by side, then component. None for RTCP where that shares RTP's port (RFC 5761).
+pub(super) type Sockets = [[Option<UdpSocket>; 2]; 2];
 
 /// What a worker is given to serve.
 pub(super) struct NewPair {
@@ -87,10 +89,8 @@ impl Pairs {
         for side in [Side::A, Side::B] {
             for component in [Component::Rtp, Component::Rtcp] {
                 let socket = PairSocket { slot, side, component };
-                let fd = new.sockets[side as usize][component as usize].as_raw_fd();
-                let token = Ready::Pair(socket).token();
-                if let Err(error) = registry.register(&mut SourceFd(&fd), token, Interest::READABLE) {
-                    tracing::warn!(%error, "a media socket cannot be watched: raise fs.epoll.max_user_watches");
+                if let Some(opened) = &new.sockets[side as usize][component as usize] {
+                    watch(opened, socket, registry);
                 }
                 directory.keep_promise(shown(&new, side, component).0, worker, Home::Pair(socket));
             }
@@ -101,10 +101,11 @@ impl Pairs {
     }
 
     /// New rules for one side.
-    pub fn set_leg(&mut self, id: PairId, side: Side, rules: LegRules, now: Instant) {
+    pub fn set_leg(&mut self, id: PairId, side: Side, rules: LegRules, registry: &Registry, now: Instant) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let Some(open) = self.open.get_mut(slot) else { return };
         open.pair.set_crypto(side, &rules.crypto, now);
+        open.serve_rtcp(PairSocket { slot, side, component: Component::Rtcp }, !rules.rtcp_mux, registry);
         open.pair.set_leg(side, rules);
         open.let_talk(slot, &mut self.talking);
     }
@@ -121,7 +122,7 @@ impl Pairs {
 
     pub fn socket(&self, socket: PairSocket) -> Option<&UdpSocket> {
         let open = self.open.get(socket.slot)?;
-        Some(&open.new.sockets[socket.side as usize][socket.component as usize])
+        open.new.sockets[socket.side as usize][socket.component as usize].as_ref()
     }
 
     /// True if what comes to the socket may grow, into the headroom before it.
@@ -269,6 +270,26 @@ impl Pairs {
 }
 
 impl OpenPair {
+    /// DESIGN.md §4: no second component when mux is agreed. Its port stays the pair's own, for an offer that wants it again.
+    fn serve_rtcp(&mut self, at: PairSocket, wanted: bool, registry: &Registry) {
+        let [rtp, rtcp] = &mut self.new.sockets[at.side as usize];
+        if !wanted {
+            *rtcp = None;
+        } else if rtcp.is_none()
+            && let Some(rtp) = rtp
+        {
+            match bind_above(rtp) {
+                Ok(socket) => {
+                    watch(&socket, at, registry);
+                    *rtcp = Some(socket);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a port of relay.ports is in use by another process: there will be no RTCP");
+                }
+            }
+        }
+    }
+
     /// It may have something to say.
     fn let_talk(&mut self, slot: usize, talking: &mut Vec<usize>) {
         let may_say = self.pair.does_dtls() || self.pair.holds_check();
@@ -316,6 +337,20 @@ impl OpenPair {
         }
         Step::Leave { by, to, packet }
     }
+}
+
+fn watch(socket: &UdpSocket, at: PairSocket, registry: &Registry) {
+    let token = Ready::Pair(at).token();
+    if let Err(error) = registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE) {
+        tracing::warn!(%error, "a media socket cannot be watched: raise fs.epoll.max_user_watches");
+    }
+}
+
+/// RFC 3550 §11: RTCP's port is the next one up.
+fn bind_above(rtp: &UdpSocket) -> io::Result<UdpSocket> {
+    let mut addr = rtp.local_addr()?;
+    addr.set_port(addr.port() | 1);
+    socket(addr)
 }
 
 fn shown(pair: &NewPair, side: Side, component: Component) -> RelayedAddr {

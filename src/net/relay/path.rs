@@ -497,6 +497,7 @@ mod tests {
         let counters = [(); 2].map(|()| Arc::new(PairCounters::default()));
         for (n, sockets) in sockets.into_iter().enumerate() {
             let (id, instant) = (PairId(n as u64), now().instant);
+            let sockets = sockets.map(|side| side.map(Some));
             shown[n].iter().for_each(|side| directory.promise(side.rtp.0, 0));
             let pair = NewPair { id, sockets, shown: shown[n], counters: counters[n].clone() };
             pairs.open(pair, poll.registry(), &directory, 0);
@@ -506,6 +507,7 @@ mod tests {
                     id,
                     side,
                     LegRules { rtp, send_before_latch: true, ..LegRules::default() },
+                    poll.registry(),
                     instant,
                 );
             }

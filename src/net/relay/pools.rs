@@ -128,7 +128,7 @@ impl Inner {
     }
 }
 
-fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
+pub(super) fn socket(addr: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(addr), Type::DGRAM, Some(Protocol::UDP))?;
     if addr.is_ipv6() {
         // `[::]` beside `0.0.0.0`, and no source is ever spelled ::ffff:192.0.2.1.

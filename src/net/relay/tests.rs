@@ -195,6 +195,35 @@ fn a_check_waits_until_the_other_leg_has_latched() {
     assert_eq!(lost.load(Ordering::Relaxed), 1);
 }
 
+/// DESIGN.md §4: "no second component when mux is agreed; extras freed after the answer".
+#[test]
+fn with_rtcp_mux_there_is_no_second_component_until_it_is_wanted_again() {
+    let ip = loopback();
+    let mut relay = relay(30_900..=30_907);
+    let ((alice, alice_addr), (bob, bob_addr)) = (phone(ip), phone(ip));
+    let pair = relay.open(here(ip), here(ip)).unwrap();
+    let to_bob = LegRules { send_before_latch: true, rtcp: Some(bob_addr), ..rules(bob_addr) };
+    relay.set_leg(pair.id, Side::B, to_bob);
+    let of_alice = |rtcp_mux| LegRules { rtcp_mux, rtcp: Some(alice_addr), ..rules(alice_addr) };
+    let bound = || UdpSocket::bind(pair.a.rtcp.0).is_err();
+    relay.set_leg(pair.id, Side::A, of_alice(true));
+    wait_until("the socket for RTCP is closed", || !bound());
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
+    alice.send_to(&report, pair.a.rtp.0).unwrap();
+    assert_eq!(receive(&bob), (report.to_vec(), pair.b.rtcp.0), "towards who does not mux");
+    assert_eq!(relay.usage().ports_taken, 4, "nobody else gets the port");
+
+    relay.set_leg(pair.id, Side::A, of_alice(false));
+    bob.set_nonblocking(true).unwrap();
+    let mut heard = [0; 16];
+    wait_until("it is heard there again", || {
+        alice.send_to(&report, pair.a.rtcp.0).unwrap();
+        bob.recv(&mut heard).is_ok()
+    });
+    relay.close(pair.id);
+    wait_until("nothing is left", || relay.usage().ports_taken == 0 && !bound());
+}
+
 #[test]
 fn ports_are_free_again_after_close_and_full_is_an_error() {
     let mut relay = relay(21100..=21107);

@@ -121,7 +121,9 @@ impl Worker {
                 (Command::Open(pair), _) => {
                     pairs.open(pair, self.poll.registry(), &self.directory, self.number);
                 }
-                (Command::SetLeg(id, side, rules), _) => pairs.set_leg(id, side, rules, now),
+                (Command::SetLeg(id, side, rules), _) => {
+                    pairs.set_leg(id, side, rules, self.poll.registry(), now)
+                }
                 (Command::Close(id), _) => {
                     if pairs.close(id) {
                         let _ = self.inbox.closed.send(id);
@@ -175,6 +177,7 @@ mod tests {
         let sockets = [[bind(), bind()], [bind(), bind()]];
         let flooded = sockets[0][0].local_addr().unwrap();
         let shown = [SideAddrs { rtp: RelayedAddr(flooded), rtcp: RelayedAddr(flooded) }; 2];
+        let sockets = sockets.map(|side| side.map(Some));
         let pair = NewPair { id: PairId(1), sockets, shown, counters: Arc::default() };
         let (registry, directory) = (worker.poll.registry(), &worker.directory);
         worker.path.pairs.open(pair, registry, directory, 0);
