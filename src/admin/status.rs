@@ -14,6 +14,8 @@ pub struct StatusReport {
     pub node: String,
     pub calls: usize,
     pub answered_calls: usize,
+    /// Of those: with a side that is not heard.
+    pub unheard_calls: usize,
     pub registrations: usize,
     pub connections: usize,
     pub server_transactions: usize,
@@ -57,6 +59,7 @@ impl StatusReport {
             node: name.to_owned(),
             calls: edge.calls,
             answered_calls: edge.answered_calls,
+            unheard_calls: edge.unheard_calls,
             registrations: edge.registrations,
             connections: *connections,
             server_transactions: edge.server_transactions,
@@ -82,7 +85,8 @@ impl fmt::Display for StatusReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, value: &dyn fmt::Display| writeln!(f, "{name:<15} {value}");
         row("node", &self.node)?;
-        row("calls", &format_args!("{} ({} answered)", self.calls, self.answered_calls))?;
+        let (answered, unheard) = (self.answered_calls, self.unheard_calls);
+        row("calls", &format_args!("{} ({answered} answered, {unheard} with a side unheard)", self.calls))?;
         row("registrations", &self.registrations)?;
         row("connections", &self.connections)?;
         let (server, client) = (self.server_transactions, self.client_transactions);
@@ -132,6 +136,7 @@ mod tests {
             edge: crate::edge::Status {
                 calls: 3,
                 answered_calls: 2,
+                unheard_calls: 1,
                 server_transactions: 4,
                 client_transactions: 5,
                 registrations: 17,

@@ -30,16 +30,19 @@ impl Edge {
         }
         let every = (idle_timeout / PART).clamp(Duration::from_millis(1), EVERY);
         call.listening = Some(self.timers.set(now.instant + every, Timer::Listen(id)));
+        let is_first = call.unheard.is_empty();
         if let Some(side) = heard.missed
             && let Some(unheard) = miss(call, side, &self.settings, &*self.relay)
         {
+            self.unheard_calls += usize::from(is_first);
             let call_id = call.call_id.clone();
             self.tell(Event::Unheard { call_id, unheard });
         }
     }
 
-    /// Before a call is over: who was not heard in it and had time to speak.
+    /// A call is over: who was not heard in it and had time to speak.
     pub(super) fn listen_back(&mut self, call: &mut Call, now: Now) {
+        self.unheard_calls -= usize::from(!call.unheard.is_empty());
         let talked = call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0));
         for side in [Side::A, Side::B] {
             if talked >= MISSED

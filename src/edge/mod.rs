@@ -100,6 +100,8 @@ pub struct Status {
     pub client_transactions: usize,
     pub calls: usize,
     pub answered_calls: usize,
+    /// Of those: with a side that is not heard.
+    pub unheard_calls: usize,
     pub registrations: usize,
     pub relay: crate::relay::RelayUsage,
     /// (URI, up)
@@ -143,6 +145,8 @@ pub struct Edge {
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
     drain: Drain,
+    /// Live calls with a side that is not heard.
+    unheard_calls: usize,
     ladder: Ladder,
     /// Makes each branch another one.
     branches: u64,
@@ -170,6 +174,7 @@ impl Edge {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             drain: Drain::No,
+            unheard_calls: 0,
             ladder: Ladder::default(),
             branches: rng.next_u64(),
             allowed: settings.zones.iter().map(|zone| zone.networks.as_slice().into()).collect(),
@@ -230,6 +235,7 @@ impl Edge {
             client_transactions,
             calls: self.calls.len(),
             answered_calls: self.calls.answered(),
+            unheard_calls: self.unheard_calls,
             registrations: self.registrations.len(),
             relay: self.relay.usage(),
             targets: self.targets.report(),

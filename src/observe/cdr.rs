@@ -152,6 +152,8 @@ struct Counted {
     refused: u64,
     /// Packets of RTP.
     lost: u64,
+    /// By the other side's reports; null where it sends none.
+    lost_at_far_end: Option<u64>,
     /// Milliseconds; null where there was nothing to measure.
     jitter_ms: Option<f64>,
     jitter_max_ms: Option<f64>,
@@ -188,10 +190,14 @@ fn line(node: &str, cdr: &Cdr) -> String {
 }
 
 fn media_line(stream: &StreamCdr) -> MediaLine<'_> {
-    MediaLine { kind: &stream.kind, from_caller: counted(&stream.a), from_callee: counted(&stream.b) }
+    MediaLine {
+        kind: &stream.kind,
+        from_caller: counted(&stream.a, &stream.b),
+        from_callee: counted(&stream.b, &stream.a),
+    }
 }
 
-fn counted(leg: &LegCdr) -> Counted {
+fn counted(leg: &LegCdr, far: &LegCdr) -> Counted {
     let LegCdr { packets, bytes, refused, measured } = *leg;
     let milliseconds = |time: Option<Duration>| time.map(|time| time.as_micros() as f64 / 1_000.0);
     Counted {
@@ -199,6 +205,7 @@ fn counted(leg: &LegCdr) -> Counted {
         bytes,
         refused,
         lost: measured.lost,
+        lost_at_far_end: (far.measured.far_reports > 0).then_some(far.measured.far_lost),
         jitter_ms: milliseconds(measured.jitter.mean()),
         jitter_max_ms: milliseconds(measured.jitter.most()),
         rtt_ms: milliseconds(measured.round_trip.mean()),
@@ -245,7 +252,10 @@ mod tests {
             media: vec![StreamCdr {
                 kind: "audio".into(),
                 a: LegCdr { packets: 510, bytes: 87_720, refused: 0, measured },
-                b: LegCdr::default(),
+                b: LegCdr {
+                    measured: Measured { far_reports: 2, far_lost: 7, ..Measured::default() },
+                    ..LegCdr::default()
+                },
             }],
             unheard: vec![Unheard {
                 side: Side::B,

@@ -168,7 +168,9 @@ fn a_side_that_never_speaks_is_told_of_once_and_stands_in_the_cdr() {
     assert!(unheard.text.contains("its SDP said 10.20.0.20:7000"), "{}", unheard.text);
     let text = unheard.text.clone();
     world.pass(60 * S);
+    assert_eq!(world.status().unheard_calls, 1);
     hang_up(&mut world, &mut a, &pbx);
+    assert_eq!(world.status().unheard_calls, 0);
     assert_eq!(world.unheard().len(), 1);
     assert_eq!(world.cdrs()[0].unheard.iter().map(|unheard| &unheard.text).collect::<Vec<_>>(), [&text]);
     world.assert_clean();

@@ -16,6 +16,9 @@ pub struct Measured {
     pub jitter: Sampled,
     /// From us to the endpoint and back.
     pub round_trip: Sampled,
+    /// How often the endpoint has said how it hears the other leg's, and how many packets it misses of that in all.
+    pub far_reports: u64,
+    pub far_lost: u64,
 }
 
 /// A measure that was taken again and again, in microseconds.
@@ -60,6 +63,8 @@ impl AddAssign for Measured {
         self.lost += more.lost;
         self.jitter += more.jitter;
         self.round_trip += more.round_trip;
+        self.far_reports += more.far_reports;
+        self.far_lost += more.far_lost;
     }
 }
 
@@ -70,6 +75,8 @@ pub struct QualityCounters {
     lost: AtomicU64,
     jitter: SampledCounters,
     round_trip: SampledCounters,
+    far_reports: AtomicU64,
+    far_lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +94,8 @@ impl QualityCounters {
         self.lost.store(measured.lost, Ordering::Relaxed);
         self.jitter.store(&measured.jitter);
         self.round_trip.store(&measured.round_trip);
+        self.far_reports.store(measured.far_reports, Ordering::Relaxed);
+        self.far_lost.store(measured.far_lost, Ordering::Relaxed);
     }
 
     /// What they say now.
@@ -96,6 +105,8 @@ impl QualityCounters {
             lost: self.lost.load(Ordering::Relaxed),
             jitter: self.jitter.read(),
             round_trip: self.round_trip.read(),
+            far_reports: self.far_reports.load(Ordering::Relaxed),
+            far_lost: self.far_lost.load(Ordering::Relaxed),
         }
     }
 }

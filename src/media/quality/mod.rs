@@ -23,6 +23,7 @@ const SOURCES: usize = 4;
 pub struct Quality {
     clocks: ClockRates,
     sources: [Option<Source>; SOURCES],
+    missed: Missed,
     measured: Measured,
 }
 
@@ -45,7 +46,7 @@ impl Quality {
         }
         let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
         let sequence = u16::from_be_bytes([high, low]);
-        let Quality { clocks, sources, measured } = self;
+        let Quality { clocks, sources, measured, .. } = self;
         let is_it = |source: &Option<Source>| source.as_ref().is_some_and(|source| source.ssrc == ssrc);
         let source = match sources.iter().position(is_it) {
             Some(at) => sources.get_mut(at).and_then(Option::as_mut),
@@ -65,9 +66,40 @@ impl Quality {
 
     /// An RTCP packet came from the leg, in the clear; `far` are the other leg's reports, which it may speak of.
     pub fn rtcp(&mut self, packet: &[u8], far: &SenderReports, now: Instant, counters: &QualityCounters) {
-        if far.round_trips(packet, now, |time| self.measured.round_trip.add(time)) > 0 {
-            counters.store(&self.measured);
-        }
+        let Quality { missed, measured, .. } = self;
+        far.heard(packet, now, |said| {
+            if let Some(time) = said.round_trip {
+                measured.round_trip.add(time.as_micros() as u64);
+            }
+            measured.far_reports += 1;
+            measured.far_lost += missed.more(said.ssrc, said.lost);
+        });
+        counters.store(measured);
+    }
+}
+
+/// What the leg's endpoint has said up to now that it misses of each sender of the other leg.
+#[derive(Debug, Default)]
+struct Missed {
+    of: [Option<(u32, u32)>; SOURCES],
+    next: usize,
+}
+
+impl Missed {
+    /// How many more it misses now than ever before: what comes late is missed no longer.
+    fn more(&mut self, ssrc: u32, lost: u32) -> u64 {
+        let known = self.of.iter_mut().flatten().find(|(of, _)| *of == ssrc);
+        let before = match known {
+            Some((_, most)) => std::mem::replace(most, lost.max(*most)),
+            None => {
+                if let Some(oldest) = self.of.get_mut(self.next) {
+                    *oldest = Some((ssrc, lost));
+                }
+                self.next = (self.next + 1) % SOURCES;
+                0
+            }
+        };
+        lost.saturating_sub(before).into()
     }
 }
 

@@ -15,6 +15,16 @@ pub struct SenderReports {
     next: usize,
 }
 
+/// What a receiver says of a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hearsay {
+    pub ssrc: u32,
+    /// Packets that it misses, since it has heard of the sender.
+    pub lost: u32,
+    /// From us to the receiver and back.
+    pub round_trip: Option<Duration>,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Passed {
     ssrc: u32,
@@ -38,10 +48,8 @@ impl SenderReports {
         }
     }
 
-    /// An RTCP packet of the other leg: how long its reports say that a round trip from us to it takes, in microseconds; how
-    /// many did.
-    pub(super) fn round_trips(&self, packet: &[u8], now: Instant, mut each: impl FnMut(u64)) -> usize {
-        let mut found = 0;
+    /// What an RTCP packet of the other leg says of these senders.
+    pub(super) fn heard(&self, packet: &[u8], now: Instant, mut each: impl FnMut(Hearsay)) {
         for part in parts(packet) {
             let blocks = match part.kind {
                 SENDER_REPORT => part.body.get(24..),
@@ -49,21 +57,25 @@ impl SenderReports {
                 _ => None,
             };
             for block in blocks.unwrap_or_default().chunks_exact(24).take(part.count) {
-                if let Some(time) = self.round_trip(block, now) {
-                    each(time.as_micros() as u64);
-                    found += 1;
-                }
+                self.hearsay(block, now).into_iter().for_each(&mut each);
             }
         }
-        found
     }
 
-    /// RFC 3550 §6.4.1: A - LSR - DLSR, where A is now, and LSR is when we saw the report pass.
-    fn round_trip(&self, block: &[u8], now: Instant) -> Option<Duration> {
-        let (ssrc, middle, delay) = (word(block, 0)?, word(block, 16)?, word(block, 20)?);
-        let report = self.passed.iter().flatten().find(|p| (p.ssrc, p.middle) == (ssrc, middle))?;
+    /// One report block (RFC 3550 §6.4.1); `None`: of a sender that nobody has heard of.
+    fn hearsay(&self, block: &[u8], now: Instant) -> Option<Hearsay> {
+        let (ssrc, loss, middle, delay) =
+            (word(block, 0)?, word(block, 4)?, word(block, 16)?, word(block, 20)?);
+        let mut of_sender = self.passed.iter().flatten().filter(|report| report.ssrc == ssrc).peekable();
+        of_sender.peek()?;
+        // A - LSR - DLSR, where A is now, and LSR is when we saw the report pass.
         let delay = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
-        now.saturating_duration_since(report.at).checked_sub(delay)
+        let answered = of_sender.find(|report| report.middle == middle);
+        let round_trip =
+            answered.and_then(|report| now.saturating_duration_since(report.at).checked_sub(delay));
+        // 24 bits with a sign: what came twice may make it negative.
+        let lost = (((loss << 8) as i32) >> 8).max(0) as u32;
+        Some(Hearsay { ssrc, lost, round_trip })
     }
 }
 

@@ -199,9 +199,10 @@ const LSR: u32 = 0xb44d_b705;
 /// A sender description, as it stands behind every report.
 const SDES: [u8; 12] = [0x81, 202, 0, 2, 0, 0, 0, 9, 1, 1, b'x', 0];
 
-fn round_trips(far: &SenderReports, packet: &[u8], at: Instant) -> Vec<u64> {
+/// In microseconds.
+fn round_trips(far: &SenderReports, packet: &[u8], at: Instant) -> Vec<u128> {
     let mut all = Vec::new();
-    far.round_trips(packet, at, |time| all.push(time));
+    far.heard(packet, at, |said| all.extend(said.round_trip.map(|time| time.as_micros())));
     all
 }
 
@@ -231,6 +232,21 @@ fn a_leg_is_told_its_round_trips() {
     }
     let round_trip = leg.measured().round_trip;
     assert_eq!((round_trip.mean(), round_trip.most()), (Some(50 * MS), Some(60 * MS)));
+}
+
+#[test]
+fn what_the_far_end_misses_is_what_it_says_of_senders_that_there_are() {
+    let (mut leg, mut far) = (Leg::new(), SenderReports::default());
+    far.pass(&sender_report(7, NTP, &[]), leg.start);
+    far.pass(&sender_report(8, NTP, &[]), leg.start);
+    let reports = [(7, 5), (8, 0x00ff_fffe), (66, 1_000), (7, 9), (7, 8), (7, 10), (8, 1)];
+    for (ssrc, lost) in reports {
+        let packet = receiver_report(&[[ssrc, 0x8000_0000 | lost, 0, 0, 0, 0]]);
+        leg.quality.rtcp(&packet, &far, leg.start, &leg.counters);
+    }
+    let measured = leg.measured();
+    // 10 of the one, and 1 of the other, of which more had come than were sent.
+    assert_eq!((measured.far_reports, measured.far_lost), (6, 11));
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn both_ways(ip: IpAddr, ports: std::ops::RangeInclusive<u16>) {
         assert_eq!(receive(&bob), (rtp(sequence), pair.b.rtp.0));
     }
 
-    let (stranger, _) = phone(ip);
+    let (stranger, stranger_addr) = phone(ip);
     stranger.send_to(&rtp(99), pair.a.rtp.0).unwrap();
     let refused = &pair.counters.a.refused_source;
     wait_until("the stranger is counted", || refused.load(Ordering::Relaxed) == 1);
@@ -95,6 +95,9 @@ fn both_ways(ip: IpAddr, ports: std::ops::RangeInclusive<u16>) {
     assert_eq!(count(&pair.counters.b), (1, 172));
     let totals = relay.worker_counters();
     assert_eq!(totals.iter().map(|worker| count(worker).0).sum::<u64>(), 60);
+    let (a, b) = (pair.counters.leg(Side::A), pair.counters.leg(Side::B));
+    assert_eq!((a.quality.read().rtp, b.quality.read().rtp), (59, 1));
+    assert_eq!((a.stranger.get(), b.stranger.get()), (Some(stranger_addr), None));
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl Pair {
 
     /// A packet was dropped: what it says of why a leg is not heard.
     pub fn refused(&self, arrived: &Arrived, reason: Reason, packet: &[u8]) {
-        let Some(payload_type) = packet::rtp_payload_type(packet) else { return };
+        let rtp = packet::rtp_payload_type(packet).filter(|_| !packet::looks_like_rtcp(packet));
+        let Some(payload_type) = rtp else { return };
         let counters = self.counters.leg(arrived.side);
         match reason {
             Reason::Source => counters.stranger.set(arrived.source),

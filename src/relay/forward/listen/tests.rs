@@ -145,6 +145,7 @@ fn who_and_what_was_refused_is_kept() {
     g722[1] = 0x80 | 9;
     call.pair.refused(&from("203.0.113.66:666"), Reason::Source, &g722);
     call.pair.refused(&from("203.0.113.66:53"), Reason::Source, b"no media");
+    call.pair.refused(&from("203.0.113.66:667"), Reason::Source, &reports()[0]);
     call.pair.refused(&from(B), Reason::Payload, &g722);
     let leg = call.counters.leg(Side::B);
     assert_eq!((leg.stranger.get(), leg.payload_type.get()), (Some(at("203.0.113.66:666")), Some(9)));
