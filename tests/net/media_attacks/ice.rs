@@ -113,6 +113,30 @@ fn only_the_endpoints_that_checked_are_heard_and_a_stranger_gets_and_injects_not
     edge.assert_served();
 }
 
+/// DESIGN.md §4: where a phone's address proves nothing, a check for it waits until its own has come.
+#[test]
+fn a_check_waits_for_a_phone_that_has_not_shown_where_it_is() {
+    let mut edge = Edge::new(|_, _| ());
+    let (phone, office) = (Endpoint::new(), Endpoint::new());
+    let call = edge.call(&with_ice(&phone, PHONE), &with_ice(&office, OFFICE));
+    let (facing_phone, facing_office) = (shown(&call.ok)[0], shown(&call.invite)[0]);
+    for number in [1, 2] {
+        let asked = check(number, OFFICE, PHONE, &password(PHONE));
+        office.rtp.send_to(&asked, facing_office).unwrap();
+    }
+    // It comes behind them, and for media nobody waits.
+    office.rtp.send_to(&rtp(0), facing_office).unwrap();
+    eventually("both checks are read", || edge.media().undeliverable == 1);
+    let asked = check(3, PHONE, OFFICE, &password(OFFICE));
+    phone.rtp.send_to(&asked, facing_phone).unwrap();
+    assert_eq!(receive(&office.rtp), (asked, facing_office));
+    let (waited, from) = receive(&phone.rtp);
+    assert_eq!((waited, from), (check(2, OFFICE, PHONE, &password(PHONE)), facing_phone), "the newest");
+    assert_silent(&phone.rtp);
+    call.hang_up();
+    edge.assert_served();
+}
+
 /// ICE / none: we answer the phone's checks, and the PBX hears of no STUN.
 #[test]
 fn a_phone_that_does_ice_talks_to_a_pbx_that_does_none_and_a_stranger_to_neither() {
