@@ -139,6 +139,33 @@ fn a_call_goes_through_and_its_media_is_counted_while_it_lasts() {
     }
 }
 
+/// DESIGN.md §4: "T.38 (`m=image udptl`) | relayed without RTP checks"; counted like everything else.
+#[test]
+fn a_fax_goes_through_and_is_counted() {
+    let ip: IpAddr = "127.0.0.1".parse().unwrap();
+    let mut callee = Udp::new(SocketAddr::new(ip, 9));
+    let (node, _dir) = node(|settings| {
+        anchored(settings, ip);
+        with_pbx(settings, Transport::Udp, callee.addr());
+    });
+    callee.to = node.listener("udp").unwrap();
+    let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind((ip, 0)).unwrap());
+    theirs.set_read_timeout(Some(DEADLINE)).unwrap();
+    let fax = |media: &UdpSocket| {
+        sdp(media.local_addr().unwrap()).replace("m=audio", "m=image").replace("RTP/AVP 0", "udptl t38")
+    };
+    let call = Call::up(Udp::new(callee.to), callee, &fax(&ours), &fax(&theirs));
+    let at = |message: &str| audio(&message.replace("m=image", "m=audio"));
+    // UDPTL (T.38): a sequence number, a T.30 indicator, no redundancy.
+    let packet = [0, 1, 1, 6, 0, 0];
+    ours.send_to(&packet, at(&call.ok)).unwrap();
+    let mut heard = [0; 200];
+    let (n, from) = theirs.recv_from(&mut heard).unwrap();
+    assert_eq!((&heard[..n], from), (&packet[..], at(&call.invite)));
+    assert_eq!(node.status().unwrap().media.packets, 1);
+    call.hang_up();
+}
+
 /// DESIGN.md §4: one relayed address pair serves a stream, and its sides may be of different families.
 #[test]
 fn an_ipv4_and_an_ipv6_endpoint_talk_either_way() {
