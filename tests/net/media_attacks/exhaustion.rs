@@ -1,7 +1,9 @@
 //! Ports that unanswered calls hold (FreePBX 665).
 
+use std::time::Instant;
+
 use super::*;
-use crate::harness::{answer, request, status, with_body};
+use crate::harness::{answer, request, status, values, with_body};
 
 #[test]
 fn unanswered_calls_hold_so_many_ports_and_give_them_back_at_once() {
@@ -18,37 +20,46 @@ fn unanswered_calls_hold_so_many_ports_and_give_them_back_at_once() {
     let offer = Endpoint::new().sdp();
     let invite = || with_body(&request("INVITE", &uri, Transport::Udp, phone.addr()), &offer);
     for _ in 0..3 {
-        let (mut ringing, mut refusal) = (Vec::new(), None);
+        let (mut ringing, mut refusal, start) = (Vec::new(), None, Instant::now());
         while refusal.is_none() {
-            phone.send(&invite());
+            let invite = invite();
+            phone.send(&invite);
             eventually("a pair, or a refusal", || {
-                refusal = refusal.take().or_else(|| final_answer(&phone));
+                refusal = refusal.take().or_else(|| final_answer(&phone, &invite));
                 refusal.is_some() || edge.node.status().unwrap().edge.relay.pairs > ringing.len()
             });
             if refusal.is_none() {
-                ringing.push(pbx.receive_request("INVITE"));
+                let invite = pbx.receive_request("INVITE");
+                pbx.send(&answer(&invite, "180 Ringing", pbx.addr(), ""));
+                ringing.push(invite);
+                continue;
+            }
+            assert_eq!(refusal.as_deref().map(status), Some(503));
+            if ringing.is_empty() {
+                // The relay's thread has yet to close what the last round held.
+                assert!(start.elapsed() < DEADLINE, "nothing is given back");
+                refusal = None;
             }
         }
-        assert_eq!(refusal.map(|refusal| status(&refusal)), Some(503));
-        assert!((1..=4).contains(&ringing.len()), "{}", ringing.len());
+        assert!(ringing.len() <= 4, "{}", ringing.len());
         for invite in ringing {
             pbx.send(&answer(&invite, "486 Busy Here", pbx.addr(), ""));
-            assert_eq!(status(&phone.receive_final()), 486);
         }
         eventually("given back", || edge.node.status().unwrap().edge.relay.pairs == 0);
     }
     edge.assert_served();
 }
 
-/// What has come already.
-fn final_answer(phone: &Udp) -> Option<String> {
+/// What has come already; answers to other INVITEs are sent again, since nobody acknowledges them.
+fn final_answer(phone: &Udp, invite: &str) -> Option<String> {
     let mut buffer = [0; 2_000];
     phone.socket.set_nonblocking(true).unwrap();
     let mut come = std::iter::from_fn(|| {
         let len = phone.socket.recv(&mut buffer).ok()?;
         Some(String::from_utf8(buffer[..len].to_vec()).unwrap())
     });
-    let answer = come.find(|message| status(message) >= 200);
+    let is_ours = |message: &String| values(message, "Call-ID") == values(invite, "Call-ID");
+    let answer = come.find(|message| status(message) >= 200 && is_ours(message));
     phone.socket.set_nonblocking(false).unwrap();
     answer
 }
