@@ -8,6 +8,7 @@ mod drain;
 #[path = "../support/dtls_client.rs"]
 mod dtls_client;
 mod harness;
+mod heard;
 mod hostile;
 mod life;
 mod media_attacks;
