@@ -137,7 +137,7 @@ impl Edge {
     }
 
     /// The answer in a 2xx or 18x can't be rewritten. A provisional one is swallowed; after a 2xx the callee is hung up
-    /// and the caller hears why there is no call.
+    /// and the caller hears why there is no call. In mid-call the offer is withdrawn, and who made it hears why.
     fn bad_answer(
         &mut self,
         server: ServerId,
@@ -149,8 +149,15 @@ impl Edge {
         if response.status().unwrap_or(0) < 200 {
             return;
         }
-        let current = context.attempts.len().saturating_sub(1);
-        self.hang_up_callee(context, current, response, now);
+        if response.method() == Method::Invite {
+            let current = context.attempts.len().saturating_sub(1);
+            self.hang_up_callee(context, current, response, now);
+        }
+        if let Errand::InCall { call, .. } = context.errand
+            && let Some(call) = self.calls.get_mut(call)
+        {
+            call.roll_back(&mut *self.relay);
+        }
         context.failure = Some(refusal);
         self.fail(server, context, 502, now);
     }

@@ -381,3 +381,29 @@ fn is_same(one: &LegRules, other: &LegRules) -> bool {
     };
     keys(one) == keys(other) && one.ice == other.ice && one.rtp == other.rtp
 }
+
+/// An answer in mid-call that cannot be rewritten: who offered hears 488, and the call is as it was.
+#[test]
+fn an_answer_that_cannot_be_read_withdraws_the_offer() {
+    for (from, method) in [(Side::A, "INVITE"), (Side::B, "INVITE"), (Side::A, "UPDATE"), (Side::B, "UPDATE")]
+    {
+        let mut call = talking();
+        let before = format!("{:?}", call.rules());
+        let host = if from == Side::A { PHONE } else { PBX };
+        let asked = call.ask(from, method, &VIDEO_TOO.replace(PHONE, host));
+        assert_eq!(call.pairs(), 2);
+        let replier = if from == Side::A { call.pbx } else { call.phone };
+        call.world.send(&replier, ua::answer(&replier, &asked, "200 OK", "", "this is no sdp\r\n"));
+        let came = call.expect_at(from, "SIP/2.0 488");
+        if method == "INVITE" {
+            call.expect_at(from.other(), "ACK");
+            call.acknowledge_ours(from, &came);
+        }
+        let (phone, pbx) = (call.phone, call.pbx);
+        call.world.expect_nothing(&phone);
+        call.world.expect_nothing(&pbx);
+        assert_eq!((call.pairs(), format!("{:?}", call.rules())), (1, before), "{from:?}, {method}");
+        call.agree(from.other(), "UPDATE", &offer_of(from.other(), 6000), &offer_of(from, 6002));
+        call.end();
+    }
+}
