@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use turnpike::edge::settings::Ice;
+use turnpike::edge::settings::{Ice, Media, Srtp};
 use turnpike::media::quality::Measured;
-use turnpike::relay::Side;
+use turnpike::relay::{PairCounters, Side};
 
 use super::calls::{establish, hang_up, register};
 use super::ua::{Leg, answer, body, request, sdp};
@@ -248,4 +248,47 @@ fn the_cdr_says_how_well_each_side_was_heard() {
     hang_up(&mut world, &mut a, &pbx);
     let audio = &world.cdrs()[0].media[0];
     assert_eq!((audio.a.measured, audio.b.measured), (Measured::default(), measured));
+}
+
+/// Why the phone is not heard in a call in which the PBX is, after `change` of what the relay counts.
+fn why(
+    configure: impl Fn(&mut Media, &mut Media),
+    offer: &str,
+    change: impl Fn(&PairCounters),
+) -> &'static str {
+    let mut world = World::with(|settings| {
+        let [internet, office, _] = &mut settings.zones[..] else { unreachable!() };
+        configure(&mut internet.media, &mut office.media);
+    });
+    let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    register(&mut world, &phone, "alice");
+    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", offer);
+    establish(&mut world, &phone, &pbx, &invite);
+    world.speakers = vec![Side::B];
+    change(&world.counters());
+    world.pass(5 * S);
+    let [unheard] = world.unheard()[..] else { panic!("once") };
+    assert_eq!(unheard.side, Side::A);
+    unheard.why
+}
+
+#[test]
+fn ice_that_ends_at_us_is_missed_until_a_check_has_passed() {
+    let offer = sdp("192.168.1.5", 5_004) + ICE;
+    let terminate = |internet: &mut Media, _: &mut Media| internet.ice = Ice::Terminate;
+    assert_eq!(why(terminate, &offer, |_| ()), "no_ice_check");
+    let proved = |counters: &PairCounters| counters.leg(Side::A).is_proved.store(true, Relaxed);
+    assert_eq!(why(terminate, &offer, proved), "never_sent");
+}
+
+#[test]
+fn srtp_that_does_not_open_is_told_from_silence() {
+    let offer = sdp("192.168.1.5", 5_004).replace("RTP/AVP", "RTP/SAVP")
+        + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    let translate = |internet: &mut Media, office: &mut Media| {
+        (internet.srtp, office.srtp) = (Srtp::Sdes, Srtp::Off);
+    };
+    let refused = |counters: &PairCounters| counters.a.refused_authentication.store(250, Relaxed);
+    assert_eq!(why(translate, &offer, refused), "not_authentic");
+    assert_eq!(why(translate, &offer, |_| ()), "never_sent");
 }

@@ -48,6 +48,11 @@ impl LastHeard {
         *self = LastHeard { packets, rtp, sign, sound };
     }
 
+    /// Since the last look.
+    fn is_speaking(&self, now: Instant) -> bool {
+        self.sound == now && self.rtp > 0
+    }
+
     fn is_missed(&self, now: Instant) -> bool {
         let for_so_long = |since: Instant| now.saturating_duration_since(since);
         match self.rtp {
@@ -98,13 +103,14 @@ impl CallMedia {
         let Hearing(sides) = self.hearing.get_or_insert_with(new);
         sides.iter_mut().zip(counts).for_each(|(side, counts)| side.look(counts, now));
         let [a, b] = *sides;
-        let is_speaking = |side: LastHeard, counts: (u64, u64)| side.sound == now && counts.1 > 0;
-        let missed = match counts {
-            _ if !self.expects_sound() => None,
-            [_, counts] if a.is_missed(now) && is_speaking(b, counts) => Some(Side::A),
-            [counts, _] if b.is_missed(now) && is_speaking(a, counts) => Some(Side::B),
-            _ => None,
+        let missed = if a.is_missed(now) && b.is_speaking(now) {
+            Some(Side::A)
+        } else if b.is_missed(now) && a.is_speaking(now) {
+            Some(Side::B)
+        } else {
+            None
         };
+        let missed = missed.filter(|_| self.expects_sound());
         let silence = now.saturating_duration_since(a.sign.max(b.sign));
         Heard { silence: if self.may_go_around() { Duration::ZERO } else { silence }, missed }
     }
