@@ -48,6 +48,7 @@ fn phone<'f>(user: &'f str, to: &'f str) -> Facts<'f> {
         to: Some(to),
         agent: Some("Yealink SIP-T54W 96.86.0.100"),
         tls: true,
+        emergency: false,
     }
 }
 
