@@ -1,8 +1,9 @@
-//! What every floor shares: time as a value, addresses that say whose they are, bans, timers, sealed tokens.
+//! What every floor shares: time as a value, addresses that say whose they are, bans, throttles, timers, sealed tokens.
 
 mod addr;
 pub mod ban;
 mod shrink;
+pub mod throttle;
 mod time;
 mod timers;
 mod token;

@@ -7,19 +7,18 @@
 
 mod accounts;
 mod nonce;
-mod throttle;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::throttle::{Recent, Throttle};
 use crate::base::{ClientAddr, NodeKey, Now, UnixTime};
 use crate::stun::{BadAttribute, ErrorCode, Hash, Key, Message, PasswordAlgorithm, Type, Writer};
 
 use accounts::Name;
 pub use accounts::{Accounts, Ephemeral, Keys, RoleId, Settings, SharedSecret, User};
 use nonce::Nonces;
-use throttle::{Recent, Throttle};
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,6 +65,7 @@ pub struct Throttle {
 }
 
 impl Throttle {
+    /// Of that many keys.
     pub fn new(capacity: usize, burst: u32, interval: Duration, start: Instant) -> Throttle {
         let interval = interval.as_micros() as u64;
         Throttle { cells: Cells::new(capacity, start), interval, burst: interval * u64::from(burst) }
@@ -96,15 +97,18 @@ pub struct Recent {
 }
 
 impl Recent {
+    /// Of that many keys, each for so long.
     pub fn new(capacity: usize, lasts: Duration, start: Instant) -> Recent {
         Recent { cells: Cells::new(capacity, start), lasts: lasts.as_micros() as u64 }
     }
 
+    /// It was seen now.
     pub fn remember(&mut self, key: u128, now: Instant) {
         let now = self.cells.micros(now);
         self.cells.put(key, now);
     }
 
+    /// It was seen not long ago.
     pub fn contains(&mut self, key: u128, now: Instant) -> bool {
         let now = self.cells.micros(now);
         self.cells.find(key).is_some_and(|at| now < at + self.lasts)
