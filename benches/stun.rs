@@ -49,7 +49,7 @@ fn stun(c: &mut Criterion) {
         short_lived_role: RoleId(0),
     };
     let accounts = Arc::new(Accounts::new(settings, [1; 32]));
-    let mut credentials = Credentials::new(accounts, NodeKey::new([3; 16]), now.instant);
+    let mut credentials = Credentials::new(accounts, NodeKey::new([3; 16]));
     let nonce = nonce(&credentials, now);
     let signed = |name: &str, password: &str| {
         allocate(|w| {

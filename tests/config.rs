@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use turnpike::config::diagnose::Severity;
 use turnpike::config::{Compiled, Report, load};
+use turnpike::sip::digest::Algorithm;
 
 /// A folder with everything that the files in tests/config name.
 struct Folder(TempDir);
@@ -337,17 +338,19 @@ policies: []
     assert!(compiled.report.is_empty() && compiled.net.turn.is_some(), "{}", compiled.report);
 }
 
-/// "Lines that begin with #- are understood by `check`."
+/// "Remove each #-": then there is a zone whose passwords we check, and `run` does it.
 #[test]
-fn what_the_shipped_config_comments_out_for_later_is_understood() {
+fn the_shipped_config_with_users_loads_and_runs() {
+    let text = std::fs::read_to_string("config/turnpike.yaml").unwrap();
+    assert!(text.contains("\n#-"));
     let folder = Folder::new();
-    let text = std::fs::read_to_string("config/turnpike.yaml").unwrap().replace("\n#-", "\n");
-    let users = "users: { realm: example.com, file: users.yaml }\n";
-    folder.write("edge.yaml", &(text.replace("../policies", "policies") + users));
+    folder.write("edge.yaml", &text.replace("\n#-", "\n").replace("../policies", "policies"));
     let compiled =
         load(&folder.path().join("edge.yaml"), &environment).unwrap_or_else(|report| panic!("{report}"));
-    let not_yet = compiled.runnable().unwrap_err();
-    assert_eq!(not_yet.problems().count(), 1, "{not_yet}");
+    compiled.runnable().unwrap();
+    let users = &compiled.edge.users;
+    assert!(users.get("201").is_some() && users.get("203").is_none());
+    assert_eq!(users.algorithms(), [Algorithm::Md5], "one of them has no `ha1_sha256`");
 }
 
 /// `turnpike check FILE` as a shell sees it: does it end well, what it says on standard output and standard error.

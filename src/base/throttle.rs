@@ -9,7 +9,8 @@ const WAYS: usize = 4;
 #[derive(Debug)]
 struct Cells {
     sets: Box<[[Cell; WAYS]]>,
-    start: Instant,
+    /// The first time that it was asked.
+    start: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,13 +21,14 @@ struct Cell {
 }
 
 impl Cells {
-    fn new(capacity: usize, start: Instant) -> Cells {
-        Cells { sets: vec![[Cell::default(); WAYS]; capacity.div_ceil(WAYS).max(1)].into(), start }
+    fn new(capacity: usize) -> Cells {
+        Cells { sets: vec![[Cell::default(); WAYS]; capacity.div_ceil(WAYS).max(1)].into(), start: None }
     }
 
-    fn micros(&self, now: Instant) -> u64 {
+    fn micros(&mut self, now: Instant) -> u64 {
+        let start = *self.start.get_or_insert(now);
         // Half a million years.
-        now.saturating_duration_since(self.start).as_micros() as u64
+        now.saturating_duration_since(start).as_micros() as u64
     }
 
     fn set(&mut self, key: u128) -> (&mut [Cell; WAYS], u64) {
@@ -66,9 +68,9 @@ pub struct Throttle {
 
 impl Throttle {
     /// Of that many keys.
-    pub fn new(capacity: usize, burst: u32, interval: Duration, start: Instant) -> Throttle {
+    pub fn new(capacity: usize, burst: u32, interval: Duration) -> Throttle {
         let interval = interval.as_micros() as u64;
-        Throttle { cells: Cells::new(capacity, start), interval, burst: interval * u64::from(burst) }
+        Throttle { cells: Cells::new(capacity), interval, burst: interval * u64::from(burst) }
     }
 
     /// True if `key` has used up what it may.
@@ -98,8 +100,8 @@ pub struct Recent {
 
 impl Recent {
     /// Of that many keys, each for so long.
-    pub fn new(capacity: usize, lasts: Duration, start: Instant) -> Recent {
-        Recent { cells: Cells::new(capacity, start), lasts: lasts.as_micros() as u64 }
+    pub fn new(capacity: usize, lasts: Duration) -> Recent {
+        Recent { cells: Cells::new(capacity), lasts: lasts.as_micros() as u64 }
     }
 
     /// It was seen now.
@@ -124,7 +126,7 @@ mod tests {
     #[test]
     fn a_burst_and_then_one_per_interval() {
         let t0 = Instant::now();
-        let mut throttle = Throttle::new(64, 3, SECOND, t0);
+        let mut throttle = Throttle::new(64, 3, SECOND);
         let taken = |throttle: &mut Throttle, key, at| (0..10).filter(|_| throttle.take(key, at)).count();
         assert_eq!(taken(&mut throttle, 7, t0), 3);
         assert!(throttle.is_spent(7, t0) && !throttle.is_spent(8 << 64, t0));
@@ -135,7 +137,7 @@ mod tests {
     #[test]
     fn when_full_the_idlest_is_forgotten() {
         let t0 = Instant::now();
-        let mut recent = Recent::new(4, 60 * SECOND, t0);
+        let mut recent = Recent::new(4, 60 * SECOND);
         for key in 0..5u32 {
             recent.remember(u128::from(key + 1) << 64, t0 + key * SECOND);
         }

@@ -56,6 +56,7 @@ pub struct Edge {
     pub pbx: Option<settings::Pbx>,
     pub trunks: Vec<settings::Trunk>,
     pub routes: Vec<settings::Route>,
+    pub users: settings::Users,
     pub tls_peers: Vec<settings::TlsPeer>,
 }
 
@@ -70,6 +71,7 @@ impl Edge {
             pbx: self.pbx,
             trunks: self.trunks,
             routes: self.routes,
+            users: self.users,
             tls_peers: self.tls_peers,
             limits: settings::Limits::default(),
         }

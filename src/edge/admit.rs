@@ -23,7 +23,7 @@ pub struct Permitted {
     pub who: Who,
     /// What forwarding needs to know of it.
     pub valid: Valid,
-    /// The registered user whose flow it came over.
+    /// The user who has shown the password, or whose registered flow it came over.
     pub user: Option<Arc<str>>,
     /// The proof.
     pub permit: Permit,
@@ -57,17 +57,17 @@ impl Edge {
         }
     }
 
-    /// What the zone asks of those who are neither trunk nor PBX. The registered user, if that is what they are.
-    fn is_admitted(&self, request: &Request, who: &Who) -> Result<Option<Arc<str>>, Refusal> {
-        let zone = self.settings.zone(who.zone).ok_or(Refusal::OutsideZone)?;
+    /// What the zone asks of those who are neither trunk nor PBX. The authenticated or registered user, if that is what they are.
+    fn is_admitted(&mut self, request: &Request, who: &Who) -> Result<Option<Arc<str>>, Refusal> {
+        let admit = self.settings.zone(who.zone).ok_or(Refusal::OutsideZone)?.admit;
         if who.speaker != Speaker::Stranger {
             return Ok(None);
         }
         let on_flow = |flow: &FlowEnd| self.registrations.on_flow(flow).next().is_some();
         let flow = FlowEnd::from(&request.source);
-        match zone.admit {
+        match admit {
             Admit::Trunks => Err(Refusal::NotATrunk),
-            Admit::Authenticated => Err(Refusal::CannotAuthenticate),
+            Admit::Authenticated => self.authenticated_caller(request).map(Some),
             Admit::Registered if request.message.method() == Method::Register => Ok(None),
             Admit::Registered if !on_flow(&flow) => Err(Refusal::NotRegistered),
             Admit::Registered | Admit::Any => self.registered_caller(request, &flow),
@@ -128,7 +128,7 @@ impl Edge {
         let facts = Facts {
             stage: if is_register { Stage::Registrations } else { Stage::Calls },
             source: request.source.remote.0.ip().to_canonical(),
-            source_proven: request.source.transport != Transport::Udp,
+            source_proven: request.source.transport != Transport::Udp || has_answered(admitted),
             listener: request.source.listener,
             zone: who.zone,
             trunk: match who.speaker {
@@ -146,4 +146,9 @@ impl Edge {
         };
         self.policy.decide(&facts, request.at)
     }
+}
+
+/// A challenge went to this address and came back: it is not forged.
+fn has_answered(admitted: &Result<Option<Arc<str>>, Refusal>) -> bool {
+    matches!(admitted, Err(Refusal::Challenged(challenge)) if challenge.wrong.is_some())
 }

@@ -1,6 +1,7 @@
 //! Responses that the edge makes itself (RFC 3261 §8.2.6), and where they go.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::flow::FlowEnd;
 use super::refusal::Refusal;
@@ -39,5 +40,10 @@ pub fn refusal(request: &Message, source: &Source, refusal: &Refusal, key: &Node
     let retry = refusal.retry_after().map(|seconds| seconds.to_string());
     let retry: Option<(&str, &[u8])> = retry.as_deref().map(|seconds| ("Retry-After", seconds.as_bytes()));
     let extra = retry.or(refusal.unsupported().map(|tags| ("Unsupported", tags)));
-    answer(request, source, status, refusal.reason(), key, extra.as_slice())
+    let asked = refusal
+        .challenge()
+        .into_iter()
+        .flat_map(|challenge| challenge.values.iter().map(|value| (challenge.field(), value.as_bytes())));
+    let extra: SmallVec<[(&str, &[u8]); 2]> = extra.into_iter().chain(asked).collect();
+    answer(request, source, status, refusal.reason(), key, &extra)
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::anchoring::Anchored;
+use super::authenticate::strip_credentials;
 use super::call::CallId;
 use super::context::{Context, Errand, Hop, Place, Waiting, Warrant};
 use super::dialog_ends::{self, DialogEnds, Endpoint};
@@ -101,6 +102,9 @@ impl Edge {
         forward(&mut edit, message, &route, &next);
         if context.who.trust == Trust::None {
             strip_identity(&mut edit);
+        }
+        if context.who.speaker == Speaker::Stranger {
+            strip_credentials(&mut edit, message, &self.settings.users.realm);
         }
         if let Warrant::Permit(_) = context.warrant {
             self.apply_trunk_rules(&mut edit, context, hop);

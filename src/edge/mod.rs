@@ -5,6 +5,7 @@ mod admit;
 pub mod anchor;
 mod anchoring;
 mod answer;
+mod authenticate;
 mod begin;
 mod call;
 mod call_peers;
@@ -51,6 +52,7 @@ use crate::base::{FlowId, ListenerId, Now, Rng, Timers, TrunkId};
 use crate::policy;
 use crate::relay::Relay;
 use crate::sip::transaction::{Destination, ServerId, TimerValues, Transactions};
+use authenticate::Authentication;
 use call::{CallId, Calls};
 pub use call_peers::CALL_PEERS_MAX;
 use context::Contexts;
@@ -139,6 +141,7 @@ pub struct Edge {
     logins: Logins,
     trunk_registrations: TrunkRegistrations,
     certified: Certified,
+    authentication: Authentication,
     registrations: Registrations,
     calls: Calls,
     contexts: Contexts,
@@ -167,6 +170,7 @@ impl Edge {
             trunks: TrunkLoads::new(&settings),
             logins: Logins::new(&settings),
             certified: Certified::default(),
+            authentication: Authentication::new(&settings, &mut rng),
             trunk_registrations: TrunkRegistrations::new(&settings, &mut rng),
             registrations: Registrations::new(settings.limits.registrations, &mut rng),
             calls: Calls::new(&mut rng),

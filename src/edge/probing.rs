@@ -15,6 +15,7 @@ impl Edge {
     /// First verb of an edge's life: registrations with carriers and health probes begin. Without it the edge carries calls, but asks
     /// nobody.
     pub fn start(&mut self, now: Now) {
+        self.authentication.start(now);
         for trunk in self.trunk_registrations.trunks() {
             self.register_trunk(trunk, now);
         }

@@ -208,6 +208,9 @@ impl Edge {
     }
 
     pub(super) fn tell_refused(&mut self, message: &Message, source: &Source, refusal: &Refusal, now: Now) {
+        if refusal.is_routine() {
+            return;
+        }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into();
         self.tell(Event::Refused(Refused {
             at: now.unix,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::anchor::AnchorError;
+use super::authenticate::Challenge;
 use crate::policy;
 use crate::sip::dialog::OutOfDialog;
 use crate::sip::message::{Sealed, reason_phrase};
@@ -44,9 +45,12 @@ pub enum Refusal {
     /// A registered flow speaks for a user that it did not register (ATTACKS.md: caller pretends to be an extension).
     #[error("caller is not the registered user")]
     NotTheCaller,
-    /// `admit: authenticated` is not built yet, and `config` refuses it.
-    #[error("no way to authenticate")]
-    CannotAuthenticate,
+    /// `admit: authenticated`, and the password has not been shown.
+    #[error("{}", if .0.wrong.is_some() { "wrong password" } else { "password required" })]
+    Challenged(Box<Challenge>),
+    /// More challenges than one source that may be forged is sent.
+    #[error("too many challenges")]
+    ChallengedTooOften,
     /// RFC 3261 §12.2.2: a request in a dialog that we do not know.
     #[error("no such call")]
     NoSuchCall,
@@ -119,6 +123,8 @@ impl Refusal {
                 policy::Action::Challenge => 403,
                 policy::Action::Drop | policy::Action::Ban(_) => return None,
             },
+            Refusal::Challenged(challenge) => challenge.status,
+            Refusal::ChallengedTooOften => return None,
             Refusal::Route { status, .. } => *status,
             Refusal::Invalid(invalid) => invalid.status(),
             Refusal::Media(error) => error.status(),
@@ -126,7 +132,6 @@ impl Refusal {
             | Refusal::NotATrunk
             | Refusal::NotRegistered
             | Refusal::NotTheCaller
-            | Refusal::CannotAuthenticate
             | Refusal::ForeignChallenge
             | Refusal::NotAParty => 403,
             Refusal::NoSuchCall => 481,
@@ -171,6 +176,19 @@ impl Refusal {
     /// The rule asked for an alert.
     pub fn alert(&self) -> bool {
         matches!(self, Refusal::Policy(refusal) if refusal.alert)
+    }
+
+    /// What is asked of the sender, if anything.
+    pub fn challenge(&self) -> Option<&Challenge> {
+        match self {
+            Refusal::Challenged(challenge) => Some(challenge),
+            _ => None,
+        }
+    }
+
+    /// Every honest phone meets it: nothing to log or to count.
+    pub fn is_routine(&self) -> bool {
+        self.challenge().is_some_and(|challenge| challenge.wrong.is_none())
     }
 
     /// RFC 3261 §8.2.2.3: the option tags of a 420.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::authenticate::carries_others;
 use super::context::{Context, Errand, Hop};
 use super::event::Event;
 use super::flow::FlowEnd;
@@ -161,8 +162,7 @@ impl Edge {
         now: Now,
     ) {
         let message = &context.request.message;
-        let tried =
-            message.header(Name::Authorization).or(message.header(Name::ProxyAuthorization)).is_some();
+        let tried = carries_others(message, &self.settings.users.realm);
         let challenge = response.and_then(|response| {
             response.header_named(b"WWW-Authenticate").or(response.header_named(b"Proxy-Authenticate"))
         });

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::base::{ListenerId, NodeKey, Transport, TrunkId, ZoneId};
 use crate::relay::{RelayAddress, RelayAddresses};
-use crate::sip::digest::Secret;
+use crate::sip::digest::{Algorithm, Secret};
 use crate::sip::locate::{Server, Wanted};
 
 /// Everything.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub trunks: Vec<Trunk>,
     /// Read from the top; the first that fits is taken.
     pub routes: Vec<Route>,
+    /// Who may log in where a zone says `admit: authenticated`.
+    pub users: Users,
     /// TLS peer settings that [`crate::sip::transaction::Destination`] indexes.
     pub tls_peers: Vec<TlsPeer>,
     /// Capacities.
@@ -186,6 +189,43 @@ pub enum Anchor {
     /// Only where the two sides are in different zones, or one is behind NAT.
     WhenNeeded,
     Never,
+}
+
+/// Users whose passwords we check ourselves. The names are the configuration's, so nobody aims at a bucket.
+#[derive(Clone, Debug, Default)]
+pub struct Users {
+    /// Stands in every challenge.
+    pub realm: Arc<str>,
+    secrets: FxHashMap<Arc<str>, Secret>,
+    all_know_sha256: bool,
+}
+
+impl Users {
+    /// Each with what is known of the password, for this realm.
+    pub fn new(realm: &str, secrets: impl IntoIterator<Item = (Arc<str>, Secret)>) -> Users {
+        let secrets: FxHashMap<_, _> = secrets.into_iter().collect();
+        let all_know_sha256 = secrets.values().all(|secret| secret.knows(Algorithm::Sha256));
+        Users { realm: realm.into(), secrets, all_know_sha256 }
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+
+    /// Name and secret.
+    pub fn get(&self, name: &str) -> Option<(&Arc<str>, &Secret)> {
+        self.secrets.get_key_value(name)
+    }
+
+    /// What every user can be asked in, the strongest first: a phone answers the first that it knows, and who is asked must not depend on
+    /// the user (ATTACKS.md: enumeration).
+    pub fn algorithms(&self) -> &'static [Algorithm] {
+        match self.all_know_sha256 {
+            true => &[Algorithm::Sha256, Algorithm::Md5],
+            false => &[Algorithm::Md5],
+        }
+    }
 }
 
 /// Where we listen, and how we name ourselves there.

@@ -10,7 +10,7 @@ mod nonce;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::base::throttle::{Recent, Throttle};
 use crate::base::{ClientAddr, NodeKey, Now, UnixTime};
@@ -90,14 +90,14 @@ struct Claim<'a> {
 
 impl Credentials {
     /// Nobody is known yet.
-    pub fn new(accounts: Arc<Accounts>, node: NodeKey, now: Instant) -> Credentials {
+    pub fn new(accounts: Arc<Accounts>, node: NodeKey) -> Credentials {
         Credentials {
             nonces: Nonces::new(node.clone(), accounts.features()),
             accounts,
             node,
-            guesses: Throttle::new(4096, 20, Duration::from_secs(3), now),
-            challenges: Throttle::new(4096, 200, Duration::from_millis(10), now),
-            known: Recent::new(16_384, Duration::from_secs(3600), now),
+            guesses: Throttle::new(4096, 20, Duration::from_secs(3)),
+            challenges: Throttle::new(4096, 200, Duration::from_millis(10)),
+            known: Recent::new(16_384, Duration::from_secs(3600)),
         }
     }
 

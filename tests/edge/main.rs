@@ -1,6 +1,7 @@
 //! The edge in a simulated world with a fake clock and a fake relay: phones, PBX and carriers are scripted as text.
 
 mod attacks;
+mod authenticated;
 mod call_peers;
 mod calls;
 mod early;

@@ -290,6 +290,7 @@ pub fn settings() -> Settings {
             Route { then: RouteThen::Reject(404), ..route("nothing else", vec![], &[], vec![]) },
         ],
         tls_peers: vec![],
+        users: Users::default(),
         limits: Limits::default(),
     }
 }

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use turnpike::base::{ListenerId, NodeKey, Transport, ZoneId};
 use turnpike::edge::settings::{
     Admit, Anchor, Failover, Host, Ice, Limits, Listener, Media, Party, Pbx, Route, RouteThen, SealedBodies,
-    Settings, Srtp, Target, TlsPeer, Trust, Verify, Zone,
+    Settings, Srtp, Target, TlsPeer, Trust, Users, Verify, Zone,
 };
 use turnpike::net::settings::{
     Capacity, Certificate, CertificateSource, ListenerTls, NetSettings, Patience, PeerTrust,
@@ -65,6 +65,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             emergency: false,
         }],
         tls_peers: Vec::new(),
+        users: Users::default(),
         limits: Limits::default(),
     };
     let demo = CertificateSource::SelfSigned { names: vec!["localhost".into(), "127.0.0.1".into()] };

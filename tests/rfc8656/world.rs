@@ -207,7 +207,7 @@ impl World {
             [9; 32],
         );
         let now = Now { instant: Instant::now(), unix: UnixTime(Duration::from_secs(1_700_000_000)) };
-        let credentials = Credentials::new(Arc::new(accounts), NodeKey::new([7; 16]), now.instant);
+        let credentials = Credentials::new(Arc::new(accounts), NodeKey::new([7; 16]));
         let (sockets, books) = (FakeSockets::default(), Books::new(settings.capacity.allocations));
         let ports = sockets.0.clone();
         let rng = Box::new(rand::rngs::StdRng::seed_from_u64(1));

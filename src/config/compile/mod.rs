@@ -62,8 +62,9 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
     let pbx = targets::pbx(cx, &listeners, &mut tls);
     let trunks = targets::trunks(cx, &listeners, &mut tls);
     let routes = routes::routes(cx);
-    let users = users::users(cx);
-    let turn = turn::turn(cx, users);
+    let accounts = users::users(cx);
+    let users = users::of_realm(cx, &accounts);
+    let turn = turn::turn(cx, accounts);
     if let Some(state) = raw.state.as_ref().filter(|s| s.value == raw::State::Redis) {
         cx.not_yet(state.at, "state in Redis", "write `state: embedded`");
     }
@@ -76,7 +77,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
     let (tls_peers, peer_trust) = tls.into_settings();
     Compiled {
         report: Report::default(),
-        edge: Edge { name, zones, listeners, pbx, trunks, routes, tls_peers },
+        edge: Edge { name, zones, listeners, pbx, trunks, routes, users, tls_peers },
         relay,
         net: NetSettings {
             data_dir: data_dir.clone(),

@@ -214,7 +214,7 @@ fn role(raw: Option<&raw::Role>) -> Role {
 /// Those of the users file and those of `turn`.
 fn all_users(cx: &mut Context<'_>, turn: &raw::Turn, of_file: Vec<Account>) -> Vec<User> {
     let realm = &turn.realm.value;
-    let hashed = of_file.iter().find(|account| matches!(account.password, Password::Hashed(_)));
+    let hashed = of_file.iter().find(|account| matches!(account.password, Password::Hashed { .. }));
     if let (Some(users), Some(account)) = (&cx.raw.users, hashed)
         && users.realm.value != *realm
     {

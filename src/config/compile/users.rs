@@ -1,4 +1,4 @@
-//! Users: of the users file, and of TURN's own list. TURN asks for their passwords; `admit: authenticated` will.
+//! Users: of the users file, and of TURN's own list. TURN asks for their passwords, and zones with `admit: authenticated` do.
 
 use super::super::diagnose::Problems;
 use super::super::read::{At, FromNode, Named, Wrong, did_you_mean};
@@ -6,6 +6,8 @@ use super::super::secret::Secret;
 use super::super::words::Reference;
 use super::super::{parse, raw};
 use super::{Context, files, id};
+use crate::edge::settings::{Admit, Users};
+use crate::sip::digest;
 use crate::turn::credentials::{Keys, RoleId, User};
 
 /// A user, and what is known of the password.
@@ -19,7 +21,10 @@ pub(super) struct Account {
 pub(super) enum Password {
     Plain(Secret),
     /// Good for one realm only.
-    Hashed(Keys),
+    Hashed {
+        md5: [u8; 16],
+        sha256: Option<[u8; 32]>,
+    },
 }
 
 impl Account {
@@ -27,7 +32,8 @@ impl Account {
     pub fn in_realm(self, realm: &str) -> User {
         let keys = match self.password {
             Password::Plain(secret) => Keys::of_password(&self.name, realm, secret.reveal()),
-            Password::Hashed(keys) => keys,
+            Password::Hashed { md5, sha256: Some(sha256) } => Keys::of_ha1(md5).and_sha256(sha256),
+            Password::Hashed { md5, sha256: None } => Keys::of_ha1(md5),
         };
         User { name: self.name, keys, role: self.role }
     }
@@ -37,9 +43,10 @@ impl Account {
 pub(super) fn users(cx: &mut Context<'_>) -> Vec<Account> {
     let Some(users) = &cx.raw.users else { return Vec::new() };
     let turn = cx.raw.relay.as_ref().and_then(|r| r.turn.as_ref());
-    if turn.is_none() {
-        let help = "`admit: registered` leaves the asking for passwords to the PBX; TURN (`relay: { turn: … }`) asks itself";
-        cx.problems.warning(users.file.at, "nothing asks for these users yet", help);
+    let mut zones = cx.raw.zones.iter().flat_map(|zones| &zones.entries);
+    if turn.is_none() && !zones.any(|(_, zone)| zone.admit.value == Admit::Authenticated) {
+        let help = "`admit: registered` leaves the asking for passwords to the PBX; `admit: authenticated` and TURN ask themselves";
+        cx.problems.warning(users.file.at, "nothing asks for these users", help);
     }
     let path = cx.folder.join(&users.file.value);
     let text = match std::fs::read_to_string(&path) {
@@ -64,6 +71,28 @@ pub(super) fn users(cx: &mut Context<'_>) -> Vec<Account> {
     let accounts = accounts(&named, turn, &mut problems, secret);
     cx.others.add(&path, &text, problems);
     accounts
+}
+
+/// As zones with `admit: authenticated` need them.
+pub(super) fn of_realm(cx: &mut Context<'_>, accounts: &[Account]) -> Users {
+    let Some(users) = &cx.raw.users else { return Users::default() };
+    let realm = &users.realm;
+    if realm.value.is_empty() || realm.value.chars().any(|c| c.is_control() || matches!(c, '"' | '\\')) {
+        let help = "write a name, such as `realm: example.com`";
+        cx.problems.error(
+            realm.at,
+            "a realm has no quotes, backslashes or control characters, and is not empty",
+            help,
+        );
+    }
+    let secrets = accounts.iter().map(|Account { name, password, .. }| {
+        let secret = match password {
+            Password::Plain(plain) => digest::Secret::of_password(name, &realm.value, plain.reveal()),
+            Password::Hashed { md5, sha256 } => digest::Secret::Hashed { md5: *md5, sha256: *sha256 },
+        };
+        (name.as_str().into(), secret)
+    });
+    Users::new(&realm.value, secrets)
 }
 
 /// Those of `named` who have a password and a role that exists; tells why the others have not.
@@ -97,11 +126,8 @@ fn password(
             told.ok().map(Password::Plain)
         }
         (None, Some(ha1)) => {
-            let keys = Keys::of_ha1(ha1.value.0);
-            Some(Password::Hashed(match &user.ha1_sha256 {
-                Some(sha256) => keys.and_sha256(sha256.value.0),
-                None => keys,
-            }))
+            let sha256 = user.ha1_sha256.as_ref().map(|sha256| sha256.value.0);
+            Some(Password::Hashed { md5: ha1.value.0, sha256 })
         }
         (Some(_), Some(ha1)) => {
             let what = format!("user `{}` has both `password` and `ha1`", name.value);

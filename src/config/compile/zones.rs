@@ -45,8 +45,6 @@ fn check_zone(cx: &mut Context<'_>, name: &At<String>, zone: &raw::Zone, has_rel
     reserved(cx, name);
     match zone.admit.value {
         Admit::Authenticated => {
-            let help = "write `admit: registered`: the PBX challenges";
-            cx.not_yet(zone.admit.at, "`admit: authenticated`", help);
             if cx.raw.users.is_none() {
                 let help = "add `users: { realm: example.com, file: users.yaml }`";
                 cx.absent(zone.admit.at, "there are no users to authenticate", help);

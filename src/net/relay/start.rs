@@ -184,7 +184,7 @@ impl Common {
             reserve: self.reserve.clone(),
             registry: poll.registry().try_clone()?,
         };
-        let credentials = Credentials::new(serving.accounts.clone(), serving.key.clone(), now().instant);
+        let credentials = Credentials::new(serving.accounts.clone(), serving.key.clone());
         let place = Place { worker: worker as u32, ..serving.server.place };
         let server = server::Server::new(
             server::Settings { place, ..serving.server.clone() },

@@ -117,6 +117,24 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
+    /// What is enough to check a password in one realm, and no more: so the password itself need not be kept.
+    pub fn of_password(user: &str, realm: &str, password: &str) -> Secret {
+        let [user, realm, password] = [user, realm, password].map(str::as_bytes);
+        let joined = [user, realm, password].join(&b':');
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(digest::digest(&digest::SHA256, &joined).as_ref());
+        Secret::Hashed { md5: Md5::digest(&joined).into(), sha256: Some(sha256) }
+    }
+
+    /// An answer in this algorithm can be checked.
+    pub fn knows(&self, algorithm: Algorithm) -> bool {
+        match (self, algorithm) {
+            (Secret::Password(_), _) | (Secret::Hashed { .. }, Algorithm::Md5) => true,
+            (Secret::Hashed { sha256, .. }, Algorithm::Sha256) => sha256.is_some(),
+            (Secret::Hashed { .. }, Algorithm::Sha512_256) => false,
+        }
+    }
+
     /// RFC 7616 §3.4.2; `None` if this algorithm's hash is not known.
     fn ha1(&self, algorithm: Algorithm, user: &[u8], realm: &[u8]) -> Option<Hex> {
         match (self, algorithm) {

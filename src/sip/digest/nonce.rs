@@ -43,6 +43,11 @@ impl Nonces {
         format!("{number:016x}{:08x}{:08x}", self.seal(number, None), self.seal(number, Some(source)))
     }
 
+    /// The number below all of those minted from `now` on, for [`Replays::forget`].
+    pub fn number_before(&self, now: UnixTime) -> u64 {
+        (seconds(now) << 32).saturating_sub(1)
+    }
+
     /// What `nonce` is.
     pub fn recognise(&self, nonce: &[u8], source: IpAddr, now: UnixTime) -> Presented {
         let text = std::str::from_utf8(nonce).ok().filter(|text| text.len() == LENGTH);
@@ -102,6 +107,11 @@ impl Replays {
         }
     }
 
+    /// Of nonces up to this number nothing can be told.
+    pub fn forget(&mut self, up_to: u64) {
+        self.forgotten = self.forgotten.max(Some(up_to));
+    }
+
     /// The right answer was given with this count; false: it was given before, or it can no longer be told.
     pub fn accept(&mut self, nonce: u64, count: u32) -> bool {
         if let Some(highest) = self.highest.get_mut(&nonce) {
@@ -116,7 +126,7 @@ impl Replays {
             && let Some(oldest) = self.order.pop_front()
         {
             self.highest.remove(&oldest);
-            self.forgotten = self.forgotten.max(Some(oldest));
+            self.forget(oldest);
         }
         self.order.push_back(nonce);
         self.highest.insert(nonce, count);

@@ -114,6 +114,10 @@ impl<'m> Edit<'m> {
         let end = element.at + element.value.len();
         self.push(Class::Element, at, end, Span::default(), Some(element.field as u16));
     }
+    /// Removes the whole line that an element stands on.
+    pub fn remove_field(&mut self, element: Element<'m>) {
+        self.remove_lines(|_, number| number == element.field);
+    }
     /// Removes every field of that name.
     pub fn remove_all(&mut self, name: Name) {
         self.remove_lines(|message, number| {

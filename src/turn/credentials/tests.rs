@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use super::*;
 use crate::stun::{Class, Method, TransactionId};
 use proptest::prelude::*;
@@ -31,8 +33,8 @@ fn with_secrets(secrets: &[&str]) -> Settings {
     Settings { secrets: secrets.iter().map(|s| SharedSecret::new(s.as_bytes())).collect(), ..settings() }
 }
 
-fn credentials(settings: Settings, now: Now) -> Credentials {
-    Credentials::new(Arc::new(Accounts::new(settings, [0x5a; 32])), NodeKey::new([3; 16]), now.instant)
+fn credentials(settings: Settings) -> Credentials {
+    Credentials::new(Arc::new(Accounts::new(settings, [0x5a; 32])), NodeKey::new([3; 16]))
 }
 
 /// What a client sends.
@@ -126,7 +128,7 @@ fn code(outcome: Result<Granted, Denied>) -> u16 {
 #[test]
 fn without_integrity_401_and_with_it_but_less_400() {
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let request = bare();
     let denied = server.authenticate(&Message::parse(&request).unwrap(), from, now).unwrap_err();
     assert_eq!(denied, refused(ErrorCode::UNAUTHENTICATED));
@@ -148,7 +150,7 @@ fn without_integrity_401_and_with_it_but_less_400() {
 #[test]
 fn md5_and_sha256_are_granted_and_sealed_alike() {
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let old = Client::new(&server, "alice", "wonderland", from, now);
     let granted = old.ask(&mut server, from, now).unwrap();
     assert_eq!((&*granted.user, granted.role, granted.hash), ("alice", RoleId(1), Hash::Sha1));
@@ -168,7 +170,7 @@ fn an_ha1_is_enough_but_offers_no_sha256() {
     };
     let users = vec![User { name: "alice".into(), keys: Keys::of_ha1(ha1), role: RoleId(1) }];
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(Settings { users, ..settings() }, now);
+    let mut server = credentials(Settings { users, ..settings() });
     let client = Client::new(&server, "alice", "wonderland", from, now);
     assert!(client.nonce.starts_with("obMatJos2AAAC"), "{}", client.nonce);
     assert!(client.ask(&mut server, from, now).is_ok());
@@ -178,7 +180,7 @@ fn an_ha1_is_enough_but_offers_no_sha256() {
 #[test]
 fn unknown_user_and_wrong_password_are_answered_alike() {
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let mut answers = Vec::new();
     for (name, password) in [("alice", "guess"), ("mallory", "wonderland"), ("", ""), ("1:x", "")] {
         let client = Client::new(&server, name, password, from, now);
@@ -195,7 +197,7 @@ fn unknown_user_and_wrong_password_are_answered_alike() {
 #[test]
 fn a_nonce_is_bound_to_client_and_hour() {
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let client = Client::new(&server, "alice", "wonderland", from, now);
     for elsewhere in ["198.51.100.7:5001", "198.51.100.8:5000", "[2001:db8::7]:5000"] {
         assert_eq!(code(client.ask(&mut server, source(elsewhere), now)), 438);
@@ -215,16 +217,16 @@ fn a_nonce_is_bound_to_client_and_hour() {
 #[test]
 fn a_new_node_key_makes_nonces_stale() {
     let (now, from) = (now(), alice_at());
-    let client = Client::new(&credentials(settings(), now), "alice", "wonderland", from, now);
+    let client = Client::new(&credentials(settings()), "alice", "wonderland", from, now);
     let accounts = Arc::new(Accounts::new(settings(), [0; 32]));
-    let mut other = Credentials::new(accounts, NodeKey::new([4; 16]), now.instant);
+    let mut other = Credentials::new(accounts, NodeKey::new([4; 16]));
     assert_eq!(code(client.ask(&mut other, from, now)), 438);
 }
 
 #[test]
 fn algorithms_cannot_be_bid_down() {
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let good = Client::new(&server, "alice", "wonderland", from, now).sha256("alice", "wonderland");
     assert_eq!(code(good.ask(&mut server, from, now)), 200);
     let (md5, sha256) = (PasswordAlgorithm::Md5, PasswordAlgorithm::Sha256);
@@ -250,7 +252,7 @@ fn algorithms_cannot_be_bid_down() {
 #[test]
 fn userhash_finds_the_user() {
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let named = Client::new(&server, "bob", "builder", from, now);
     let hashed = Client { name: None, hash: Some(crate::stun::userhash("bob", REALM)), ..named.clone() };
     assert_eq!(&*hashed.ask(&mut server, from, now).unwrap().user, "bob");
@@ -260,7 +262,7 @@ fn userhash_finds_the_user() {
     assert_eq!(code(both.ask(&mut server, from, now)), 400);
     // Short-lived names have no hash that we could know: then anonymity is not offered.
     assert!(challenge(&server, from, now).starts_with("obMatJos2AAAD"));
-    let server = credentials(with_secrets(&["s"]), now);
+    let server = credentials(with_secrets(&["s"]));
     assert!(challenge(&server, from, now).starts_with("obMatJos2AAAB"));
 }
 
@@ -268,7 +270,7 @@ fn userhash_finds_the_user() {
 fn short_lived_credentials_work_until_they_expire() {
     let (now, from) = (now(), alice_at());
     for secret in ["new", "old"] {
-        let mut server = credentials(with_secrets(&["new", "old"]), now);
+        let mut server = credentials(with_secrets(&["new", "old"]));
         let issued = SharedSecret::new(secret.as_bytes()).issue("carol", HOUR / 2, now.unix);
         assert_eq!(issued.username, "1800001800:carol");
         let client = Client::new(&server, &issued.username, &issued.password, from, now);
@@ -279,7 +281,7 @@ fn short_lived_credentials_work_until_they_expire() {
         assert!(sha256.ask(&mut server, from, now).is_ok());
         assert_eq!(code(client.ask(&mut server, from, now.after(HOUR / 2))), 401);
     }
-    let mut server = credentials(with_secrets(&["new", "old"]), now);
+    let mut server = credentials(with_secrets(&["new", "old"]));
     let issued = SharedSecret::new(b"stolen").issue("carol", HOUR, now.unix);
     let client = Client::new(&server, &issued.username, &issued.password, from, now);
     assert_eq!(code(client.ask(&mut server, from, now)), 401);
@@ -292,7 +294,7 @@ fn short_lived_credentials_work_until_they_expire() {
 #[test]
 fn a_user_with_short_lived_credentials_keeps_the_role() {
     let (now, from) = (now(), alice_at());
-    let mut server = credentials(with_secrets(&["s"]), now);
+    let mut server = credentials(with_secrets(&["s"]));
     let issued = SharedSecret::new(b"s").issue("bob", HOUR, now.unix);
     let client = Client::new(&server, &issued.username, &issued.password, from, now);
     let granted = client.ask(&mut server, from, now).unwrap();
@@ -310,7 +312,7 @@ fn the_password_is_that_of_the_turn_rest_convention() {
 #[test]
 fn guessing_ends_in_silence_for_the_guesser_alone() {
     let (now, attacker) = (now(), source("203.0.113.66:4000"));
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     // The owner sits behind the same address and was right before.
     let owner_at = source("203.0.113.66:6000");
     let owner = Client::new(&server, "alice", "wonderland", owner_at, now);
@@ -332,7 +334,7 @@ fn guessing_ends_in_silence_for_the_guesser_alone() {
 #[test]
 fn a_forged_source_cannot_lock_its_owner_out() {
     let now = now();
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let forged = Client::new(&server, "alice", "guess", alice_at(), now);
     let forged = Client { nonce: "obMatJos2AAADAAAAAAAAAAAA".into(), ..forged };
     for _ in 0..1000 {
@@ -346,7 +348,7 @@ fn a_forged_source_cannot_lock_its_owner_out() {
 #[test]
 fn challenges_to_one_unproven_source_are_few() {
     let now = now();
-    let mut server = credentials(settings(), now);
+    let mut server = credentials(settings());
     let request = bare();
     let request = Message::parse(&request).unwrap();
     let mut answered =
@@ -361,7 +363,7 @@ fn challenges_to_one_unproven_source_are_few() {
 #[test]
 fn a_challenge_is_at_most_twice_the_smallest_allocate_on_the_wire() {
     let (now, from) = (now(), alice_at());
-    let server = credentials(settings(), now);
+    let server = credentials(settings());
     let (request, mut answer) = (bare(), Vec::new());
     server.refuse(
         &Message::parse(&request).unwrap(),
@@ -377,7 +379,7 @@ fn a_challenge_is_at_most_twice_the_smallest_allocate_on_the_wire() {
 #[test]
 fn secrets_are_not_shown() {
     let now = now();
-    let server = credentials(with_secrets(&["hunter2"]), now);
+    let server = credentials(with_secrets(&["hunter2"]));
     let issued = SharedSecret::new(b"hunter2").issue("carol", HOUR, now.unix);
     let shown = format!("{server:?} {issued:?} {:?} {:?}", settings(), with_secrets(&["hunter2"]));
     for secret in ["hunter2", "wonderland", &issued.password] {
@@ -390,7 +392,7 @@ proptest! {
     #[test]
     fn no_request_panics(attributes in proptest::collection::vec((0u16..0x30, ".{0,60}"), 0..8), optional in 0x8000u16..0x8003) {
         let now = now();
-        let mut server = credentials(with_secrets(&["s"]), now);
+        let mut server = credentials(with_secrets(&["s"]));
         let mut wire = Vec::new();
         let mut w = Writer::begin(&mut wire, Class::Request, Method::ALLOCATE, TransactionId([1; 12]));
         let nonce = challenge(&server, alice_at(), now);
@@ -407,7 +409,7 @@ proptest! {
     fn what_is_issued_is_granted(secret in proptest::collection::vec(any::<u8>(), 1..80), name in "[^:]{1,40}", seconds in 1u64..100_000) {
         let (now, from) = (now(), alice_at());
         let secret = SharedSecret::new(&secret);
-        let mut server = credentials(Settings { secrets: SmallVec::from_iter([secret.clone()]), ..settings() }, now);
+        let mut server = credentials(Settings { secrets: SmallVec::from_iter([secret.clone()]), ..settings() });
         let issued = secret.issue(&name, Duration::from_secs(seconds), now.unix);
         let client = Client::new(&server, &issued.username, &issued.password, from, now);
         let granted = client.ask(&mut server, from, now).unwrap();
