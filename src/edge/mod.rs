@@ -22,6 +22,7 @@ mod keyed;
 mod ladder;
 mod listening;
 mod offer_answer;
+mod overload;
 mod probing;
 mod received;
 mod refusal;
@@ -43,7 +44,7 @@ mod uri;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
@@ -148,6 +149,8 @@ pub struct Edge {
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
     drain: Drain,
+    /// How long what arrives may have waited for us.
+    waited: Duration,
     /// Live calls with a side that is not heard.
     unheard_calls: usize,
     ladder: Ladder,
@@ -178,6 +181,7 @@ impl Edge {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             drain: Drain::No,
+            waited: Duration::ZERO,
             unheard_calls: 0,
             ladder: Ladder::default(),
             branches: rng.next_u64(),

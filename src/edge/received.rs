@@ -129,6 +129,9 @@ impl Edge {
             self.answer_options(identified);
             return Ok(());
         }
+        if self.is_shed(&identified) {
+            return Err(identified.reject(Refusal::Overloaded));
+        }
         let permitted = self.admit(identified)?;
         let routed = self.route(permitted)?;
         self.begin(routed)

@@ -102,6 +102,9 @@ pub enum Refusal {
     /// `Limits::unanswered_per_source`.
     #[error("too many unanswered calls of one source")]
     TooManyUnanswered,
+    /// More comes than there is time for.
+    #[error("overloaded")]
+    Overloaded,
     /// We are going down.
     #[error("draining")]
     Draining,
@@ -152,6 +155,7 @@ impl Refusal {
             | Refusal::TransactionsFull
             | Refusal::RegistrationsFull
             | Refusal::TooManyUnanswered
+            | Refusal::Overloaded
             | Refusal::Draining => 503,
         })
     }
@@ -206,6 +210,7 @@ impl Refusal {
             | Refusal::TransactionsFull
             | Refusal::RegistrationsFull
             | Refusal::TooManyUnanswered
+            | Refusal::Overloaded
             | Refusal::TrunkLimit => Some(10),
             Refusal::Media(_) if self.status() == Some(503) => Some(10),
             Refusal::Draining => Some(30),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -32,6 +32,8 @@ pub(super) struct Datagrams {
     socket: Rc<UdpSocket>,
     queue: SendBatch,
     stalled: Rc<Notify>,
+    /// Since when more has waited in the kernel than is read at once, without a break.
+    pub behind: Option<Instant>,
 }
 
 impl Datagrams {
@@ -41,7 +43,7 @@ impl Datagrams {
         let stalled = Rc::new(Notify::new());
         tokio::task::spawn_local(receive(shard.clone(), listener, socket.clone()));
         tokio::task::spawn_local(resume(shard.clone(), stalled.clone()));
-        Datagrams { socket, queue: SendBatch::new(QUEUE.0, QUEUE.1), stalled }
+        Datagrams { socket, queue: SendBatch::new(QUEUE.0, QUEUE.1), stalled, behind: None }
     }
 
     /// Queues a datagram; false if there is no room.
@@ -86,6 +88,7 @@ async fn receive(shard: Rc<RefCell<Shard>>, listener: ListenerId, socket: Rc<Udp
             // Fewer than asked for: the socket is drained. Saying so saves the call that would find out.
             if n < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
+        shard.borrow_mut().handle_backlog(listener, received.is_ok());
         if let Err(error) = received
             && error.kind() != io::ErrorKind::WouldBlock
         {
@@ -129,7 +132,8 @@ mod tests {
         let socket = Rc::new(UdpSocket::from_std(loopback()).unwrap());
         let stalled = Rc::new(Notify::new());
         let queue = SendBatch::new(QUEUE.0, QUEUE.1);
-        let mut datagrams = Datagrams { socket: socket.clone(), queue, stalled: stalled.clone() };
+        let mut datagrams =
+            Datagrams { socket: socket.clone(), queue, stalled: stalled.clone(), behind: None };
         let peer = loopback();
         socket2::SockRef::from(&peer).set_recv_buffer_size(QUEUE.1).unwrap();
         let to = peer.local_addr().unwrap();
