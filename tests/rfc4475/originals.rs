@@ -55,7 +55,8 @@ const FATES: &[(&str, Fate)] = &[
     ("unksm2", Forwarded),
     // A response that nobody asked for.
     ("unreason", Dropped),
-    ("wsinv", Forwarded),
+    // It has a tag in To: a dialog that never began here.
+    ("wsinv", Refused(481)),
     ("zeromf", Refused(483)),
 ];
 
