@@ -27,6 +27,9 @@ const CONTACTS_MAX: usize = 16;
 /// RFC 3261 §10.2.1.1: what a registrar that names no time is taken to mean.
 const EXPIRES: Duration = Duration::from_secs(3_600);
 
+/// RFC 5626 §5.4: a phone that pings this often (in seconds) keeps its connection; `net` gives it up after five times that.
+const FLOW_TIMER: &[u8] = b"120";
+
 /// The phone's own Contacts of one REGISTER.
 pub type Contacts = SmallVec<[(u64, Bytes); 1]>;
 
@@ -71,10 +74,10 @@ impl Edge {
         }
         let Some((key, _)) = contacts.first() else { return };
         let token = Token::seal(&self.settings.key, TokenKind::Contact, *key);
-        let path = format!("<sip:{host}{transport};lr;tp={}>", token.as_str());
+        let outbound = if is_outbound(message) { ";ob" } else { "" };
+        let path = format!("<sip:{host}{transport};lr;tp={}{outbound}>", token.as_str());
         edit.add_above(Name::Path, path.as_bytes());
-        let supports_path = |element: Element<'_>| element.value.eq_ignore_ascii_case(b"path");
-        if !message.elements(Name::Supported).any(supports_path) {
+        if !lists(message, Name::Supported, b"path") {
             match message.header(Name::Supported).filter(|supported| !supported.value.is_empty()) {
                 Some(supported) => edit.replace(supported, &[supported.value, b", path"].concat()),
                 None => edit.append(b"Supported", b"path"),
@@ -83,7 +86,19 @@ impl Edge {
     }
 
     /// What the phone is told: its own Contacts, with the times that the registrar gave.
-    pub(super) fn restore_contacts<'m>(&self, edit: &mut Edit<'m>, response: &'m Message, own: &Contacts) {
+    pub(super) fn restore_contacts<'m>(
+        &self,
+        edit: &mut Edit<'m>,
+        response: &'m Message,
+        own: &Contacts,
+        transport: Transport,
+    ) {
+        if transport.is_reliable()
+            && lists(response, Name::Require, b"outbound")
+            && response.header_named(b"Flow-Timer").is_none()
+        {
+            edit.append(b"Flow-Timer", FLOW_TIMER);
+        }
         for (element, contact) in contacts_in(response) {
             let Some(key) = self.key_in(&contact) else { continue };
             let sent = own.iter().find(|(sent, _)| *sent == key).map(|(_, contact)| &contact[..]);
@@ -180,6 +195,20 @@ impl Edge {
         let text = param(Uri::parse(contact.uri)?.params, TOKEN)?;
         Token::open(&self.settings.key, TokenKind::Contact, text)
     }
+}
+
+/// The phone asks for RFC 5626, and stands next to us: there is a flow to it that we can keep (§5.1).
+fn is_outbound(message: &Message) -> bool {
+    let numbered = |(_, contact): (Element<'_>, NameAddr<'_>)| {
+        param(contact.params, b"reg-id").is_some() && param(contact.params, b"+sip.instance").is_some()
+    };
+    lists(message, Name::Supported, b"outbound")
+        && message.elements(Name::Via).count() == 1
+        && contacts_in(message).any(numbered)
+}
+
+fn lists(message: &Message, name: Name, tag: &[u8]) -> bool {
+    message.elements(name).any(|element| element.value.eq_ignore_ascii_case(tag))
 }
 
 /// Contacts of a message; `*` is none.

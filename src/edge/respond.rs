@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::anchoring::carrier;
-use super::context::{Context, Errand, Success, Waiting};
+use super::context::{Context, Errand, Place, Success, Waiting};
 use super::ending::End;
 use super::forward::strip_identity;
 use super::refusal::Refusal;
@@ -83,7 +83,10 @@ impl Edge {
                         Refusal::Silent => context.responses.on_timeout(index),
                         _ => context.responses.on_send_failed(index),
                     }
-                    context.failure = Some(refusal);
+                    // RFC 5626 §5.3: the registrar may know another flow to the same phone.
+                    let lost_phone = refusal == Refusal::NoTarget
+                        && matches!(context.hops.get(index).map(|hop| hop.place), Some(Place::Binding(_)));
+                    context.failure = Some(if lost_phone { Refusal::FlowFailed } else { refusal });
                 }
                 self.advance(server, context, now);
             }
@@ -260,7 +263,7 @@ impl Edge {
             edit.set(Name::CSeq, format!("{theirs} {method}").as_bytes());
         }
         if let Errand::Register(contacts) = &context.errand {
-            self.restore_contacts(&mut edit, response, contacts);
+            self.restore_contacts(&mut edit, response, contacts, context.request.source.transport);
         }
         for (name, value) in challenges {
             edit.append(name, value);

@@ -119,6 +119,105 @@ fn a_phone_that_reconnects_keeps_its_contact_at_the_pbx() {
     world.expect(&after, "MESSAGE");
 }
 
+/// RFC 5626 §5.1, §5.4; RFC 5627 §5.
+#[test]
+fn outbound_and_gruu_pass_between_phone_and_registrar() {
+    for (transport, phone) in
+        [("tls", Actor::tls_phone(1, "192.0.2.7:49152")), ("udp", Actor::udp_phone("192.0.2.7:5060"))]
+    {
+        let (mut world, pbx) = (World::new(), Actor::pbx());
+        let instance = "+sip.instance=\"<urn:uuid:0c67446e-f1a1-11d9-94d3-000a95a0e128>\";reg-id=1";
+        let text = register_text(&phone, "alice", "Supported: path, outbound, gruu\r\nExpires: 300\r\n");
+        let own = header(&text, "Contact").to_string();
+        world.send(&phone, text.replace(&own, &format!("{own};{instance}")));
+        let seen = world.expect(&pbx, "REGISTER");
+        let contact = header(&seen, "Contact").to_string();
+        assert!(contact.ends_with(&format!(">;{instance}")), "{contact}");
+        assert!(header(&seen, "Path").ends_with(";ob>"), "{seen}");
+        let gruu = "pub-gruu=\"sip:alice@example.com;gr=urn:uuid:0c67446e\";temp-gruu=\"sip:t7x@example.com;gr\";expires=300";
+        let extra = format!("Require: outbound\r\nContact: {contact};{gruu}\r\n");
+        world.send(&pbx, response(&seen, "200 OK", "r", &extra, ""));
+        let came = world.expect(&phone, "SIP/2.0 200");
+        assert_eq!(header(&came, "Contact"), format!("{own};{instance};{gruu}"));
+        assert_eq!(header(&came, "Require"), "outbound");
+        // We give no UDP flow up by time, so there is nothing to promise.
+        let expected: &[&str] = if transport == "tls" { &["120"] } else { &[] };
+        assert_eq!(headers(&came, "Flow-Timer"), expected);
+        assert!(headers(&came, "Path").is_empty());
+    }
+}
+
+#[test]
+fn a_phone_behind_another_proxy_or_without_reg_id_has_no_flow_of_ours() {
+    let (mut world, phone, pbx) = (World::new(), Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    let plain = register_text(&phone, "alice", "Supported: outbound\r\n");
+    let own = header(&plain, "Contact").to_string();
+    let numbered = plain.replace(&own, &format!("{own};+sip.instance=\"<urn:uuid:1>\";reg-id=1"));
+    let behind =
+        numbered.replacen("Max-Forwards", "Via: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKa\r\nMax-Forwards", 1);
+    for text in [plain, behind.replacen("branch=z9hG4bK", "branch=z9hG4bKother", 1)] {
+        world.send(&phone, text);
+        let seen = world.expect(&pbx, "REGISTER");
+        assert!(!header(&seen, "Path").contains(";ob"), "{seen}");
+    }
+}
+
+#[test]
+fn a_phone_whose_flow_dies_while_it_rings_is_430_for_the_pbx_and_no_longer_registered() {
+    let (mut world, phone, pbx) = (World::new(), Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
+    let contact = register(&mut world, &phone, "alice");
+    let invite = request(&pbx, "INVITE", ua::uri_in(&contact), "100", "", "");
+    world.send(&pbx, &invite);
+    world.expect(&phone, "INVITE");
+    world.edge.handle_flow_closed(FlowId(1), world.now);
+    world.collect();
+    let failed = world.expect(&pbx, "SIP/2.0 430");
+    world.send(&pbx, ua::ack_of(&failed));
+    assert_eq!(world.status().registrations, 0);
+    world.assert_clean();
+}
+
+/// Twenty thousand phones, every tenth of them refreshed, are found by their contact, and leave nothing behind.
+#[test]
+fn twenty_thousand_phones_are_registered_and_called() {
+    const PHONES: u64 = 20_000;
+    let (mut world, pbx) = (World::new(), Actor::pbx());
+    let phone = |n: u64| Actor::tls_phone(n + 1, &format!("198.18.{}.{}:5061", n / 250, n % 250 + 1));
+    let mut contacts = Vec::new();
+    for n in (0..PHONES).chain((0..PHONES).step_by(10)) {
+        contacts.push(register(&mut world, &phone(n), &format!("user{n}")));
+        world.all.clear();
+        world.events.clear();
+    }
+    assert_eq!(world.status().registrations as u64, PHONES);
+    world.pass(Duration::from_secs(100));
+    for n in [0, 1, PHONES / 2, PHONES - 1] {
+        world.send(&pbx, request(&pbx, "MESSAGE", ua::uri_in(&contacts[n as usize]), "100", "", ""));
+        let seen = world.expect(&phone(n), "MESSAGE");
+        world.send(&phone(n), response(&seen, "200 OK", "m", "", ""));
+    }
+    (0..PHONES / 2).for_each(|n| world.edge.handle_flow_closed(FlowId(n + 1), world.now));
+    assert_eq!(world.status().registrations as u64, PHONES / 2);
+    world.pass(Duration::from_secs(301));
+    assert_eq!(world.status().registrations, 0);
+    world.assert_clean();
+}
+
+#[test]
+fn a_full_table_of_registrations_is_503_and_a_refresh_passes() {
+    let mut world = World::with(|settings| settings.limits.registrations = 2);
+    let pbx = Actor::pbx();
+    let phone = |n: u64| Actor::tls_phone(n, &format!("192.0.2.{n}:5061"));
+    register(&mut world, &phone(1), "alice");
+    register(&mut world, &phone(2), "bob");
+    world.send(&phone(3), register_text(&phone(3), "carol", ""));
+    let refused = world.expect(&phone(3), "SIP/2.0 503");
+    assert_eq!(header(&refused, "Retry-After"), "10");
+    world.expect_nothing(&pbx);
+    register(&mut world, &phone(1), "alice");
+    assert_eq!(world.status().registrations, 2);
+}
+
 #[test]
 fn options_to_us_is_answered_by_us() {
     let mut world = World::new();
