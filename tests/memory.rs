@@ -1,4 +1,4 @@
-//! What is held costs, in bytes that stay allocated: an answered call after the timers of its INVITE have run out, and a TURN
+//! What is held costs, in bytes that stay allocated: an answered call after the timers of its INVITE have run out, a registered phone, and a TURN
 //! allocation.
 #![allow(unsafe_code, reason = "counting allocated bytes takes an allocator")]
 #![allow(dead_code, reason = "the simulated world has more than this test needs")]
@@ -101,12 +101,41 @@ fn generous(role: &Role) -> Arc<Role> {
     Arc::new(Role { allocations: ALLOCATIONS as usize, ..role.clone() })
 }
 
+const PHONES: u64 = 5_000;
+
+/// Bytes per registered phone.
+fn registered_phone() -> isize {
+    let (mut world, pbx) = (World::new(), Actor::pbx());
+    let before = LIVE.load(Relaxed);
+    for n in 0..PHONES {
+        let phone = Actor::tls_phone(n + 1, &format!("198.18.{}.{}:5061", n / 250, n % 250 + 1));
+        let text =
+            request(&phone, "REGISTER", "sip:example.com", &format!("user{n}"), "Expires: 3600\r\n", "");
+        world.send(&phone, text.replace("To: <sip:example.com>", &format!("To: <sip:user{n}@example.com>")));
+        let seen = world.expect(&pbx, "REGISTER");
+        let accepted = format!("Contact: {};expires=3600\r\n", ua::header(&seen, "Contact"));
+        world.send(&pbx, ua::response(&seen, "200 OK", "r", &accepted, ""));
+        world.expect(&phone, "SIP/2.0 200");
+        world.all.clear();
+        world.events.clear();
+    }
+    world.pass(Duration::from_secs(70));
+    (world.mail, world.all, world.events) = (Vec::new(), Vec::new(), Vec::new());
+    let status = world.status();
+    assert_eq!((status.registrations as u64, status.server_transactions), (PHONES, 0));
+    (LIVE.load(Relaxed) - before) / PHONES as isize
+}
+
 #[test]
 fn a_held_call_costs_a_few_kilobytes_and_an_allocation_less() {
     let (held, left) = held_allocation();
     println!("a held allocation: {held} bytes; {left} left of {ALLOCATIONS} when all have ended");
     assert!(held < 2_500, "{held} bytes");
     assert!(left < 60_000, "{left} bytes are not given back");
+
+    let registered = registered_phone();
+    println!("a registered phone: {registered} bytes");
+    assert!(registered < 2_500, "{registered} bytes");
 
     let (bare, relayed) = (held_call(Anchor::Never), held_call(Anchor::Always));
     println!("a held call: {bare} bytes without media, {relayed} with media through the (fake) relay");

@@ -29,6 +29,11 @@ fn connect(to: SocketAddr, ca: &Path, versions: &[&'static SupportedProtocolVers
     StreamOwned::new(connection, tcp(to))
 }
 
+/// To a node whose certificate was made on its first start in `dir`.
+pub fn connect_to_demo(to: SocketAddr, dir: &Path) -> Tls {
+    connect(to, &dir.join("certificates/demo.pem"), &[&rustls::version::TLS13])
+}
+
 fn assert_served(stream: &mut Tls, to: SocketAddr) {
     let ask = options(Transport::Tls, "127.0.0.1:9".parse().unwrap(), to);
     stream.write_all(ask.as_bytes()).unwrap();
