@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use mio::{Registry, Waker};
 use tokio::sync::oneshot;
 
 use super::pairs::NewPair;
+use super::pools::Taken;
 use super::streams::HandedOver;
 use super::token::Ready;
 use crate::base::PeerAddr;
@@ -27,7 +28,8 @@ const MAILBOX: usize = 1024;
 pub(super) enum Command {
     Open(NewPair),
     SetLeg(PairId, Side, LegRules),
-    Close(PairId),
+    /// And give its ports back.
+    Close(PairId, [Taken; 2]),
     OpenCallPeer(PeerAddr),
     CloseCallPeer(PeerAddr),
     Revoke(Arc<str>),
@@ -56,17 +58,15 @@ struct Shared {
 pub(super) struct Inbox {
     commands: Receiver<Command>,
     rung: Arc<AtomicBool>,
-    /// Told when a pair's sockets are really closed: only now can its ports be bound again.
-    pub closed: Sender<PairId>,
 }
 
 impl Mailbox {
     /// Both ends; the doorbell is in the poll of `registry`.
-    pub fn new(registry: &Registry, closed: Sender<PairId>) -> io::Result<(Mailbox, Inbox)> {
+    pub fn new(registry: &Registry) -> io::Result<(Mailbox, Inbox)> {
         let waker = Waker::new(registry, Ready::Doorbell.token())?;
         let (sender, commands) = sync_channel(MAILBOX);
         let rung = Arc::new(AtomicBool::new(false));
-        let inbox = Inbox { commands, rung: rung.clone(), closed };
+        let inbox = Inbox { commands, rung: rung.clone() };
         Ok((Mailbox(Arc::new(Shared { commands: sender, rung, waker })), inbox))
     }
 
@@ -147,8 +147,7 @@ mod tests {
     #[test]
     fn a_full_mailbox_gives_back_what_a_neighbour_offers() {
         let poll = mio::Poll::new().unwrap();
-        let (closed, _) = std::sync::mpsc::channel();
-        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed).unwrap();
+        let (mailbox, inbox) = Mailbox::new(poll.registry()).unwrap();
         for _ in 0..MAILBOX {
             assert!(mailbox.offer(Command::Stop).is_none());
         }

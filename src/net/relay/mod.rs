@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   edge ── open, set_leg, close ──▶ mailbox + doorbell ──▶ worker (poll, recvmmsg, verdict, sendmmsg)
-//!        ◀──────── counters (atomics), closed ────────────┘
+//!        ◀──────── counters (atomics) ────────────────────┘
 //! ```
 //!
 //! | module | |
@@ -35,7 +35,6 @@ mod worker;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
@@ -67,10 +66,6 @@ pub struct UdpRelay {
     /// For media over DTLS: the workers show the same one.
     certificate: Arc<Certificate>,
     open: FxHashMap<PairId, Open>,
-    /// Pairs that workers have been told to close.
-    closing: FxHashMap<PairId, [Taken; 2]>,
-    /// Closed by a worker; at most as many as `closing`.
-    closed: Receiver<PairId>,
     /// Advertised addresses of the open pairs.
     of_pairs: FxHashMap<SocketAddr, PairId>,
     last_id: u64,
@@ -91,11 +86,10 @@ impl UdpRelay {
         addresses: impl IntoIterator<Item = RelayAddress>,
         turn: Option<TurnServer>,
     ) -> io::Result<UdpRelay> {
-        let (closed_sender, closed) = channel();
         let addresses = addresses.into_iter().collect();
         let certificate = Arc::new(Certificate::generate().map_err(io::Error::other)?);
         let Started { workers, totals, turn, pools, directory } =
-            start::start(settings, &certificate, addresses, turn, closed_sender)?;
+            start::start(settings, &certificate, addresses, turn)?;
         Ok(UdpRelay {
             workers,
             turn,
@@ -104,8 +98,6 @@ impl UdpRelay {
             directory,
             certificate,
             open: FxHashMap::default(),
-            closing: FxHashMap::default(),
-            closed,
             of_pairs: FxHashMap::default(),
             last_id: 0,
         })
@@ -119,15 +111,6 @@ impl UdpRelay {
     /// The TURN servers of the workers, if there are any, for those who look at them and drain them.
     pub fn turn(&self) -> Option<TurnWorkers> {
         self.turn.clone()
-    }
-
-    /// Ports whose sockets a worker has closed go back to their pools.
-    fn collect_closed(&mut self) {
-        while let Ok(pair) = self.closed.try_recv() {
-            for taken in self.closing.remove(&pair).into_iter().flatten() {
-                self.pools.give_back_pair(taken);
-            }
-        }
     }
 
     /// Tells the TURN servers of all workers, if there are any.
@@ -187,7 +170,6 @@ impl std::fmt::Debug for TurnWorkers {
 
 impl Relay for UdpRelay {
     fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
-        self.collect_closed();
         let (taken_a, sockets_a) = self.pools.bind_pair(a.bind)?;
         let (taken_b, sockets_b) =
             self.pools.bind_pair(b.bind).inspect_err(|_| self.pools.give_back_pair(taken_a))?;
@@ -229,9 +211,8 @@ impl Relay for UdpRelay {
         }
         let worker = &mut self.workers[open.worker];
         worker.pairs -= 1;
-        worker.mailbox.tell(Command::Close(pair));
-        self.closing.insert(pair, open.ports);
-        self.collect_closed();
+        self.pools.begin_to_close(&open.ports);
+        worker.mailbox.tell(Command::Close(pair, open.ports));
     }
 
     fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
@@ -262,10 +243,9 @@ impl Relay for UdpRelay {
 
     /// The ports of a pair that was closed a moment ago count as free.
     fn usage(&self) -> RelayUsage {
-        let closing = 4 * self.closing.len();
         RelayUsage {
             pairs: self.open.len(),
-            ports_taken: self.pools.taken().saturating_sub(closing),
+            ports_taken: self.pools.taken(),
             ports_total: self.pools.total(),
         }
     }

@@ -110,14 +110,13 @@ impl Pairs {
         open.let_talk(slot, &mut self.talking);
     }
 
-    /// Closes the sockets, which takes them out of the poll, too. False if there is no such pair.
-    pub fn close(&mut self, id: PairId) -> bool {
+    /// Closes the sockets, which takes them out of the poll, too.
+    pub fn close(&mut self, id: PairId) {
         let slot = self.slots.remove(&id);
         let closed = slot.and_then(|slot| self.open.try_remove(slot));
         if let Some((timer, _)) = closed.as_ref().and_then(|closed| closed.dtls.timer) {
             self.timers.cancel(timer);
         }
-        closed.is_some()
     }
 
     pub fn socket(&self, socket: PairSocket) -> Option<&UdpSocket> {

@@ -33,6 +33,8 @@ pub(super) struct Pools(Mutex<Inner>);
 
 struct Inner {
     by_address: FxHashMap<IpAddr, PortPool>,
+    /// Ports of pairs that a worker has been told to close.
+    closing: usize,
     rng: StdRng,
 }
 
@@ -47,7 +49,7 @@ impl Pools {
         for bind in binds {
             by_address.entry(bind).or_insert_with(|| PortPool::new(ports.clone(), &mut rng));
         }
-        Pools(Mutex::new(Inner { by_address, rng }))
+        Pools(Mutex::new(Inner { by_address, closing: 0, rng }))
     }
 
     /// An even port of `bind` and the next one, for RTP and RTCP or for a reservation.
@@ -76,6 +78,17 @@ impl Pools {
         }
     }
 
+    /// The ports of a pair count as free from now on. They are not before [`Self::give_back_closed`].
+    pub fn begin_to_close(&self, pair: &[Taken; 2]) {
+        self.open().closing += 2 * pair.len();
+    }
+
+    /// Its sockets are closed: only now can its ports be bound again.
+    pub fn give_back_closed(&self, pair: [Taken; 2]) {
+        self.open().closing -= 2 * pair.len();
+        pair.into_iter().for_each(|side| self.give_back_pair(side));
+    }
+
     /// A port whose socket is closed can be had again.
     pub fn give_back_one(&self, one: Taken) {
         if let Some(pool) = self.open().by_address.get_mut(&one.bind) {
@@ -90,7 +103,8 @@ impl Pools {
 
     /// Ports that are handed out.
     pub fn taken(&self) -> usize {
-        self.open().by_address.values().map(PortPool::taken).sum()
+        let inner = self.open();
+        inner.by_address.values().map(PortPool::taken).sum::<usize>().saturating_sub(inner.closing)
     }
 
     /// What a thread that panicked left is whole: nothing is done halfway.

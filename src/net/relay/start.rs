@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use mio::Poll;
 use rand::rngs::{StdRng, SysRng};
@@ -26,7 +25,7 @@ use crate::net::bind::TurnSocket;
 use crate::net::settings::TurnSettings;
 use crate::net::shard::now;
 use crate::relay::forward::Handshakes;
-use crate::relay::{PairId, RelayAddress, Settings, SideCounters};
+use crate::relay::{RelayAddress, Settings, SideCounters};
 use crate::turn::connection::Place;
 use crate::turn::credentials::{Accounts, Credentials};
 use crate::turn::peers::Own;
@@ -86,14 +85,12 @@ struct Serving {
     streams: streams::Settings,
 }
 
-/// Starts the workers, which tell `closed` what [`super::UdpRelay`] has told them to close, and show `certificate` to whom
-/// they do DTLS-SRTP with.
+/// Starts the workers, which show `certificate` to whom they do DTLS-SRTP with.
 pub(super) fn start(
     settings: Settings,
     certificate: &Arc<Certificate>,
     mut addresses: Vec<RelayAddress>,
     turn: Option<TurnServer>,
-    closed: Sender<PairId>,
 ) -> io::Result<Started> {
     addresses.extend(turn.iter().flat_map(|turn| &turn.settings.addresses).map(|turn| turn.address));
     let binds = addresses.iter().map(|address| address.bind);
@@ -111,7 +108,7 @@ pub(super) fn start(
     let mut ends = Vec::new();
     for _ in 0..count {
         let poll = Poll::new()?;
-        let (mailbox, inbox) = Mailbox::new(poll.registry(), closed.clone())?;
+        let (mailbox, inbox) = Mailbox::new(poll.registry())?;
         ends.push((poll, mailbox, inbox));
     }
     let mailboxes: Arc<[Mailbox]> = ends.iter().map(|(_, mailbox, _)| mailbox.clone()).collect();
@@ -132,7 +129,7 @@ pub(super) fn start(
         let pairs = Pairs::new(of_pairs.clone(), directory.addresses(), handshakes);
         let (turn, of_turn) = common.turn(number, &poll, sockets.next().unwrap_or_default())?.unzip();
         let path = PacketPath::new(pairs, turn, shortcuts, now());
-        let worker = Worker::new(poll, inbox, number, directory.clone(), path);
+        let worker = Worker::new(poll, inbox, number, directory.clone(), pools.clone(), path);
         workers.push(WorkerHandle::start(number, mailbox, || worker.run())?);
         totals.push(of_pairs);
         counters.extend(of_turn);

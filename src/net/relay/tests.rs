@@ -251,6 +251,17 @@ fn ports_are_free_again_after_close_and_full_is_an_error() {
     }
 }
 
+/// A TURN client may want them, and nobody may call for hours.
+#[test]
+fn ports_of_a_closed_pair_are_given_back_though_no_other_is_opened() {
+    let mut relay = relay(21110..=21113);
+    let pair = relay.open(here(loopback()), here(loopback())).unwrap();
+    assert!(relay.pools.bind_one(loopback(), false).is_err());
+    relay.close(pair.id);
+    assert_eq!(relay.usage().ports_taken, 0);
+    wait_until("the worker has given them back", || relay.pools.bind_one(loopback(), false).is_ok());
+}
+
 #[test]
 fn a_port_that_another_process_has_is_passed_over() {
     let _theirs: Vec<_> =

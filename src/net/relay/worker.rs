@@ -11,6 +11,7 @@ use super::directory::Directory;
 use super::mailbox::{Command, Inbox};
 use super::pace::Pace;
 use super::path::PacketPath;
+use super::pools::Pools;
 use super::token::Ready;
 use crate::net::shard::now;
 
@@ -23,6 +24,8 @@ pub(super) struct Worker {
     /// Its number in the directory.
     pub number: usize,
     pub directory: Arc<Directory>,
+    /// Where the ports of closed pairs go.
+    pub pools: Arc<Pools>,
     pub path: PacketPath,
     unfinished: Unfinished,
 }
@@ -41,9 +44,10 @@ impl Worker {
         inbox: Inbox,
         number: usize,
         directory: Arc<Directory>,
+        pools: Arc<Pools>,
         path: PacketPath,
     ) -> Worker {
-        Worker { poll, inbox, number, directory, path, unfinished: Unfinished::default() }
+        Worker { poll, inbox, number, directory, pools, path, unfinished: Unfinished::default() }
     }
 
     /// Works until the other end of the mailbox is dropped.
@@ -124,10 +128,9 @@ impl Worker {
                 (Command::SetLeg(id, side, rules), _) => {
                     pairs.set_leg(id, side, rules, self.poll.registry(), now)
                 }
-                (Command::Close(id), _) => {
-                    if pairs.close(id) {
-                        let _ = self.inbox.closed.send(id);
-                    }
+                (Command::Close(id, ports), _) => {
+                    pairs.close(id);
+                    self.pools.give_back_closed(ports);
                 }
                 (Command::OpenCallPeer(peer), Some(turn)) => turn.server().open_call_peer(peer),
                 (Command::CloseCallPeer(peer), Some(turn)) => turn.server().close_call_peer(peer),
@@ -165,13 +168,14 @@ mod tests {
     #[test]
     fn a_flooded_socket_has_its_turns_and_then_the_others() {
         let poll = Poll::new().unwrap();
-        let (_mailbox, inbox) = Mailbox::new(poll.registry(), std::sync::mpsc::channel().0).unwrap();
+        let (_mailbox, inbox) = Mailbox::new(poll.registry()).unwrap();
         let totals = Arc::new(SideCounters::default());
         let directory = Arc::new(Directory::new([]));
         let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
         let path =
             PacketPath::new(Pairs::new(totals.clone(), Arc::new([]), handshakes()), None, shortcuts, now());
-        let mut worker = Worker::new(poll, inbox, 0, directory, path);
+        let pools = Pools::new(&(0..=1), [], rand::SeedableRng::seed_from_u64(1));
+        let mut worker = Worker::new(poll, inbox, 0, directory, Arc::new(pools), path);
 
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
         let sockets = [[bind(), bind()], [bind(), bind()]];

@@ -57,6 +57,7 @@ fn nothing_is_sent_where_an_untrusted_sdp_points() {
                 assert_eq!(receive(&office.rtp), (rtp(9).to_vec(), facing_office[0]), "{what}");
                 office.rtp.send_to(&rtp(10), facing_office[0]).unwrap();
                 assert_eq!(receive(&phone.rtp), (rtp(10).to_vec(), facing_phone[0]), "{what}");
+                eventually("both are counted", || edge.media().packets == before.packets + 2);
             }
             call.hang_up();
             pbx = call.callee;
