@@ -76,3 +76,8 @@ fn s090_hold_and_transfer() {
 fn s100_rtp_bleed_and_inject() {
     scenario("100-rtp-bleed-and-inject");
 }
+
+#[test]
+fn s120_registration_trunk() {
+    scenario("120-registration-trunk");
+}

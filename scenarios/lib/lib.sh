@@ -103,6 +103,12 @@ certificate() {
 # secret NAME TEXT: what edge.yaml means by file:NAME.
 secret() { printf '%s\n' "$2" >"$work/$1"; }
 
+# listens HOST ADDRESS:PORT: somebody does there, over UDP.
+listens() { [ -n "$(on "$1" ss -Hlun src "$2")" ]; }
+
+# metric_is NAME LABEL VALUE: /metrics says so, for example `metric_is trunk_registered 'trunk="acme"' 1`.
+metric_is() { on edge curl -sf http://127.0.0.1:8080/metrics | grep -qE "^turnpike_$1\{.*$2.*\} $3\$"; }
+
 log_has() { grep -qE "$2" "$work/$1.log"; }
 
 # edge: starts Turnpike with this scenario's edge.yaml.
