@@ -9,11 +9,13 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Edge;
+use super::context::Context;
 use super::flow::FlowEnd;
+use super::identify::Speaker;
 use super::keyed::source_key;
 use super::received::Request;
 use super::refusal::Refusal;
-use super::settings::{Settings, Users};
+use super::settings::{Admit, Settings, Users};
 use super::uri;
 use crate::base::throttle::{Recent, Throttle};
 use crate::base::{NodeKey, Now, Rng, Transport};
@@ -224,6 +226,13 @@ impl Authentication {
 }
 
 impl Edge {
+    /// The realm in which we ask who sent this, if we do: elsewhere a realm of that name is the PBX's own affair.
+    pub(super) fn realm_of(&self, context: &Context) -> Option<&str> {
+        let is_asked = context.who.speaker == Speaker::Stranger
+            && self.settings.zone(context.who.zone).is_some_and(|zone| zone.admit == Admit::Authenticated);
+        is_asked.then_some(&*self.settings.users.realm)
+    }
+
     /// The user who sent it, as the password shows. He speaks for himself only, and registers nobody else (RFC 3261 §10.3 step 4).
     pub(super) fn authenticated_caller(&mut self, request: &Request) -> Result<Arc<str>, Refusal> {
         let settings = self.settings.clone();
@@ -258,9 +267,9 @@ pub fn strip_credentials<'m>(edit: &mut Edit<'m>, message: &'m Message, realm: &
     credentials_in(message, realm).for_each(|(field, _)| edit.remove_field(field));
 }
 
-/// Are there credentials for somebody else?
-pub fn carries_others(message: &Message, realm: &str) -> bool {
-    fields_in(message).count() > credentials_in(message, realm).count()
+/// Are there credentials for somebody else than for us in `ours`?
+pub fn carries_others(message: &Message, ours: Option<&str>) -> bool {
+    fields_in(message).count() > ours.map_or(0, |realm| credentials_in(message, realm).count())
 }
 
 fn fields_in(message: &Message) -> impl Iterator<Item = Element<'_>> {
@@ -276,7 +285,7 @@ fn credentials_in<'m>(
     realm: &str,
 ) -> impl Iterator<Item = (Element<'m>, Credentials<'m>)> {
     let credentials = fields_in(message).filter_map(|field| Some((field, Credentials::parse(field.value)?)));
-    credentials.filter(move |(_, credentials)| !realm.is_empty() && credentials.realm == realm.as_bytes())
+    credentials.filter(move |(_, credentials)| credentials.realm == realm.as_bytes())
 }
 
 /// Phones leave parameters away, or write a default port.

@@ -103,8 +103,8 @@ impl Edge {
         if context.who.trust == Trust::None {
             strip_identity(&mut edit);
         }
-        if context.who.speaker == Speaker::Stranger {
-            strip_credentials(&mut edit, message, &self.settings.users.realm);
+        if let Some(realm) = self.realm_of(context) {
+            strip_credentials(&mut edit, message, realm);
         }
         if let Warrant::Permit(_) = context.warrant {
             self.apply_trunk_rules(&mut edit, context, hop);

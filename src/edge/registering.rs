@@ -177,7 +177,7 @@ impl Edge {
         now: Now,
     ) {
         let message = &context.request.message;
-        let tried = carries_others(message, &self.settings.users.realm);
+        let tried = carries_others(message, self.realm_of(context));
         let challenge = response.and_then(|response| {
             response.header_named(b"WWW-Authenticate").or(response.header_named(b"Proxy-Authenticate"))
         });

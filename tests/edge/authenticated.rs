@@ -193,6 +193,17 @@ fn the_pbx_may_ask_for_a_password_of_its_own() {
     assert_eq!(headers(&seen, "Authorization").len(), 1);
 }
 
+/// `users` may be there for TURN alone, and the PBX's realm is often the same.
+#[test]
+fn where_the_pbx_asks_credentials_pass_whatever_their_realm() {
+    let mut world = World::with(|settings| settings.users = users(&["alice"]));
+    let phone = phone();
+    let theirs = "Authorization: Digest username=\"alice\", realm=\"example.com\", nonce=\"1\", uri=\"x\", response=\"y\"\r\n";
+    world.send(&phone, register_text(&phone, "alice").replacen("Call-ID:", &format!("{theirs}Call-ID:"), 1));
+    let seen = world.expect(&Actor::pbx(), "REGISTER");
+    assert_eq!(format!("Authorization: {}\r\n", header(&seen, "Authorization")), theirs);
+}
+
 #[test]
 fn who_has_shown_a_password_speaks_for_himself_only() {
     let (mut world, phone) = (world(), phone());
