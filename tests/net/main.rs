@@ -15,6 +15,7 @@ mod life;
 mod media_attacks;
 mod mutual_tls;
 mod outgoing_tls;
+mod sip_attacks;
 mod streams;
 mod stun_keep_alives;
 mod targets;

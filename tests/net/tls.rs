@@ -13,10 +13,10 @@ use turnpike::net::settings::CertificateSource;
 
 use crate::harness::*;
 
-type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Trusts only the certificate in `ca`.
-fn connect(to: SocketAddr, ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> Tls {
+pub fn connect(to: SocketAddr, ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> Tls {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

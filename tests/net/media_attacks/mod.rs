@@ -86,7 +86,7 @@ impl Edge {
 }
 
 /// Phones are in zone 0, with the listener `udp`; the PBX is in a zone of its own, behind the listener `inside`.
-fn phones_and_office(settings: &mut NodeSettings, pbx: SocketAddr) {
+pub fn phones_and_office(settings: &mut NodeSettings, pbx: SocketAddr) {
     with_pbx(settings, Transport::Udp, pbx);
     let edge = &mut settings.edge;
     let relay = RelayAddress { bind: turn::relay_ip(), advertise: turn::relay_ip() };

@@ -1,0 +1,154 @@
+//! The rows "SIP from strangers" of docs/attacks.md over real sockets, each over UDP, TCP and TLS: strangers do what they can, and a PBX
+//! behind records what comes. After each attack the edge answers OPTIONS and serves an honest TURN client.
+
+mod framing;
+mod headers;
+mod relaying;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, UdpSocket};
+
+use turnpike::base::Transport;
+use turnpike::edge::settings::Admit;
+use turnpike::net::Node;
+
+use crate::harness::*;
+use crate::media_attacks::phones_and_office;
+use crate::{tls, turn};
+
+const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+
+/// A node between strangers and a PBX that records.
+struct Attacked {
+    node: Node,
+    dir: tempfile::TempDir,
+    pbx: Udp,
+    /// A host of somebody else's where nothing may arrive.
+    victim: UdpSocket,
+}
+
+/// What a stranger was told.
+struct Told {
+    answers: Vec<String>,
+    /// The connection was closed before anything behind the attack was answered.
+    closed: bool,
+}
+
+impl Told {
+    fn statuses(&self) -> Vec<u16> {
+        self.answers.iter().map(|answer| status(answer)).filter(|status| *status != 100).collect()
+    }
+}
+
+impl Attacked {
+    /// `admit`: what is asked of strangers.
+    fn new(admit: Admit) -> Attacked {
+        let pbx = Udp::new("127.0.0.1:9".parse().unwrap());
+        let (node, dir) = node(|settings| {
+            turn::with_turn(settings, 1, turn::settings());
+            phones_and_office(settings, pbx.addr());
+            settings.edge.zones[0].admit = admit;
+        });
+        let pbx = Udp { to: node.listener("inside").unwrap(), ..pbx };
+        let victim = UdpSocket::bind("127.0.0.66:0").unwrap();
+        Attacked { node, dir, pbx, victim }
+    }
+
+    fn listener(&self, transport: Transport) -> SocketAddr {
+        self.node.listener(transport.uri_param()).unwrap()
+    }
+
+    /// A request to our own address, of a kind that would be forwarded.
+    fn request(&self, method: &str, transport: Transport) -> String {
+        let to = self.listener(transport);
+        request(method, &format!("sip:200@{to}"), transport, "127.0.0.1:9".parse().unwrap())
+    }
+
+    /// A stranger says this on a flow of its own; what it is told, once all that comes of it has left.
+    fn say(&self, transport: Transport, attack: impl AsRef<[u8]>) -> Told {
+        let told = self.told(transport, attack.as_ref());
+        // What the first answer's round has sent from other listeners has left before the next answer.
+        Udp::new(self.listener(Transport::Udp)).assert_served();
+        told
+    }
+
+    /// What is answered until OPTIONS behind the attack are answered.
+    fn told(&self, transport: Transport, attack: &[u8]) -> Told {
+        let to = self.listener(transport);
+        let last = options(transport, "127.0.0.1:9".parse().unwrap(), to);
+        let call_id = values(&last, "Call-ID")[0];
+        let is_last = |answer: &str| values(answer, "Call-ID") == [call_id];
+        let mut answers = Vec::new();
+        if transport == Transport::Udp {
+            let stranger = Udp::new(to);
+            stranger.socket.send_to(attack, to).unwrap();
+            stranger.send(&last);
+            loop {
+                let answer = stranger.receive();
+                if is_last(&answer) {
+                    return Told { answers, closed: false };
+                }
+                answers.push(answer);
+            }
+        }
+        let mut stream: Box<dyn Stream> = match transport {
+            Transport::Tls => {
+                let ca = self.dir.path().join("certificates/demo.pem");
+                Box::new(tls::connect(to, &ca, &[&rustls::version::TLS13]))
+            }
+            _ => Box::new(tcp(to)),
+        };
+        // Closed in the middle of a long one, it cannot be written to the end.
+        let _ = stream.write_all(&[attack, last.as_bytes()].concat());
+        let _ = stream.flush();
+        while let Some(answer) = try_read_message(&mut stream) {
+            if is_last(&answer) {
+                return Told { answers, closed: false };
+            }
+            answers.push(answer);
+        }
+        Told { answers, closed: true }
+    }
+
+    /// What the PBX has got.
+    fn recorded(&self) -> Vec<String> {
+        drain(&self.pbx.socket)
+    }
+
+    /// The same, when something must come.
+    fn next_at_pbx(&self, method: &str) -> String {
+        self.pbx.receive_request(method)
+    }
+
+    /// Neither the PBX nor the victim has got anything.
+    #[track_caller]
+    fn nothing_left(&self) {
+        assert_eq!((self.recorded(), drain(&self.victim)), (vec![], vec![]));
+    }
+
+    /// Others are served.
+    fn still_serves(&self) {
+        Udp::new(self.listener(Transport::Udp)).assert_served();
+        turn::client(&self.node, "alice").allocate();
+    }
+}
+
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+/// What waits on a socket; on loopback, what was sent is there.
+fn drain(socket: &UdpSocket) -> Vec<String> {
+    socket.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 65_536];
+    let mut came = Vec::new();
+    loop {
+        match socket.recv(&mut buffer) {
+            Ok(n) => came.push(String::from_utf8_lossy(&buffer[..n]).into_owned()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                socket.set_nonblocking(false).unwrap();
+                return came;
+            }
+        }
+    }
+}
