@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use turnpike::base::NodeKey;
 use turnpike::edge::settings::{Admit, Users};
+use turnpike::policy::settings::{Answer, Count, Limit, Mode, Per, Policy, Rate, Rule, Verdict};
+use turnpike::policy::{self, Action, Stage};
 use turnpike::sip::digest::{Asked, Challenge, Secret};
 
 use super::calls::hang_up;
@@ -70,10 +73,11 @@ impl Login<'_> {
         };
         let value = headers(challenged, asked)[self.choice];
         let challenge = Challenge::parse(value.as_bytes()).expect("a challenge");
-        let (method, uri) = (text.split(' ').next().unwrap().as_bytes(), ua::request_uri(text).as_bytes());
+        let (method, uri) =
+            (text.split(' ').next().expect("well-formed").as_bytes(), ua::request_uri(text).as_bytes());
         let asked = Asked { method, uri, body: ua::body(text).as_bytes(), count: self.count, cnonce: 7 };
         let value = challenge.answer(self.user, &Secret::Password(self.password.into()), &asked);
-        format!("{answers}: {}\r\n", String::from_utf8(value.expect("known")).unwrap())
+        format!("{answers}: {}\r\n", String::from_utf8(value.expect("known")).expect("well-formed"))
     }
 
     fn answer(&self, text: &str, challenged: &str) -> String {
@@ -84,8 +88,8 @@ impl Login<'_> {
 /// The same in a transaction of its own.
 fn again(text: &str) -> String {
     let cseq = header(text, "CSeq");
-    let (number, method) = cseq.split_once(' ').unwrap();
-    let next = format!("CSeq: {} {method}", number.parse::<u32>().unwrap() + 1);
+    let (number, method) = cseq.split_once(' ').expect("well-formed");
+    let next = format!("CSeq: {} {method}", number.parse::<u32>().expect("well-formed") + 1);
     text.replace(&format!("CSeq: {cseq}"), &next).replacen("branch=z9hG4bK", "branch=z9hG4bKx", 1)
 }
 
@@ -299,7 +303,7 @@ fn an_unknown_user_and_a_wrong_password_get_the_same_answer() {
             let asked = challenged(&mut world, &phone, &text);
             let tried = Login { user, password, ..ALICE }.answer(&text, &asked);
             let came = challenged(&mut world, &phone, &tried);
-            let nonce = |text: &str| text.split("nonce=\"").nth(1).unwrap()[..32].to_string();
+            let nonce = |text: &str| text.split("nonce=\"").nth(1).expect("well-formed")[..32].to_string();
             let ids = ["Via", "From", "To", "Call-ID"].map(|name| header(&came, name).to_string());
             answers.push(ids.iter().fold(came.replace(&nonce(&came), "N"), |text, id| text.replace(id, "")));
         }
@@ -368,6 +372,51 @@ fn guessing_is_slowed_down_and_locks_nobody_else_out() {
     assert!(guesses(&mut world, &moved, 0), "the owner in another place");
     world.pass(Duration::from_secs(120));
     assert!(guesses(&mut world, &thief, 0), "it is a brake, not a ban");
+}
+
+/// Over UDP too: an answer to a nonce of ours shows that the source is not forged.
+#[test]
+fn policy_counts_wrong_passwords_and_bans_who_guesses() {
+    let rate = Rate { events: 5, per: Duration::from_secs(600), burst: 5 };
+    let guessing = Rule {
+        name: "floods / guessing".into(),
+        when: Vec::new(),
+        count: Some(Count { per: Per::Source, limits: vec![Limit::FailedLogins(rate)] }),
+        answer: Answer {
+            verdict: Some(Verdict::Refuse(Action::Drop)),
+            ban: Some(Duration::from_secs(3_600)),
+            alert: false,
+        },
+    };
+    let policies = vec![Policy {
+        name: "floods".into(),
+        mode: Mode::Enforce,
+        stages: vec![Stage::Registrations, Stage::Calls],
+        rules: vec![guessing],
+        default: Answer::ALLOW,
+    }];
+    let engine =
+        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
+    let mut settings = super::world::settings();
+    settings.zones[0].admit = Admit::Authenticated;
+    settings.users = users(&["alice"]);
+    let mut world = World::ruled_by(engine, settings);
+    let (thief, owner) = (Actor::udp_phone("198.18.0.1:5060"), Actor::udp_phone("192.0.2.7:5060"));
+    let asked = challenged(&mut world, &thief, &register_text(&thief, "alice"));
+    let mut answered = 0;
+    for count in 1..=20 {
+        let guess = Login { password: "guess", count, ..ALICE };
+        world.send(&thief, guess.answer(&register_text(&thief, "alice"), &asked));
+        answered += world.take(&thief).len();
+    }
+    assert!((4..=6).contains(&answered), "{answered}");
+    let listener = thief.source.listener;
+    assert!(world.edge.refuses_packet(thief.address().ip(), listener, world.now), "banned");
+    assert!(!world.edge.refuses_packet(owner.address().ip(), listener, world.now));
+    let text = register_text(&owner, "alice");
+    let asked = challenged(&mut world, &owner, &text);
+    world.send(&owner, ALICE.answer(&text, &asked));
+    world.expect(&Actor::pbx(), "REGISTER");
 }
 
 #[test]

@@ -189,7 +189,7 @@ fn trunks_are_probed_too_and_a_dead_one_is_passed_over_at_once() {
         let probing = Probing { options_every: Duration::from_secs(10), down_after: 2 };
         settings.trunks.iter_mut().for_each(|trunk| trunk.health = Some(probing));
     });
-    let (acme, bravo) = (Actor::carrier(), Actor::second_carrier());
+    let bravo = Actor::second_carrier();
     world.edge.start(world.now);
     world.collect();
     for _ in 0..3 {
