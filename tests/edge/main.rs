@@ -10,6 +10,7 @@ mod fail_over;
 mod gone;
 mod hearing;
 mod media;
+mod methods;
 mod overload;
 mod play;
 mod registration;
