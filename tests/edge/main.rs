@@ -1,4 +1,5 @@
 //! The edge in a simulated world with a fake clock and a fake relay: phones, PBX and carriers are scripted as text.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 mod attacks;
 mod authenticated;
