@@ -78,6 +78,11 @@ fn s100_rtp_bleed_and_inject() {
 }
 
 #[test]
+fn s110_carrier_dies() {
+    scenario("110-carrier-dies");
+}
+
+#[test]
 fn s120_registration_trunk() {
     scenario("120-registration-trunk");
 }
