@@ -228,3 +228,17 @@ fn a_large_max_forwards_is_lowered() {
     world.send(&phone, text.replace("Max-Forwards: 70\r\n", "").replace("z9hG4bKtest", "z9hG4bKwithout"));
     assert_eq!(header(&world.expect(&pbx, "MESSAGE"), "Max-Forwards"), "70");
 }
+
+/// RFC 5393 §5.3.3: hops are tried one after another, so each may have all the breadth that came.
+#[test]
+fn breadth_passes_whole_to_one_hop_at_a_time() {
+    let (mut world, phone, pbx, _) = registered();
+    let extra = "Max-Breadth: 3\r\n";
+    world.send(&phone, request(&phone, "INVITE", "sip:100@example.com", "alice", extra, ""));
+    let seen = world.expect(&pbx, "INVITE");
+    assert_eq!(header(&seen, "Max-Breadth"), "3");
+    world.expect_nothing(&Actor::second_pbx());
+    world.send(&pbx, response(&seen, "503 Service Unavailable", "b", "", ""));
+    world.take(&pbx);
+    assert_eq!(header(&world.expect(&Actor::second_pbx(), "INVITE"), "Max-Breadth"), "3");
+}

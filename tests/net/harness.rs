@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
+use socket2::{Domain, Socket, Type};
 
 use turnpike::base::{ListenerId, NodeKey, Transport, ZoneId};
 use turnpike::edge::settings::{
@@ -252,6 +253,16 @@ pub fn tcp(to: SocketAddr) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.set_write_timeout(Some(DEADLINE)).unwrap();
     stream.set_nodelay(true).unwrap();
+    stream
+}
+
+/// A client that calls from this address.
+pub fn tcp_from(ip: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream
 }
 

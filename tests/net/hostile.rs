@@ -139,16 +139,6 @@ fn a_deaf_peer_that_asks_little_is_cut_off_by_time() {
     });
 }
 
-/// A client that calls from this address.
-fn tcp_from(ip: [u8; 4], to: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((ip, 0)).into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream
-}
-
 #[test]
 fn three_hundred_half_open_connections_of_one_source_are_its_own_trouble() {
     let (node, _dir) = node(|settings| settings.net.patience.handshake = DEADLINE * 2);

@@ -4,7 +4,6 @@ use turnpike::base::Transport;
 use turnpike::edge::settings::Admit;
 
 use super::{Attacked, TRANSPORTS};
-use crate::harness::*;
 
 fn without_length(text: &str, lines: &str) -> String {
     text.replace("Content-Length: 0\r\n", lines)

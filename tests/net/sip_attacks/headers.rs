@@ -4,7 +4,6 @@ use turnpike::base::Transport;
 use turnpike::edge::settings::Admit;
 
 use super::{Attacked, TRANSPORTS};
-use crate::harness::*;
 
 #[test]
 fn identity_headers_of_strangers_are_stripped_in_any_spelling() {

@@ -4,13 +4,14 @@
 mod framing;
 mod headers;
 mod relaying;
+mod scanners;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 
 use turnpike::base::Transport;
 use turnpike::edge::settings::Admit;
-use turnpike::net::Node;
+use turnpike::net::{Node, NodeSettings};
 
 use crate::harness::*;
 use crate::media_attacks::phones_and_office;
@@ -43,11 +44,16 @@ impl Told {
 impl Attacked {
     /// `admit`: what is asked of strangers.
     fn new(admit: Admit) -> Attacked {
+        Attacked::with(admit, |_| ())
+    }
+
+    fn with(admit: Admit, change: impl FnOnce(&mut NodeSettings)) -> Attacked {
         let pbx = Udp::new("127.0.0.1:9".parse().unwrap());
         let (node, dir) = node(|settings| {
             turn::with_turn(settings, 1, turn::settings());
             phones_and_office(settings, pbx.addr());
             settings.edge.zones[0].admit = admit;
+            change(settings);
         });
         let pbx = Udp { to: node.listener("inside").unwrap(), ..pbx };
         let victim = UdpSocket::bind("127.0.0.66:0").unwrap();
