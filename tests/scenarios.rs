@@ -86,3 +86,8 @@ fn s110_carrier_dies() {
 fn s120_registration_trunk() {
     scenario("120-registration-trunk");
 }
+
+#[test]
+fn s140_scanners() {
+    scenario("140-scanners");
+}
