@@ -88,6 +88,11 @@ fn s120_registration_trunk() {
 }
 
 #[test]
+fn s130_many_phones() {
+    scenario("130-many-phones");
+}
+
+#[test]
 fn s140_scanners() {
     scenario("140-scanners");
 }
