@@ -107,7 +107,7 @@ secret() { printf '%s\n' "$2" >"$work/$1"; }
 listens() { [ -n "$(on "$1" ss -Hlun src "$2")" ]; }
 
 # metric_is NAME LABEL VALUE: /metrics says so, for example `metric_is trunk_registered 'trunk="acme"' 1`.
-metric_is() { on edge curl -sf http://127.0.0.1:8080/metrics | grep -qE "^turnpike_$1\{.*$2.*\} $3\$"; }
+metric_is() { on edge curl -sf http://127.0.0.1:8080/metrics | grep -E "^turnpike_$1\{.*$2.*\} $3\$" >/dev/null; }
 
 log_has() { grep -qE "$2" "$work/$1.log"; }
 
