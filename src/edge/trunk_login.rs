@@ -17,6 +17,7 @@ use crate::base::{Now, TrunkId};
 use crate::relay::Side;
 use crate::sip::digest::{Asked, Challenge};
 use crate::sip::message::{Edit, Message, Name};
+use crate::sip::proxy::branch::Branch;
 use crate::sip::transaction::ServerId;
 
 /// How far the CSeq numbers of requests towards a side are ahead of what their sender wrote.
@@ -179,10 +180,10 @@ impl Edge {
         let proxy = response.status() == Some(407);
         let name: &[u8] = if proxy { b"Proxy-Authenticate" } else { b"WWW-Authenticate" };
         let values = response.headers().filter(|(found, _)| found.eq_ignore_ascii_case(name));
-        let mut challenges = values.map(|(_, element)| element.value);
-        let Some(value) = challenges.find(|value| Challenge::parse(value).is_some()) else { return false };
-        let is_stale = Challenge::parse(value).is_some_and(|challenge| challenge.stale);
-        if challenged > u8::from(is_stale) {
+        let mut readable =
+            values.filter_map(|(_, element)| Some((element.value, Challenge::parse(element.value)?)));
+        let Some((value, challenge)) = readable.next() else { return false };
+        if challenged > u8::from(challenge.stale) {
             return false;
         }
         if let Some(login) = self.logins.get_mut(trunk) {
@@ -191,26 +192,34 @@ impl Edge {
         true
     }
 
-    /// The request as it was sent, as a new one.
+    /// The request as it was sent, as the next one of its dialog.
     fn with_credentials(&mut self, context: &Context, trunk: TrunkId, sent: &Bytes) -> Option<Bytes> {
-        let request = Message::parse(sent.clone(), &self.settings.limits.message).ok()?;
-        let mut edit = Edit::new(&request);
+        let sent = Message::parse(sent.clone(), &self.settings.limits.message).ok()?;
         let branch = self.mint_branch(context);
-        let before = request.top_via().branch()?;
-        edit.replace_span(request.offset_of(before)?, before.len(), branch.as_bytes());
-        let cseq = request.cseq();
-        edit.set(
-            Name::CSeq,
-            format!("{} {}", cseq.number.checked_add(1)?, String::from_utf8_lossy(cseq.method_bytes))
-                .as_bytes(),
-        );
+        let again = self.sent_again(&sent, &branch, sent.cseq().number.checked_add(1)?, trunk)?;
         if let Some((call, towards)) = context.errand.call_and_side()
             && let Some(call) = self.calls.get_mut(call)
         {
             call.cseq_ahead.step(towards);
         }
-        self.log_in(&mut edit, trunk, asked(&request));
-        let mut out = Vec::with_capacity(sent.len() + 512);
+        Some(again)
+    }
+
+    /// A request that was challenged, as a new one with credentials (RFC 3261 §22.2).
+    pub(super) fn sent_again(
+        &mut self,
+        sent: &Message,
+        branch: &Branch,
+        cseq: u32,
+        trunk: TrunkId,
+    ) -> Option<Bytes> {
+        let mut edit = Edit::new(sent);
+        let before = sent.top_via().branch()?;
+        edit.replace_span(sent.offset_of(before)?, before.len(), branch.as_bytes());
+        let method = String::from_utf8_lossy(sent.cseq().method_bytes);
+        edit.set(Name::CSeq, format!("{cseq} {method}").as_bytes());
+        self.log_in(&mut edit, trunk, asked(sent));
+        let mut out = Vec::with_capacity(sent.bytes().len() + 512);
         edit.write(&mut out);
         Some(out.into())
     }

@@ -9,7 +9,7 @@ use super::settings::{Auth, Party, Settings, Trunk};
 use super::targets::Way;
 use super::{Edge, Timer};
 use crate::base::{Now, TrunkId};
-use crate::sip::message::{Edit, Message, Name, param};
+use crate::sip::message::{Message, Name, param};
 use crate::sip::proxy::forward::via;
 use crate::sip::transaction::ClientId;
 
@@ -160,14 +160,9 @@ impl Edge {
         let registering = self.trunk_registrations.get_mut(trunk)?;
         registering.challenged += 1;
         registering.cseq += 1;
-        let mut edit = Edit::new(sent);
-        let before = sent.top_via().branch()?;
-        edit.replace_span(sent.offset_of(before)?, before.len(), branch.as_bytes());
-        edit.set(Name::CSeq, format!("{} REGISTER", registering.cseq).as_bytes());
-        let mut out = Vec::with_capacity(sent.bytes().len() + 512);
-        edit.write(&mut out);
-        let request = Message::parse(out.into(), &self.settings.limits.message).ok()?;
-        let request = Message::parse(self.logged_in(&request, trunk), &self.settings.limits.message).ok()?;
+        let cseq = registering.cseq;
+        let again = self.sent_again(sent, &branch, cseq, trunk)?;
+        let request = Message::parse(again, &self.settings.limits.message).ok()?;
         self.send_registering(trunk, request, way, now)
     }
 
