@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 use smallvec::SmallVec;
 
 use super::flow::FlowEnd;
@@ -29,19 +31,16 @@ pub enum Endpoint {
     Flow(FlowEnd),
 }
 
-const MAC_BYTES: usize = 8;
-
 type Raw = SmallVec<[u8; 72]>;
 
-/// Appends the ends in hex.
+const PURPOSE: &str = "dialog ends";
+
+/// Appends the ends, which nobody else can read.
 pub fn seal(key: &NodeKey, ends: &DialogEnds, call_id: &[u8], out: &mut Vec<u8>) {
     let mut raw = Raw::new();
     put(&mut raw, &ends.first);
     put(&mut raw, &ends.second);
-    let mac = mac(key, &raw, call_id);
-    raw.extend_from_slice(&mac);
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.extend(raw.iter().flat_map(|byte| [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]));
+    out.extend_from_slice(URL_SAFE_NO_PAD.encode(key.seal(PURPOSE, call_id, &raw)).as_bytes());
 }
 
 /// Reads them back; `None` if we did not seal them for this Call-ID.
@@ -49,18 +48,10 @@ pub fn open(key: &NodeKey, text: &[u8], call_id: &[u8]) -> Option<DialogEnds> {
     if text.len() > 144 {
         return None;
     }
-    let raw: Raw = text.chunks(2).map(unhex).collect::<Option<_>>()?;
-    let (mut raw, seal) = raw.split_at_checked(raw.len().checked_sub(MAC_BYTES)?)?;
-    // One comparison of two integers takes the same time wherever they differ.
-    if u64::from_be_bytes(mac(key, raw, call_id)) != u64::from_be_bytes(seal.try_into().ok()?) {
-        return None;
-    }
+    let raw = key.open(PURPOSE, call_id, &URL_SAFE_NO_PAD.decode(text).ok()?)?;
+    let mut raw = &raw[..];
     let ends = DialogEnds { first: take_endpoint(&mut raw)?, second: take_endpoint(&mut raw)? };
     raw.is_empty().then_some(ends)
-}
-
-fn mac(key: &NodeKey, raw: &[u8], call_id: &[u8]) -> [u8; MAC_BYTES] {
-    ((key.mac("dialog ends", &[raw, call_id]) >> 64) as u64).to_be_bytes()
 }
 
 fn put_id(raw: &mut Raw, kind: u8, id: u64) {
@@ -126,14 +117,6 @@ fn take_u64(rest: &mut &[u8]) -> Option<u64> {
     take(rest).map(u64::from_be_bytes)
 }
 
-fn unhex(pair: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    match pair {
-        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_else_opens(text in "[0-9a-f]{0,160}") {
+        fn nothing_else_opens(text in "[0-9a-zA-Z_-]{0,160}") {
             prop_assert_eq!(open(&NodeKey::new([1; 16]), text.as_bytes(), b"call"), None);
         }
     }
