@@ -48,6 +48,7 @@ record! {
     Zone is "a zone" {
         trust: Trust,
         admit: At<Admit>,
+        hide: Option<Hide>,
         networks: Option<Vec<IpNetwork>>,
         media: Option<Media>,
     }
@@ -61,6 +62,17 @@ record! {
 }
 
 words!(Trust, "level of trust", { "none" => Trust::None, "peer" => Trust::Peer, "full" => Trust::Full });
+
+words!(Hide, "thing to hide", { "topology" => Hide::Topology, "nothing" => Hide::Nothing });
+
+/// `hide:` of a zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hide {
+    /// How other zones are built.
+    Topology,
+    /// Headers pass as RFC 3261 has a proxy pass them.
+    Nothing,
+}
 
 words!(Admit, "way to admit", {
     "registered" => Admit::Registered,

@@ -182,7 +182,7 @@ fn sides(
         (Anchor::Always, _) | (_, Anchor::Always) => true,
         (Anchor::WhenNeeded, Anchor::WhenNeeded) => needed,
     };
-    let side = |leg: &Leg, media: Media| {
+    let side = |leg: &Leg, other: &Leg, media: Media| {
         Some(SideSettings {
             relay: settings.zone(leg.zone)?.relay?.preferring(leg.address),
             sip_source: (leg.speaker == Speaker::Stranger || leg.trust == Trust::None).then_some(leg.address),
@@ -197,6 +197,7 @@ fn sides(
                 Trust::None | Trust::Peer => Scope::Private,
                 Trust::Full => Scope::Global,
             },
+            hides_origin: settings.hides(leg.zone, other.zone),
             srtp: media.srtp,
             allowed: allowed_in(allowed, leg.zone),
         })
@@ -204,7 +205,7 @@ fn sides(
     if !anchored {
         return None;
     }
-    Some(Sides { a: side(a, a_media)?, b: side(b, b_media)? })
+    Some(Sides { a: side(a, b, a_media)?, b: side(b, a, b_media)? })
 }
 
 pub(super) fn media_of(settings: &Settings, leg: &Leg) -> Option<Media> {

@@ -277,15 +277,15 @@ impl Call {
             || self.forks.iter().any(|fork| fork.dialog.state() == dialog::DialogState::Confirmed)
     }
 
-    /// A response to the first INVITE made a dialog, or confirmed one. `own_record_routes` is how many values we put
-    /// into the INVITE.
-    pub fn learn(&mut self, invite: &Message, response: &Message, own_record_routes: usize) {
+    /// A response to the first INVITE made a dialog, or confirmed one. `record_routes_sent` is how many values
+    /// the INVITE left us with.
+    pub fn learn(&mut self, invite: &Message, response: &Message, record_routes_sent: usize) {
         let tag = response.to().tag().unwrap_or_default();
         let known = self.forks.iter_mut().find(|fork| fork.dialog.tag(dialog::Side::Callee) == tag);
         if let Some(fork) = known {
             fork.dialog.follow_response(dialog::Side::Callee, response);
         } else if self.forks.len() < FORKS_MAX {
-            let dialog = Dialog::new(invite, response, own_record_routes);
+            let dialog = Dialog::new(invite, response, record_routes_sent);
             self.forks.extend(dialog.map(|dialog| Fork { dialog, hops: Hops::new() }));
         }
         let Some(b) = &self.b else { return };

@@ -19,7 +19,7 @@ use crate::relay::Side;
 use crate::sip::message::{Message, Method};
 use crate::sip::proxy::response_context::ResponseContext;
 use crate::sip::proxy::validate::Valid;
-use crate::sip::transaction::{ClientId, Destination, ServerId};
+use crate::sip::transaction::{ClientId, Destination, ServerId, Source};
 
 /// One place to send a request to.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +36,10 @@ pub struct Hop {
     pub place: Place,
 }
 
-impl Request {
-    /// How many Record-Route values we put into it on its way to this hop: two where it leaves by another listener or
-    /// transport than it came by (RFC 5658).
-    pub fn record_routes_towards(&self, hop: &Hop) -> usize {
-        1 + usize::from((self.source.listener, self.source.transport) != (hop.listener, hop.transport))
+impl Hop {
+    /// It faces the listener and transport that this came by.
+    pub fn is_by_the_way_of(&self, source: &Source) -> bool {
+        (source.listener, source.transport) == (self.listener, self.transport)
     }
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::call::{Call, CallId, FORKS_MAX, Hops, Leg, dialog_side};
+use super::call::{Call, CallId, FORKS_MAX, Hops, Leg, dialog_side, side_of};
 use super::context::{Context, Errand, Success, Waiting};
 use super::event::{Cdr, Event};
 use super::refusal::Refusal;
 use super::{Drain, Edge, Timer};
-use crate::base::{Now, Transport, TrunkId};
+use crate::base::{ListenerId, Now, Transport, TrunkId, ZoneId};
 use crate::relay::Side;
 use crate::sip::dialog::{self, Dialog};
 use crate::sip::message::Message;
@@ -68,6 +68,8 @@ impl End {
 struct Way {
     to: Destination,
     transport: Transport,
+    listener: ListenerId,
+    zone: ZoneId,
     sent_by: Arc<str>,
 }
 
@@ -166,8 +168,19 @@ impl Edge {
         let (ahead, trunk) = (call.cseq_ahead.towards(towards), self.login_of(leg));
         let mut out = Vec::with_capacity(512);
         if fork.dialog.bye(dialog_side(towards), ahead, &way.via(&branch), reason, &mut out) {
+            let out = self.hidden_own(out, &way, &fork.dialog, towards);
             self.send_own(out, &way, trunk, now);
         }
+    }
+
+    /// A request of our own in one side's name as the other one may see it.
+    fn hidden_own(&self, bytes: Vec<u8>, way: &Way, dialog: &Dialog, towards: Side) -> Vec<u8> {
+        let hides = self.settings.zone(way.zone).is_some_and(|zone| zone.hides_topology);
+        let Some(face) = self.face(way.listener, way.transport).filter(|_| hides) else { return bytes };
+        let parsed = Message::parse(bytes.clone().into(), &self.settings.limits.message);
+        let sender = dialog.target(dialog_side(towards.other()));
+        let hidden = parsed.ok().and_then(|request| self.hide_request(&request, way.zone, &face, 0, sender));
+        hidden.unwrap_or(bytes)
     }
 
     /// Sends a request of our own whose answer matters to nobody.
@@ -205,13 +218,15 @@ impl Edge {
         if !dialog.ack(towards, response.cseq().number, &ack_via, &mut ack) {
             return;
         }
-        let (ack, mut bye) = (Bytes::from(ack), Vec::with_capacity(512));
+        let ack = Bytes::from(self.hidden_own(ack, &way, &dialog, side_of(towards)));
+        let mut bye = Vec::with_capacity(512);
         let tag = Bytes::copy_from_slice(response.to().tag().unwrap_or_default());
         context.successes.push((tag, Success::HungUp(way.to, ack.clone())));
         self.send(way.to, ack);
         if matches!(context.errand, Errand::Call { .. })
             && dialog.bye(towards, ahead, &bye_via, None, &mut bye)
         {
+            let bye = self.hidden_own(bye, &way, &dialog, side_of(towards));
             self.send_own(bye, &way, trunk, now);
         }
     }
@@ -234,8 +249,8 @@ impl Edge {
             }
             _ => {
                 let leg = self.called_leg(hop)?;
-                let own_record_routes = context.request.record_routes_towards(hop);
-                let dialog = Dialog::new(&context.request.message, response, own_record_routes)?;
+                let sent = self.record_routes_sent(context, hop);
+                let dialog = Dialog::new(&context.request.message, response, sent)?;
                 let hops = leg.hops_by(dialog.next_hop(dialog::Side::Callee));
                 Some((self.way_to(&leg, &hops)?, dialog, dialog::Side::Callee))
             }
@@ -251,7 +266,8 @@ impl Edge {
     fn way_to(&self, leg: &Leg, hops: &Hops) -> Option<Way> {
         let to = *hops.first()?;
         let sent_by = self.settings.listener(leg.listener)?.advertise.clone();
-        Some(Way { to, transport: to.transport_hint().unwrap_or(leg.transport), sent_by })
+        let transport = to.transport_hint().unwrap_or(leg.transport);
+        Some(Way { to, transport, listener: leg.listener, zone: leg.zone, sent_by })
     }
 
     /// First call: new calls get 503. With `end_calls`: BYE on both legs of every call.

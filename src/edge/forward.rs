@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::anchoring::Anchored;
 use super::authenticate::strip_credentials;
-use super::call::CallId;
+use super::call::{CallId, dialog_side};
 use super::context::{Context, Errand, Hop, Place, Waiting, Warrant};
 use super::dialog_ends::{self, DialogEnds, Endpoint};
 use super::flow::FlowEnd;
@@ -17,9 +17,9 @@ use super::refusal::Refusal;
 use super::settings::Trust;
 use super::targets::{Owner, TargetState};
 use super::{Edge, uri};
-use crate::base::Now;
+use crate::base::{ListenerId, Now, Transport};
 use crate::sip::digest::Asked;
-use crate::sip::message::{Edit, Message, Method, param};
+use crate::sip::message::{Edit, Message, Method, Name, param};
 use crate::sip::proxy::branch::Branch;
 use crate::sip::proxy::forward::{Hop as NextHop, forward, record_route};
 use crate::sip::proxy::route_info::{RouteInfo, route_info};
@@ -125,7 +125,22 @@ impl Edge {
         }
         let mut out = Vec::with_capacity(message.bytes().len() + 640);
         edit.write(&mut out);
-        out.into()
+        self.hidden_request(out, context, hop, record_route.len()).into()
+    }
+
+    /// The request as the hop's zone may see it. Last of all, so that what rules have put in is hidden too.
+    fn hidden_request(&self, bytes: Vec<u8>, context: &Context, hop: &Hop, own_routes: usize) -> Vec<u8> {
+        let face = self.face(hop.listener, hop.transport).filter(|_| self.is_hidden_from(context, hop));
+        let Some(face) = face else { return bytes };
+        let target = match context.errand {
+            Errand::InCall { call, from, .. } => self.calls.get(call).and_then(|call| {
+                let (index, _) = call.sender(&context.request.message)?;
+                call.forks.get(index)?.dialog.target(dialog_side(from))
+            }),
+            _ => None,
+        };
+        let Ok(request) = Message::parse(bytes.clone().into(), &self.settings.limits.message) else { return bytes };
+        self.hide_request(&request, hop.zone, &face, own_routes, target).unwrap_or(bytes)
     }
 
     pub(super) fn mint_branch(&mut self, context: &Context) -> Branch {
@@ -196,37 +211,95 @@ impl Edge {
         Cow::Owned(out)
     }
 
-    /// §16.6 step 4. Double where the request leaves by another listener or transport than it came by (RFC 5658).
+    /// §16.6 step 4. Double where the request leaves by another listener or transport than it came by (RFC 5658), unless
+    /// the far side must not see the other half: then each side sees its own.
     fn record_route(&self, context: &Context, hop: &Hop) -> SmallVec<[Vec<u8>; 2]> {
-        let request = &context.request;
-        let mut values = SmallVec::new();
-        let mut user: SmallVec<[u8; 32]> = SmallVec::new();
-        match (&context.errand, request.message.method()) {
+        let Some(user) = self.route_user(context, hop) else { return SmallVec::new() };
+        let source = &context.request.source;
+        let own = |listener, transport, double, hidden: &[u8]| {
+            self.own_record_route(context, &user, listener, transport, double, hidden)
+        };
+        if self.is_hidden_from(context, hop) {
+            let message = &context.request.message;
+            let routes = self.sealed_routes(message.call_id(), message.elements(Name::RecordRoute));
+            return SmallVec::from_iter([own(hop.listener, hop.transport, false, &routes)]);
+        }
+        if !hop.is_by_the_way_of(source) {
+            let near = own(source.listener, source.transport, true, b"");
+            return SmallVec::from_iter([near, own(hop.listener, hop.transport, true, b"")]);
+        }
+        SmallVec::from_iter([own(hop.listener, hop.transport, false, b"")])
+    }
+
+    fn own_record_route(
+        &self,
+        context: &Context,
+        user: &[u8],
+        listener: ListenerId,
+        transport: Transport,
+        double: bool,
+        hidden: &[u8],
+    ) -> Vec<u8> {
+        let request_uri = uri::request_uri(&context.request.message);
+        let secure = request_uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"));
+        let host = self.settings.listener(listener).map_or("", |listener| &listener.advertise);
+        record_route(user, host, transport, secure, double, hidden)
+    }
+
+    /// What names the dialog in our Record-Route; `None` for a request that begins none.
+    fn route_user(&self, context: &Context, hop: &Hop) -> Option<SmallVec<[u8; 80]>> {
+        let message = &context.request.message;
+        match (&context.errand, message.method()) {
             (Errand::Call { call: CallId(number), .. }, _) => {
-                user.extend_from_slice(Token::seal(&self.settings.key, TokenKind::Call, *number).as_bytes());
+                let token = Token::seal(&self.settings.key, TokenKind::Call, *number);
+                Some(SmallVec::from_slice(token.as_bytes()))
             }
             (Errand::Standalone, Method::Subscribe | Method::Refer) => {
-                let Some(second) = receiver(hop) else { return values };
-                let ends = DialogEnds { first: self.sender(context), second };
+                let ends = DialogEnds { first: self.sender(context), second: receiver(hop)? };
                 let mut text = Vec::new();
-                dialog_ends::seal(&self.settings.key, &ends, request.message.call_id(), &mut text);
-                user.extend_from_slice(&text);
+                dialog_ends::seal(&self.settings.key, &ends, message.call_id(), &mut text);
+                Some(SmallVec::from_vec(text))
             }
-            _ => return values,
+            _ => None,
         }
-        let secure =
-            uri::request_uri(&request.message).get(..5).is_some_and(|s| s.eq_ignore_ascii_case(b"sips:"));
-        let source = &request.source;
-        let double = request.record_routes_towards(hop) == 2;
-        let mut add = |listener, transport| {
-            let host = self.settings.listener(listener).map_or("", |listener| &listener.advertise);
-            values.push(record_route(&user, host, transport, secure, double));
-        };
-        if double {
-            add(source.listener, source.transport);
+    }
+
+    /// How many Record-Route values a request has when it leaves for this hop: they stand at the bottom of what comes back.
+    pub(super) fn record_routes_sent(&self, context: &Context, hop: &Hop) -> usize {
+        if self.is_hidden_from(context, hop) {
+            return usize::from(self.route_user(context, hop).is_some());
         }
-        add(hop.listener, hop.transport);
-        values
+        context.request.message.elements(Name::RecordRoute).count() + self.record_route(context, hop).len()
+    }
+
+    /// The Record-Route of a response as the sender of its request is to see it, first value on top; `None`: as it is.
+    pub(super) fn record_route_back(
+        &self,
+        context: &Context,
+        hop: &Hop,
+        response: &Message,
+    ) -> Option<SmallVec<[Vec<u8>; 4]>> {
+        let (source, message) = (&context.request.source, &context.request.message);
+        let hides_far = self.settings.hides(hop.zone, context.who.zone);
+        let has_any = response.elements(Name::RecordRoute).next().is_some();
+        if !has_any || !hides_far && !self.is_hidden_from(context, hop) {
+            return None;
+        }
+        let far: SmallVec<[_; 4]> = response.elements(Name::RecordRoute).collect();
+        let far = far.get(..far.len().saturating_sub(self.record_routes_sent(context, hop))).unwrap_or_default();
+        let mut values = SmallVec::new();
+        if let Some(user) = self.route_user(context, hop) {
+            let mut hidden = Vec::new();
+            if hides_far {
+                // The caller takes them from the bottom up (§12.1.2).
+                hidden = self.sealed_routes(message.call_id(), far.iter().rev().copied());
+            } else {
+                values.extend(far.iter().map(|route| route.value.to_vec()));
+            }
+            values.push(self.own_record_route(context, &user, source.listener, source.transport, false, &hidden));
+        }
+        values.extend(message.elements(Name::RecordRoute).map(|route| route.value.to_vec()));
+        Some(values)
     }
 
     fn sender(&self, context: &Context) -> Endpoint {

@@ -33,6 +33,7 @@ mod route;
 mod session_timer;
 pub mod settings;
 mod targets;
+mod topology;
 mod trickling;
 mod trunk_load;
 mod trunk_login;
@@ -64,6 +65,7 @@ use ladder::Ladder;
 use registration::Registrations;
 use settings::Settings;
 use targets::{TargetId, Targets};
+use topology::Foreign;
 use trunk_load::TrunkLoads;
 use trunk_login::Logins;
 use trunk_register::TrunkRegistrations;
@@ -158,6 +160,8 @@ pub struct Edge {
     branches: u64,
     /// Networks of each zone, as media legs want them.
     allowed: Vec<Arc<[IpNetwork]>>,
+    /// Hosts of the others that each zone must not see, where it hides them.
+    foreign: Vec<Foreign>,
     /// Addresses of this machine, as far as the settings name them.
     own: Arc<[IpAddr]>,
     /// A body that is being rewritten; kept for its memory.
@@ -186,6 +190,7 @@ impl Edge {
             ladder: Ladder::default(),
             branches: rng.next_u64(),
             allowed: settings.zones.iter().map(|zone| zone.networks.as_slice().into()).collect(),
+            foreign: settings.zone_ids().map(|zone| Foreign::to(zone, &settings)).collect(),
             own: settings.own_addresses().collect(),
             body: Vec::new(),
             settings,

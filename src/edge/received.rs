@@ -96,6 +96,7 @@ impl Edge {
     }
 
     fn receive_request(&mut self, message: Message, source: &Source, now: Now) {
+        let message = self.reveal(message);
         match self.transactions.receive_request(&message, source, now.instant) {
             Matched::Absorbed => {}
             Matched::Ack => self.acknowledge(message, source, now),

@@ -6,9 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::anchoring::carrier;
-use super::context::{Context, Errand, Place, Success, Waiting};
+use super::context::{Context, Errand, Hop, Place, Success, Waiting};
 use super::ending::End;
 use super::forward::strip_identity;
+use super::received::Request;
 use super::refusal::Refusal;
 use super::settings::Trust;
 use super::targets::Tried;
@@ -100,9 +101,9 @@ impl Edge {
     fn follow(&mut self, context: &Context, response: &Message) {
         match &context.errand {
             Errand::Call { call, .. } if response.to().tag().is_some() => {
-                if let (Some(call), Some(hop)) = (self.calls.get_mut(*call), context.current_hop()) {
-                    let request = &context.request;
-                    call.learn(&request.message, response, request.record_routes_towards(hop));
+                let sent = context.current_hop().map(|hop| self.record_routes_sent(context, hop));
+                if let (Some(call), Some(sent)) = (self.calls.get_mut(*call), sent) {
+                    call.learn(&context.request.message, response, sent);
                 }
             }
             Errand::InCall { call, from, .. } => {
@@ -245,7 +246,11 @@ impl Edge {
         challenges: &[(&[u8], &[u8])],
     ) -> Bytes {
         let mut edit = Edit::new(response);
-        remove_via(&mut edit, response);
+        let hop = context.current_hop();
+        match hop.filter(|hop| self.is_hidden_from(context, hop)) {
+            Some(_) => put_back(&mut edit, response, &context.request),
+            None => drop(remove_via(&mut edit, response)),
+        }
         if self.trust_of_attempt(context) == Some(Trust::None) {
             strip_identity(&mut edit);
         }
@@ -265,6 +270,9 @@ impl Edge {
         if let Errand::Register(contacts) = &context.errand {
             self.restore_contacts(&mut edit, response, contacts, context.request.source.transport);
         }
+        if let Some(hop) = hop {
+            self.hide_way_back(&mut edit, context, hop, response);
+        }
         for (name, value) in challenges {
             edit.append(name, value);
         }
@@ -277,6 +285,21 @@ impl Edge {
         let mut out = Vec::with_capacity(response.bytes().len() + 256);
         edit.write(&mut out);
         out.into()
+    }
+
+    /// What the sender of the request must not see of the way that it took.
+    fn hide_way_back<'m>(&self, edit: &mut Edit<'m>, context: &Context, hop: &Hop, response: &'m Message) {
+        if let Some(routes) = self.record_route_back(context, hop, response) {
+            edit.remove_all(Name::RecordRoute);
+            routes.iter().rev().for_each(|route| edit.add_above(Name::RecordRoute, route));
+        }
+        let (source, zone) = (&context.request.source, context.who.zone);
+        let is_register = matches!(context.errand, Errand::Register(_));
+        if let Some(face) = self.face(source.listener, source.transport)
+            && self.settings.hides(hop.zone, zone)
+        {
+            self.hide_response(edit, response, zone, &face, is_register);
+        }
     }
 
     /// How far whoever was asked last is trusted.
@@ -324,6 +347,21 @@ impl Edge {
         if let Some(mut context) = self.contexts.server_gone(server) {
             self.stop_silence(&mut context);
         }
+    }
+}
+
+/// The Via and To of the request, for a response to one that went out with others.
+fn put_back<'m>(edit: &mut Edit<'m>, response: &'m Message, request: &Request) {
+    let (message, from) = (&request.message, request.source.remote.0);
+    let mut stamped = Edit::new(message);
+    stamped.stamp_top_via(from.ip(), from.port());
+    edit.remove_all(Name::Via);
+    let vias: Vec<_> = message.elements(Name::Via).collect();
+    vias.iter().rev().for_each(|via| edit.add_above(Name::Via, &stamped.written(*via)));
+    if let (Some(theirs), Some(ours)) = (message.header(Name::To), response.header(Name::To)) {
+        let tag = response.to().tag().filter(|_| message.to().tag().is_none());
+        let tag = tag.map(|tag| [b";tag=", tag].concat()).unwrap_or_default();
+        edit.replace(ours, &[theirs.value, &tag].concat());
     }
 }
 

@@ -44,6 +44,11 @@ impl Settings {
         self.zones.get(usize::from(id.0))
     }
 
+    /// Every zone.
+    pub fn zone_ids(&self) -> impl Iterator<Item = ZoneId> {
+        (0..).map(ZoneId).take(self.zones.len())
+    }
+
     /// The listener of that index.
     pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(usize::from(id.0))
@@ -65,6 +70,11 @@ impl Settings {
         relayed.chain(bound).chain(advertised).filter(|ip| !ip.is_unspecified())
     }
 
+    /// Whether what goes from one zone to the other must show nothing of how the first one is built.
+    pub fn hides(&self, from: ZoneId, to: ZoneId) -> bool {
+        from != to && self.zone(to).is_some_and(|zone| zone.hides_topology)
+    }
+
     /// The trunk of that index.
     pub fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
         self.trunks.get(usize::from(id.0))
@@ -78,6 +88,8 @@ pub struct Zone {
     pub name: Arc<str>,
     /// How far it is trusted.
     pub trust: Trust,
+    /// It sees nothing of how other zones are built.
+    pub hides_topology: bool,
     /// Who may speak.
     pub admit: Admit,
     /// Sources that belong to it; empty: any.

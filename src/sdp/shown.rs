@@ -17,6 +17,8 @@ pub struct View<'v> {
     pub host: &'v dyn Fn(IpAddr) -> bool,
     /// Stands for every other address that may not be seen, where no media goes to it; `None`: those stay.
     pub instead: Option<IpAddr>,
+    /// Stands in `o=` for whatever address or name is there; a session name that holds an address goes too.
+    pub origin: Option<IpAddr>,
 }
 
 /// Attributes besides those of ICE that name addresses, all past the relay: RFC 6947, RFC 7006, RFC 4570, and an early draft
@@ -40,7 +42,11 @@ pub fn show(body: &[u8], view: &View<'_>, out: &mut Vec<u8>) {
         let before = out.len();
         let stays = match text {
             [b'a', b'=', attribute @ ..] => view.attribute(attribute, refused == Some(true), out),
-            [b'o', b'=', ..] => view.host_at(4, text, out),
+            [b'o', b'=', ..] => view.origin(text, out),
+            [b's', b'=', ..] if view.origin.is_some() && names_address(text) => {
+                out.extend_from_slice(b"s=-");
+                true
+            }
             // A section that media goes to, or the session for one, was given an address of ours, or is not ours to change.
             [b'c', b'=', ..] if refused.unwrap_or_else(|| !is_inherited(behind)) => {
                 view.host_at(1, text, out)
@@ -136,9 +142,27 @@ impl View<'_> {
         true
     }
 
+    /// RFC 8866 §5.2: what stands in the host's place need not be reachable; it makes the origin a unique one.
+    fn origin(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(origin) = self.origin else { return self.host_at(4, text, out) };
+        let head = Fields::of(text).nth(3).and_then(|(network, _)| text.get(..network));
+        if let Some(head) = head {
+            out.extend_from_slice(head);
+            // Writing to a Vec does not fail.
+            drop(write!(out, "IN IP{} {origin}", if origin.is_ipv4() { 4 } else { 6 }));
+        }
+        true
+    }
+
     fn sees(&self, ip: IpAddr) -> bool {
         (self.host)(ip) || ip.is_unspecified() || self.instead == Some(ip)
     }
+}
+
+/// Some word of a line is an IP address.
+fn names_address(text: &[u8]) -> bool {
+    let words = text.split(|byte| !(byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':')));
+    words.filter(|word| word.len() > 2).any(|word| ip(word).is_some())
 }
 
 /// Some section that is not refused has no `c=` of its own, among those in `behind`.
@@ -186,6 +210,7 @@ mod tests {
             remote: &|address| is_public(address.ip()),
             host: &is_public,
             instead: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10))),
+            origin: None,
         };
         let mut out = Vec::new();
         show(body, &view, &mut out);

@@ -85,9 +85,9 @@ struct Party {
 
 impl Dialog {
     /// From an INVITE as it came from the caller and a response as it came from the callee: an early dialog for 101 to
-    /// 199 with a To tag, a confirmed one for 2xx, `None` for any other. `own_record_routes` is how many Record-Route
-    /// values we added to the INVITE.
-    pub fn new(invite: &Message, response: &Message, own_record_routes: usize) -> Option<Dialog> {
+    /// 199 with a To tag, a confirmed one for 2xx, `None` for any other. `record_routes_sent` is how many Record-Route
+    /// values it left us with.
+    pub fn new(invite: &Message, response: &Message, record_routes_sent: usize) -> Option<Dialog> {
         let state = match response.status()? {
             101..200 if response.to().tag().is_some() => DialogState::Early,
             200..300 => DialogState::Confirmed,
@@ -96,7 +96,6 @@ impl Dialog {
         // The caller's proxies stand in the INVITE in the order in which a request from us passes them (§12.1.1).
         let routes: Vec<Box<[u8]>> =
             invite.elements(Name::RecordRoute).map(|route| route.value.into()).collect();
-        let record_routes_sent = routes.len() + own_record_routes;
         let caller = Party {
             address: value(invite, Name::From),
             tag: tag(&invite.from()),

@@ -18,6 +18,7 @@ mod registration;
 mod requests;
 mod security;
 mod storm;
+mod topology;
 mod trickle;
 mod trunk_login;
 mod trunk_register;

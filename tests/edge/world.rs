@@ -209,6 +209,7 @@ pub fn settings() -> Settings {
     let zone = |name: &str, trust, admit, networks: &[&str], ip: &str| Zone {
         name: name.into(),
         trust,
+        hides_topology: false,
         admit,
         networks: networks.iter().map(|network| network.parse().expect("network")).collect(),
         relay: relay(ip),

@@ -35,7 +35,7 @@ fn within(method: &str, cseq: u32, from: &str, to: &str, more: &str) -> Message 
 }
 
 fn confirmed() -> Dialog {
-    Dialog::new(&invite(), &answer(200, "b1", "sip:bob@192.0.2.9"), 2).expect("a dialog")
+    Dialog::new(&invite(), &answer(200, "b1", "sip:bob@192.0.2.9"), 4).expect("a dialog")
 }
 
 fn bye(dialog: &Dialog, toward: Side) -> Message {
@@ -48,7 +48,7 @@ fn bye(dialog: &Dialog, toward: Side) -> Message {
 fn s12_1_what_makes_a_dialog() {
     let invite = invite();
     let state = |status| {
-        Dialog::new(&invite, &answer(status, "b1", "sip:bob@192.0.2.9"), 2).map(|dialog| dialog.state())
+        Dialog::new(&invite, &answer(status, "b1", "sip:bob@192.0.2.9"), 4).map(|dialog| dialog.state())
     };
     assert_eq!(state(100), None);
     assert_eq!(state(183), Some(DialogState::Early));
@@ -77,7 +77,7 @@ fn s12_2_1_1_bye_through_a_strict_router() {
         .replace("\r\n", "\n")
         .replace("p1.example;lr", "p1.example");
     let response = answer(200, "b1", "sip:bob@192.0.2.9");
-    let dialog = Dialog::new(&message(&invite), &response, 2).expect("a dialog");
+    let dialog = Dialog::new(&message(&invite), &response, 4).expect("a dialog");
     let bye = bye(&dialog, Side::Caller);
     assert_eq!(bye.request_uri(), Some(&b"sip:p1.example"[..]));
     let routes: Vec<&[u8]> = bye.elements(Name::Route).map(|route| route.value).collect();
@@ -91,7 +91,7 @@ fn a_callee_that_keeps_no_record_route_is_sent_to_directly() {
          To: <sip:bob@biloxi.example>;tag=b1\nCall-ID: call@pc33\nCSeq: 7 INVITE\nContact: <sip:bob@192.0.2.9>\n\
          Content-Length: 0\n\n",
     );
-    let dialog = Dialog::new(&invite(), &bare, 2).expect("a dialog");
+    let dialog = Dialog::new(&invite(), &bare, 4).expect("a dialog");
     assert_eq!(bye(&dialog, Side::Callee).elements(Name::Route).count(), 0);
 }
 
@@ -135,7 +135,7 @@ fn s13_2_2_4_the_2xx_confirms_and_replaces_what_the_early_dialog_had_learnt() {
         "SIP/2.0 180 Ringing\nVia: SIP/2.0/TLS p1.example;branch=z9hG4bK1\nFrom: <sip:alice@atlanta.example>;tag=a1\n\
          To: <sip:bob@biloxi.example>;tag=b1\nCall-ID: call@pc33\nCSeq: 7 INVITE\nContent-Length: 0\n\n",
     );
-    let mut dialog = Dialog::new(&invite(), &early, 2).expect("a dialog");
+    let mut dialog = Dialog::new(&invite(), &early, 4).expect("a dialog");
     assert_eq!(dialog.target(Side::Callee), None);
     assert!(!dialog.bye(Side::Callee, 0, b"SIP/2.0/TLS edge.example;branch=z9hG4bK3", None, &mut Vec::new()));
     dialog.follow_response(Side::Callee, &answer(200, "b1", "sip:bob@192.0.2.9"));

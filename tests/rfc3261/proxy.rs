@@ -184,8 +184,8 @@ fn s16_6_a_forwarded_request_differs_only_where_it_must() {
     let key = key();
     let branch = Branch::mint(&key, 5, LoopHash::of(&key, &invite));
     let token = Token::seal(&key, TokenKind::Call, 3);
-    let outside = record_route(token.as_bytes(), "edge.example", Transport::Tls, false, true);
-    let inside = record_route(token.as_bytes(), "in.edge.example:5060", Transport::Udp, false, true);
+    let outside = record_route(token.as_bytes(), "edge.example", Transport::Tls, false, true, b"");
+    let inside = record_route(token.as_bytes(), "in.edge.example:5060", Transport::Udp, false, true, b"");
     let route = route_info(&invite, is_ours);
     let mut edit = Edit::new(&invite);
     forward(&mut edit, &invite, &route, &hop(b"sip:bob@pbx.example", &[&outside, &inside], &branch));

@@ -63,6 +63,7 @@ fn side(relay: &str) -> SideSettings {
         ice: Ice::Auto,
         ice_on_request: false,
         shows: Scope::Link,
+        hides_origin: false,
         srtp: Srtp::Pass,
         allowed: [].into(),
     }

@@ -32,6 +32,7 @@ pub(super) fn zones(cx: &mut Context<'_>) -> Vec<Zone> {
         zones.push(Zone {
             name: name.value.as_str().into(),
             trust: zone.trust,
+            hides_topology: zone.hide == Some(raw::Hide::Topology),
             admit: zone.admit.value,
             networks: zone.networks.clone().unwrap_or_default(),
             relay,

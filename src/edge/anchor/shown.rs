@@ -70,13 +70,15 @@ pub(super) fn show(said: &Said<'_>, sides: &Sides, relay: &dyn Relay, out: &mut 
     let is_candidate_seen = |address: SocketAddr| {
         if is_ours(address) { said.has_ours } else { shows_candidates && is_seen(address.ip()) }
     };
+    let instead = sides.of(said.from.other()).relay.first().advertise;
     let view = View {
         // A name means something to mDNS on its own link; agents resolve no other.
         candidate: &|address| address.map_or(shows_candidates && least == Scope::Link, is_candidate_seen),
         // The relayed address that it checked with is no candidate of the far endpoint's own.
         remote: &|address| shows_candidates && !is_ours(address) && is_seen(address.ip()),
         host: &is_seen,
-        instead: (least == Scope::Global).then_some(sides.of(said.from.other()).relay.first().advertise),
+        instead: (least == Scope::Global).then_some(instead),
+        origin: sides.of(said.from).hides_origin.then_some(instead),
     };
     sdp::show(said.body, &view, out);
 }

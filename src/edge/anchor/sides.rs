@@ -46,6 +46,8 @@ pub struct SideSettings {
     pub ice_on_request: bool,
     /// Of its addresses the other side is shown those that mean something this far, or farther.
     pub shows: Scope,
+    /// Nor is the other side shown the address in its `o=`, whatever it is.
+    pub hides_origin: bool,
     /// Which media security it speaks.
     pub srtp: Srtp,
     /// Networks of the zone: their addresses may latch.

@@ -256,6 +256,13 @@ impl<'m> Edit<'m> {
         self.write_part(Span::new(0, self.message.bytes.len()), out);
     }
 
+    /// An element as it is with the changes.
+    pub fn written(&self, element: Element<'m>) -> Vec<u8> {
+        let mut out = Vec::with_capacity(element.value.len() + 64);
+        self.write_part(Span::new(element.at, element.at + element.value.len()), &mut out);
+        out
+    }
+
     /// Appends a part of the edited message, with the changes that begin in it.
     pub(super) fn write_part(&self, part: Span, out: &mut Vec<u8>) {
         let bytes = &self.message.bytes[..];

@@ -27,7 +27,7 @@ pub use edit::Edit;
 pub use element::Elements;
 pub use escape::escape_for_log;
 pub use index::Index;
-pub use read::param;
+pub use read::{param, params_of};
 pub use respond::{reason_phrase, response, response_to};
 
 use name::same_name;

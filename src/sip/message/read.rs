@@ -47,7 +47,7 @@ pub fn param<'m>(params: &'m [u8], name: &[u8]) -> Option<&'m [u8]> {
 }
 
 /// The parameters in `;a=b;c`, name and value. `None` for one that is malformed; nothing follows it.
-pub(super) fn params_of(params: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
+pub fn params_of(params: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
     let mut rest = trim_start(params);
     std::iter::from_fn(move || {
         if rest.is_empty() {

@@ -10,6 +10,7 @@ use crate::sip::message::{Edit, Message, Name, param};
 use crate::sip::uri::Uri;
 
 use super::branch::Branch;
+use super::hidden::ROUTES;
 use super::route_info::{DOUBLE, RouteInfo};
 
 /// What is put into the request for its next hop.
@@ -89,8 +90,16 @@ pub fn via(transport: Transport, sent_by: &str, branch: &Branch) -> SmallVec<[u8
 
 /// A Record-Route value of ours (step 4): `<sip:user@host;transport=…;lr>`; `user` is a sealed token. `secure` where Request-URI or topmost Route
 /// is a SIPS URI; `double` for each half of a double one (RFC 5658).
-pub fn record_route(user: &[u8], host: &str, transport: Transport, secure: bool, double: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(96);
+/// `hidden`: a token that stands for routes behind it, or nothing.
+pub fn record_route(
+    user: &[u8],
+    host: &str,
+    transport: Transport,
+    secure: bool,
+    double: bool,
+    hidden: &[u8],
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(96 + hidden.len());
     out.extend_from_slice(if secure { b"<sips:" } else { b"<sip:" });
     out.extend_from_slice(user);
     for piece in ["@", host, ";transport=", transport.uri_param(), ";lr"] {
@@ -99,6 +108,9 @@ pub fn record_route(user: &[u8], host: &str, transport: Transport, secure: bool,
     if double {
         out.push(b';');
         out.extend_from_slice(DOUBLE.as_bytes());
+    }
+    if !hidden.is_empty() {
+        out.extend([b";", ROUTES, b"=", hidden].into_iter().flatten());
     }
     out.push(b'>');
     out

@@ -4,6 +4,7 @@
 
 pub mod branch;
 pub mod forward;
+pub mod hidden;
 pub mod respond;
 pub mod response_context;
 pub mod route_info;

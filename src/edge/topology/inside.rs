@@ -1,0 +1,199 @@
+//! Which hosts are inside of zones that a message must not tell of, and where they stand in a header field.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+use std::str::FromStr;
+
+use ipnetwork::IpNetwork;
+use rustc_hash::FxHashSet;
+use smallvec::SmallVec;
+
+use crate::base::ZoneId;
+use crate::edge::anchor::Scope;
+use crate::edge::settings::{Host, Settings, Trust};
+
+/// Ends of names that mean something inside alone (RFC 6762, RFC 8375, and what administrators use).
+const LOCAL: [&[u8]; 6] = [b".local", b".lan", b".internal", b".intern", b".home.arpa", b".localdomain"];
+
+/// What the settings name of other zones, as one zone sees it.
+#[derive(Debug, Default)]
+pub struct Foreign {
+    names: FxHashSet<Box<[u8]>>,
+    addresses: FxHashSet<IpAddr>,
+    /// What it knows anyway: our listeners there, and its own hosts.
+    known_names: FxHashSet<Box<[u8]>>,
+    known_addresses: FxHashSet<IpAddr>,
+    networks: Vec<IpNetwork>,
+}
+
+impl Foreign {
+    /// As that zone sees it.
+    pub fn to(zone: ZoneId, settings: &Settings) -> Foreign {
+        let mut foreign = Foreign::default();
+        foreign.networks = settings.zone(zone).map(|zone| zone.networks.clone()).unwrap_or_default();
+        for listener in &settings.listeners {
+            let host = host_of(&listener.advertise);
+            let is_inside = settings.zone(listener.zone).is_some_and(|zone| zone.trust == Trust::Full);
+            // Where the outside comes to us is no secret.
+            if listener.zone == zone || is_inside {
+                foreign.add(host.as_bytes(), listener.zone == zone);
+                foreign.add_address(listener.bind.ip(), listener.zone == zone);
+            }
+        }
+        let pbx = settings.pbx.iter().flat_map(|pbx| pbx.hosts.iter().map(|host| (pbx.zone, host)));
+        let trunks = settings.trunks.iter().flat_map(|trunk| trunk.hosts.iter().map(|host| (trunk.zone, host)));
+        for (at, target) in pbx.chain(trunks) {
+            match &target.host {
+                Host::Ip(ip) => foreign.add_address(*ip, at == zone),
+                Host::Name(name) => foreign.add(name.as_bytes(), at == zone),
+            }
+        }
+        foreign
+    }
+
+    fn add(&mut self, host: &[u8], known: bool) {
+        match ip(host) {
+            Some(ip) => self.add_address(ip, known),
+            None => {
+                let names = if known { &mut self.known_names } else { &mut self.names };
+                names.insert(host.to_ascii_lowercase().into());
+            }
+        }
+    }
+
+    fn add_address(&mut self, ip: IpAddr, known: bool) {
+        let addresses = if known { &mut self.known_addresses } else { &mut self.addresses };
+        addresses.insert(ip.to_canonical());
+    }
+}
+
+/// The hosts of one message that must not be seen.
+pub struct Inside<'f, 'm> {
+    foreign: &'f Foreign,
+    hosts: SmallVec<[&'m [u8]; 12]>,
+}
+
+impl<'f, 'm> Inside<'f, 'm> {
+    /// What the settings tell.
+    pub fn new(foreign: &'f Foreign) -> Inside<'f, 'm> {
+        Inside { foreign, hosts: SmallVec::new() }
+    }
+
+    /// A host by which the sender calls itself, or one on its side.
+    pub fn add(&mut self, host: &'m [u8]) {
+        if !host.is_empty() && !self.hosts.contains(&host) {
+            self.hosts.push(host);
+        }
+    }
+
+    /// Is this one of them?
+    pub fn has(&self, host: &[u8]) -> bool {
+        let is_of_message = || self.hosts.iter().any(|inside| inside.eq_ignore_ascii_case(host));
+        if let Some(ip) = ip(host) {
+            let ip = ip.to_canonical();
+            let known = ip.is_unspecified()
+                || self.foreign.known_addresses.contains(&ip)
+                || self.foreign.networks.iter().any(|network| network.contains(ip));
+            return !known
+                && (Scope::of(ip) != Scope::Global || self.foreign.addresses.contains(&ip) || is_of_message());
+        }
+        let name = host.to_ascii_lowercase();
+        !self.foreign.known_names.contains(&name[..])
+            && (LOCAL.iter().any(|end| name.ends_with(end))
+                || self.foreign.names.contains(&name[..])
+                || is_of_message())
+    }
+
+    /// Where such hosts stand in a header field's value, each with its port.
+    pub fn places(&self, value: &[u8]) -> SmallVec<[Range<usize>; 2]> {
+        let mut places = SmallVec::new();
+        let mut at = 0;
+        while let Some(rest) = value.get(at..).filter(|rest| !rest.is_empty()) {
+            let len = match rest.first() {
+                Some(b'[') => memchr::memchr(b']', rest).map_or(1, |end| end + 1),
+                _ => rest.iter().take_while(|byte| is_of_host(**byte)).count(),
+            };
+            let Some(word) = rest.get(..len).filter(|word| !word.is_empty()) else {
+                at += 1;
+                continue;
+            };
+            let before = at.checked_sub(1).and_then(|before| value.get(before));
+            // A name of one label is a host only where a host must stand.
+            let may_be = word.contains(&b'.') || word.first() == Some(&b'[') || matches!(before, Some(b'@' | b':'));
+            let behind = rest.get(len..).unwrap_or_default();
+            if may_be && self.has(word) {
+                places.push(at..at + len + port_len(behind));
+            }
+            at += len;
+        }
+        places
+    }
+}
+
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
+/// `:` and digits.
+fn port_len(text: &[u8]) -> usize {
+    let digits = text.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
+    if text.first() == Some(&b':') && (1..=5).contains(&digits) { 1 + digits } else { 0 }
+}
+
+fn ip(host: &[u8]) -> Option<IpAddr> {
+    if !matches!(host.first(), Some(b'0'..=b'9' | b'[')) {
+        return None;
+    }
+    let host = std::str::from_utf8(host).ok()?;
+    match host.strip_prefix('[') {
+        Some(inner) => Ipv6Addr::from_str(inner.strip_suffix(']')?).ok().map(IpAddr::V6),
+        None => Ipv4Addr::from_str(host).ok().map(IpAddr::V4),
+    }
+}
+
+/// Host of `host:port`.
+pub fn host_of(text: &str) -> &str {
+    match text.rsplit_once(':') {
+        Some((host, _)) if !host.contains(':') || host.ends_with(']') => host,
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(value: &str) -> Vec<String> {
+        let mut foreign = Foreign::default();
+        foreign.add(b"203.0.113.10", true);
+        foreign.add(b"sip.example.com", true);
+        foreign.add(b"sip.acme.example", false);
+        let mut inside = Inside::new(&foreign);
+        ["pbx", "asterisk1.corp.example", "198.51.100.7", "SIP.example.com"].map(|host| inside.add(host.as_bytes()));
+        inside.places(value.as_bytes()).into_iter().map(|place| value[place].to_string()).collect()
+    }
+
+    #[test]
+    fn hosts_of_the_inside_are_found_wherever_they_stand() {
+        assert_eq!(places("\"pbx\" <sip:100@10.20.0.20:5060;transport=udp>;tag=a.b"), ["10.20.0.20:5060"]);
+        assert_eq!(places("<sip:100@PBX>, <sips:Asterisk1.Corp.Example:5061>"), ["PBX", "Asterisk1.Corp.Example:5061"]);
+        assert_eq!(places("<sip:a@[fd00::1]:5060>, <sip:b@[2001:db8:1::1]>").len(), 2);
+        assert_eq!(places("icid=1;generated-at=198.51.100.7;x=\"host.local\""), ["198.51.100.7", "host.local"]);
+        assert_eq!(places("<sip:+4930@sip.acme.example?X=1>"), ["sip.acme.example"]);
+    }
+
+    #[test]
+    fn what_the_zone_knows_and_what_is_public_stays() {
+        for value in [
+            "<sip:alice@sip.example.com:5061>",
+            "<sip:a@203.0.113.10>",
+            "<sip:anonymous@anonymous.invalid>",
+            "Q.850;cause=16;text=\"pbx 1.2.3.4\"",
+            "<sip:a@8.8.8.8>;q=0.5",
+            "0.0.0.0",
+            "[",
+        ] {
+            assert_eq!(places(value), [""; 0], "{value}");
+        }
+    }
+}

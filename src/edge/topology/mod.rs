@@ -1,0 +1,258 @@
+//! Topology hiding (RFC 5853 §3.1): what leaves towards a zone that hides shows nothing of how other zones are built. Via,
+//! Record-Route and Contact are ours alone; what they said stands sealed in ours, and is put back when a request comes in
+//! with it, so that routing is the same as without, and after a restart too.
+
+mod inside;
+
+use smallvec::SmallVec;
+
+use super::Edge;
+use super::context::{Context, Hop};
+use super::settings::Listener;
+use crate::base::{ListenerId, Transport, ZoneId};
+use crate::sip::message::{Edit, Element, Message, Method, Name, NameAddr, param, params_of};
+use crate::sip::proxy::branch::Branch;
+use crate::sip::proxy::hidden::{self, Hidden, ROUTES};
+use crate::sip::uri::{Scheme, Uri};
+pub use inside::Foreign;
+use inside::{Inside, host_of};
+
+/// Fields that say what software or which hosts a message has passed, and that no far end needs.
+const REMOVED: [&str; 6] = ["Server", "User-Agent", "Warning", "Path", "Service-Route", "Organization"];
+
+/// Fields in which a host is part of what somebody compares or has signed; and those that are dealt with by themselves.
+const KEPT: [&[u8]; 10] = [
+    b"In-Reply-To",
+    b"Target-Dialog",
+    b"Join",
+    b"Identity",
+    b"Identity-Info",
+    b"WWW-Authenticate",
+    b"Proxy-Authenticate",
+    b"Authentication-Info",
+    b"Accept",
+    b"Date",
+];
+
+/// Contact parameters by which an endpoint could be told again.
+const OF_INSTANCE: [&[u8]; 4] = [b"+sip.instance", b"reg-id", b"pub-gruu", b"temp-gruu"];
+
+/// How we look from a zone.
+pub(super) struct Face<'e> {
+    listener: &'e Listener,
+    transport: Transport,
+}
+
+impl Face<'_> {
+    fn host(&self) -> &str {
+        host_of(&self.listener.advertise)
+    }
+
+    /// `sip:user@` our listener, as a URI that leads back to it.
+    fn uri(&self, user: &[u8], secure: bool) -> Vec<u8> {
+        let scheme: &[u8] = if secure { b"sips:" } else { b"sip:" };
+        let at: &[u8] = if user.is_empty() { b"" } else { b"@" };
+        let mut uri = [scheme, user, at, self.listener.advertise.as_bytes()].concat();
+        if self.transport != Transport::Udp {
+            uri.extend_from_slice(b";transport=");
+            uri.extend_from_slice(self.transport.uri_param().as_bytes());
+        }
+        uri
+    }
+}
+
+impl Edge {
+    pub(super) fn face(&self, listener: ListenerId, transport: Transport) -> Option<Face<'_>> {
+        Some(Face { listener: self.settings.listener(listener)?, transport })
+    }
+
+    /// The zone of this hop must see nothing of the one that the request comes from.
+    pub(super) fn is_hidden_from(&self, context: &Context, hop: &Hop) -> bool {
+        self.settings.hides(context.who.zone, hop.zone)
+    }
+
+    /// A request as its sender would have written it, had it been shown all.
+    pub(super) fn reveal(&self, request: Message) -> Message {
+        let revealed = self.revealed(&request);
+        let revealed = revealed.and_then(|bytes| Message::parse(bytes.into(), &self.settings.limits.message).ok());
+        revealed.unwrap_or(request)
+    }
+
+    fn revealed(&self, request: &Message) -> Option<Vec<u8>> {
+        let mut edit = Edit::new(request);
+        let mut is_changed = false;
+        if let Some(uri) = request.request_uri().and_then(|uri| self.unsealed(uri)) {
+            edit.set_request_uri(&uri);
+            is_changed = true;
+        }
+        for (element, route) in addresses(request, Name::Route) {
+            let Some(uri) = Uri::parse(route.uri) else { continue };
+            let routes = param(uri.params, ROUTES).and_then(|token| hidden::open(&self.settings.key, Hidden::Routes, token));
+            if let Some(routes) = routes {
+                edit.replace(element, &[element.value, b", ", &routes].concat());
+                is_changed = true;
+            } else if let Some(uri) = self.unsealed(route.uri) {
+                // The remote target, where a strict router has moved it here (RFC 3261 §16.12.1.1).
+                edit.replace(element, &[b"<", &uri[..], b">"].concat());
+                is_changed = true;
+            }
+        }
+        for (element, target) in addresses(request, Name::ReferTo) {
+            if let Some(uri) = self.unsealed(target.uri) {
+                edit.replace(element, &[b"<", &uri[..], b">", target.params].concat());
+                is_changed = true;
+            }
+        }
+        is_changed.then(|| written(&edit, request))
+    }
+
+    /// The URI that a Contact of ours hides, with the headers that were put behind it.
+    fn unsealed(&self, uri: &[u8]) -> Option<Vec<u8>> {
+        let parts = Uri::parse(uri)?;
+        let mut inner = hidden::open(&self.settings.key, Hidden::Contact, parts.user?)?;
+        if !parts.headers.is_empty() && !inner.contains(&b'?') {
+            inner.push(b'?');
+            inner.extend_from_slice(parts.headers);
+        }
+        Some(inner)
+    }
+
+    /// A request that is ready to leave towards `zone`, without what must not be seen there. `own_routes`: how many
+    /// Record-Route values on top are ours. `target` is the sender's remote target, if it is known.
+    pub(super) fn hide_request(
+        &self,
+        request: &Message,
+        zone: ZoneId,
+        face: &Face<'_>,
+        own_routes: usize,
+        target: Option<&[u8]>,
+    ) -> Option<Vec<u8>> {
+        let mut edit = Edit::new(request);
+        let mut inside = Inside::new(self.foreign.get(usize::from(zone.0))?);
+        target.and_then(Uri::parse).map(|uri| inside.add(uri.host));
+        for element in request.elements(Name::Via).skip(1) {
+            let Ok(via) = element.via() else { continue };
+            inside.add(via.host);
+            param(via.params, b"received").map(|received| inside.add(received));
+            let branch = via.branch().filter(|branch| Branch::verify(&self.settings.key, branch).is_some());
+            match branch {
+                // Ours, from an earlier pass: it stays under the name that this zone knows, so that a loop is found (§16.3).
+                Some(branch) => {
+                    let sent_by = face.listener.advertise.as_bytes();
+                    let head = [b"SIP/2.0/", face.transport.via().as_bytes(), b" ", sent_by, b";branch="].concat();
+                    edit.replace(element, &[&head, branch].concat());
+                }
+                None => edit.remove(element),
+            }
+        }
+        for element in request.elements(Name::RecordRoute).skip(own_routes) {
+            let uri = element.name_addr().ok().and_then(|route| Uri::parse(route.uri));
+            uri.map(|uri| inside.add(uri.host));
+            edit.remove(element);
+        }
+        if request.method() != Method::Register {
+            self.hide_contacts(&mut edit, request, face, &mut inside);
+        }
+        for (element, target) in addresses(request, Name::ReferTo) {
+            let uri = Uri::parse(target.uri).filter(|uri| uri.scheme != Scheme::Tel && inside.has(uri.host));
+            if let Some(uri) = uri {
+                // The user is what routes know; whose host it is at, we say.
+                let mut shown = face.uri(uri.user.unwrap_or_default(), uri.scheme == Scheme::Sips);
+                if !uri.headers.is_empty() {
+                    shown.push(b'?');
+                    shown.extend_from_slice(uri.headers);
+                }
+                edit.replace(element, &[b"<", &shown[..], b">", target.params].concat());
+            }
+        }
+        hide_hosts(&mut edit, request, &inside, face);
+        Some(written(&edit, request))
+    }
+
+    /// A response on its way to `zone`, likewise.
+    pub(super) fn hide_response<'m>(
+        &self,
+        edit: &mut Edit<'m>,
+        response: &'m Message,
+        zone: ZoneId,
+        face: &Face<'_>,
+        is_register: bool,
+    ) {
+        let Some(foreign) = self.foreign.get(usize::from(zone.0)) else { return };
+        let mut inside = Inside::new(foreign);
+        if !is_register {
+            self.hide_contacts(edit, response, face, &mut inside);
+        }
+        hide_hosts(edit, response, &inside, face);
+    }
+
+    fn hide_contacts<'m>(
+        &self,
+        edit: &mut Edit<'m>,
+        message: &'m Message,
+        face: &Face<'_>,
+        inside: &mut Inside<'_, 'm>,
+    ) {
+        // RFC 3261 §21.3: where else the callee may be; elsewhere is not always inside.
+        let is_redirect = message.status().is_some_and(|status| (300..400).contains(&status));
+        for (element, contact) in addresses(message, Name::Contact) {
+            let Some(uri) = Uri::parse(contact.uri).filter(|uri| uri.scheme != Scheme::Tel) else { continue };
+            if is_redirect && !inside.has(uri.host) {
+                continue;
+            }
+            inside.add(uri.host);
+            let token = hidden::seal(&self.settings.key, Hidden::Contact, message.call_id(), contact.uri);
+            let mut value = [b"<", &face.uri(&token, uri.scheme == Scheme::Sips)[..], b">"].concat();
+            for (name, text) in params_of(contact.params).flatten() {
+                if !OF_INSTANCE.iter().any(|hidden| name.eq_ignore_ascii_case(hidden)) {
+                    let equals: &[u8] = if text.is_empty() { b"" } else { b"=" };
+                    value.extend([b";", name, equals, text].into_iter().flatten());
+                }
+            }
+            edit.replace(element, &value);
+        }
+    }
+
+    /// The parameter that our Record-Route carries for routes that must not be seen, in the order in which a request will
+    /// take them; empty if there are none.
+    pub(super) fn sealed_routes<'m>(&self, call_id: &[u8], routes: impl Iterator<Item = Element<'m>>) -> Vec<u8> {
+        let routes: SmallVec<[&[u8]; 4]> = routes.map(|route| route.value).collect();
+        if routes.is_empty() {
+            return Vec::new();
+        }
+        hidden::seal(&self.settings.key, Hidden::Routes, call_id, &routes.join(&b", "[..]))
+    }
+}
+
+/// Takes out what tells of software, and writes our host over those of the inside. A response's From and To are the
+/// receiver's own.
+fn hide_hosts<'m>(edit: &mut Edit<'m>, message: &'m Message, inside: &Inside<'_, 'm>, face: &Face<'_>) {
+    edit.remove_listed(&REMOVED);
+    let is_response = message.status().is_some();
+    for (name, element) in message.headers() {
+        let is_kept = match Name::from_bytes(name) {
+            Name::Via | Name::RecordRoute | Name::Route | Name::Contact | Name::CallId | Name::CSeq => true,
+            Name::ContentType | Name::ContentLength | Name::Replaces | Name::ReferTo => true,
+            Name::Authorization | Name::ProxyAuthorization | Name::Supported => true,
+            Name::From | Name::To => is_response,
+            _ => KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)),
+        };
+        if is_kept {
+            continue;
+        }
+        for place in inside.places(element.value) {
+            edit.replace_span(element.at + place.start, place.len(), face.host().as_bytes());
+        }
+    }
+}
+
+/// Values of a field that are addresses.
+fn addresses(message: &Message, name: Name) -> impl Iterator<Item = (Element<'_>, NameAddr<'_>)> {
+    message.elements(name).filter_map(|element| Some((element, element.name_addr().ok()?)))
+}
+
+fn written(edit: &Edit<'_>, message: &Message) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.bytes().len() + 128);
+    edit.write(&mut out);
+    out
+}
