@@ -35,6 +35,8 @@ fn a_phone_that_is_called_sees_nothing_of_the_pbx_and_reaches_it() {
     assert_eq!(ua::uri_in(headers(&came, "Record-Route")[1]), "sip:10.20.0.9;lr");
     assert!(headers(&came, "Via").len() == 1 && header(&came, "Via").contains("10.20.0.20:5060"));
     let mut a = Leg::caller(&pbx, &invite, &came);
+    // The PBX's proxy has taken itself off.
+    assert!(a.routes.remove(0).contains("10.20.0.9"));
     world.send(&pbx, a.request("ACK", ""));
     shows_no_inside(&world.expect(&phone, "ACK"));
     let mut b = Leg::callee(&phone, &seen, &ok);

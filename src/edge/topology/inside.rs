@@ -29,8 +29,8 @@ pub struct Foreign {
 impl Foreign {
     /// As that zone sees it.
     pub fn to(zone: ZoneId, settings: &Settings) -> Foreign {
-        let mut foreign = Foreign::default();
-        foreign.networks = settings.zone(zone).map(|zone| zone.networks.clone()).unwrap_or_default();
+        let networks = settings.zone(zone).map(|zone| zone.networks.clone()).unwrap_or_default();
+        let mut foreign = Foreign { networks, ..Foreign::default() };
         for listener in &settings.listeners {
             let host = host_of(&listener.advertise);
             let is_inside = settings.zone(listener.zone).is_some_and(|zone| zone.trust == Trust::Full);

@@ -129,11 +129,13 @@ impl Edge {
     ) -> Option<Vec<u8>> {
         let mut edit = Edit::new(request);
         let mut inside = Inside::new(self.foreign.get(usize::from(zone.0))?);
-        target.and_then(Uri::parse).map(|uri| inside.add(uri.host));
+        if let Some(uri) = target.and_then(Uri::parse) {
+            inside.add(uri.host);
+        }
         for element in request.elements(Name::Via).skip(1) {
             let Ok(via) = element.via() else { continue };
             inside.add(via.host);
-            param(via.params, b"received").map(|received| inside.add(received));
+            inside.add(param(via.params, b"received").unwrap_or_default());
             let branch = via.branch().filter(|branch| Branch::verify(&self.settings.key, branch).is_some());
             match branch {
                 // Ours, from an earlier pass: it stays under the name that this zone knows, so that a loop is found (§16.3).
@@ -147,7 +149,7 @@ impl Edge {
         }
         for element in request.elements(Name::RecordRoute).skip(own_routes) {
             let uri = element.name_addr().ok().and_then(|route| Uri::parse(route.uri));
-            uri.map(|uri| inside.add(uri.host));
+            inside.add(uri.map_or(b"", |uri| uri.host));
             edit.remove(element);
         }
         if request.method() != Method::Register {
