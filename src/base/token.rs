@@ -62,7 +62,8 @@ impl NodeKey {
     /// What [`Self::seal`] sealed for the same purpose and bound to the same; `None` for anything else.
     pub fn open(&self, purpose: &str, bound: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let mut text = sealed.to_vec();
-        let plain = self.cipher.as_ref()?.open_in_place(nonce(), associated(purpose, bound), &mut text).ok()?.len();
+        let plain =
+            self.cipher.as_ref()?.open_in_place(nonce(), associated(purpose, bound), &mut text).ok()?.len();
         text.truncate(plain);
         Some(text)
     }
@@ -101,7 +102,11 @@ mod tests {
         assert_eq!(sealed.len(), 18 + SEAL_BYTES);
         assert!(!sealed.windows(3).any(|window| window == b"10."));
         assert_eq!(key.open("contact", b"call", &sealed).as_deref(), Some(&b"sip:100@10.20.0.20"[..]));
-        assert_eq!(NodeKey::new([7; 16]).seal("contact", b"call", b"sip:100@10.20.0.20"), sealed, "after a restart too");
+        assert_eq!(
+            NodeKey::new([7; 16]).seal("contact", b"call", b"sip:100@10.20.0.20"),
+            sealed,
+            "after a restart too"
+        );
         assert_eq!(key.open("routes", b"call", &sealed), None);
         assert_eq!(key.open("contact", b"", &sealed), None);
         assert_eq!(NodeKey::new([8; 16]).open("contact", b"call", &sealed), None);

@@ -139,7 +139,9 @@ impl Edge {
             }),
             _ => None,
         };
-        let Ok(request) = Message::parse(bytes.clone().into(), &self.settings.limits.message) else { return bytes };
+        let Ok(request) = Message::parse(bytes.clone().into(), &self.settings.limits.message) else {
+            return bytes;
+        };
         self.hide_request(&request, hop.zone, &face, own_routes, target).unwrap_or(bytes)
     }
 
@@ -286,7 +288,8 @@ impl Edge {
             return None;
         }
         let far: SmallVec<[_; 4]> = response.elements(Name::RecordRoute).collect();
-        let far = far.get(..far.len().saturating_sub(self.record_routes_sent(context, hop))).unwrap_or_default();
+        let far =
+            far.get(..far.len().saturating_sub(self.record_routes_sent(context, hop))).unwrap_or_default();
         let mut values = SmallVec::new();
         if let Some(user) = self.route_user(context, hop) {
             let mut hidden = Vec::new();
@@ -296,7 +299,14 @@ impl Edge {
             } else {
                 values.extend(far.iter().map(|route| route.value.to_vec()));
             }
-            values.push(self.own_record_route(context, &user, source.listener, source.transport, false, &hidden));
+            values.push(self.own_record_route(
+                context,
+                &user,
+                source.listener,
+                source.transport,
+                false,
+                &hidden,
+            ));
         }
         values.extend(message.elements(Name::RecordRoute).map(|route| route.value.to_vec()));
         Some(values)

@@ -44,7 +44,8 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
         key: NodeKey::new([7; 16]),
         zones: vec![Zone {
             name: "lab".into(),
-            trust: Trust::Full, hides_topology: false,
+            trust: Trust::Full,
+            hides_topology: false,
             admit: Admit::Any,
             networks: Vec::new(),
             relay: None,

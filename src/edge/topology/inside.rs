@@ -41,7 +41,8 @@ impl Foreign {
             }
         }
         let pbx = settings.pbx.iter().flat_map(|pbx| pbx.hosts.iter().map(|host| (pbx.zone, host)));
-        let trunks = settings.trunks.iter().flat_map(|trunk| trunk.hosts.iter().map(|host| (trunk.zone, host)));
+        let trunks =
+            settings.trunks.iter().flat_map(|trunk| trunk.hosts.iter().map(|host| (trunk.zone, host)));
         for (at, target) in pbx.chain(trunks) {
             match &target.host {
                 Host::Ip(ip) => foreign.add_address(*ip, at == zone),
@@ -95,7 +96,9 @@ impl<'f, 'm> Inside<'f, 'm> {
                 || self.foreign.known_addresses.contains(&ip)
                 || self.foreign.networks.iter().any(|network| network.contains(ip));
             return !known
-                && (Scope::of(ip) != Scope::Global || self.foreign.addresses.contains(&ip) || is_of_message());
+                && (Scope::of(ip) != Scope::Global
+                    || self.foreign.addresses.contains(&ip)
+                    || is_of_message());
         }
         let name = host.to_ascii_lowercase();
         !self.foreign.known_names.contains(&name[..])
@@ -119,7 +122,8 @@ impl<'f, 'm> Inside<'f, 'm> {
             };
             let before = at.checked_sub(1).and_then(|before| value.get(before));
             // A name of one label is a host only where a host must stand.
-            let may_be = word.contains(&b'.') || word.first() == Some(&b'[') || matches!(before, Some(b'@' | b':'));
+            let may_be =
+                word.contains(&b'.') || word.first() == Some(&b'[') || matches!(before, Some(b'@' | b':'));
             let behind = rest.get(len..).unwrap_or_default();
             if may_be && self.has(word) {
                 places.push(at..at + len + port_len(behind));
@@ -169,16 +173,24 @@ mod tests {
         foreign.add(b"sip.example.com", true);
         foreign.add(b"sip.acme.example", false);
         let mut inside = Inside::new(&foreign);
-        ["pbx", "asterisk1.corp.example", "198.51.100.7", "SIP.example.com"].map(|host| inside.add(host.as_bytes()));
+        for host in ["pbx", "asterisk1.corp.example", "198.51.100.7", "SIP.example.com"] {
+            inside.add(host.as_bytes());
+        }
         inside.places(value.as_bytes()).into_iter().map(|place| value[place].to_string()).collect()
     }
 
     #[test]
     fn hosts_of_the_inside_are_found_wherever_they_stand() {
         assert_eq!(places("\"pbx\" <sip:100@10.20.0.20:5060;transport=udp>;tag=a.b"), ["10.20.0.20:5060"]);
-        assert_eq!(places("<sip:100@PBX>, <sips:Asterisk1.Corp.Example:5061>"), ["PBX", "Asterisk1.Corp.Example:5061"]);
-        assert_eq!(places("<sip:a@[fd00::1]:5060>, <sip:b@[2001:db8:1::1]>").len(), 2);
-        assert_eq!(places("icid=1;generated-at=198.51.100.7;x=\"host.local\""), ["198.51.100.7", "host.local"]);
+        assert_eq!(
+            places("<sip:100@PBX>, <sips:Asterisk1.Corp.Example:5061>"),
+            ["PBX", "Asterisk1.Corp.Example:5061"]
+        );
+        assert_eq!(places("<sip:a@[fd00::1]:5060>, <sip:b@[2600:1::1]>"), ["[fd00::1]:5060"]);
+        assert_eq!(
+            places("icid=1;generated-at=198.51.100.7;x=\"host.local\""),
+            ["198.51.100.7", "host.local"]
+        );
         assert_eq!(places("<sip:+4930@sip.acme.example?X=1>"), ["sip.acme.example"]);
     }
 

@@ -74,7 +74,8 @@ impl Edge {
     /// A request as its sender would have written it, had it been shown all.
     pub(super) fn reveal(&self, request: Message) -> Message {
         let revealed = self.revealed(&request);
-        let revealed = revealed.and_then(|bytes| Message::parse(bytes.into(), &self.settings.limits.message).ok());
+        let revealed =
+            revealed.and_then(|bytes| Message::parse(bytes.into(), &self.settings.limits.message).ok());
         revealed.unwrap_or(request)
     }
 
@@ -87,7 +88,8 @@ impl Edge {
         }
         for (element, route) in addresses(request, Name::Route) {
             let Some(uri) = Uri::parse(route.uri) else { continue };
-            let routes = param(uri.params, ROUTES).and_then(|token| hidden::open(&self.settings.key, Hidden::Routes, token));
+            let routes = param(uri.params, ROUTES)
+                .and_then(|token| hidden::open(&self.settings.key, Hidden::Routes, token));
             if let Some(routes) = routes {
                 edit.replace(element, &[element.value, b", ", &routes].concat());
                 is_changed = true;
@@ -141,7 +143,8 @@ impl Edge {
                 // Ours, from an earlier pass: it stays under the name that this zone knows, so that a loop is found (§16.3).
                 Some(branch) => {
                     let sent_by = face.listener.advertise.as_bytes();
-                    let head = [b"SIP/2.0/", face.transport.via().as_bytes(), b" ", sent_by, b";branch="].concat();
+                    let head =
+                        [b"SIP/2.0/", face.transport.via().as_bytes(), b" ", sent_by, b";branch="].concat();
                     edit.replace(element, &[&head, branch].concat());
                 }
                 None => edit.remove(element),
@@ -217,7 +220,11 @@ impl Edge {
 
     /// The parameter that our Record-Route carries for routes that must not be seen, in the order in which a request will
     /// take them; empty if there are none.
-    pub(super) fn sealed_routes<'m>(&self, call_id: &[u8], routes: impl Iterator<Item = Element<'m>>) -> Vec<u8> {
+    pub(super) fn sealed_routes<'m>(
+        &self,
+        call_id: &[u8],
+        routes: impl Iterator<Item = Element<'m>>,
+    ) -> Vec<u8> {
         let routes: SmallVec<[&[u8]; 4]> = routes.map(|route| route.value).collect();
         if routes.is_empty() {
             return Vec::new();
