@@ -4,15 +4,21 @@
 //! |---|---|
 //! | [`settings`] | policies, rules, answers and limits, names resolved |
 //! | [`matcher`] | what a rule looks at; [`number`], [`network`], [`window`]: the sets it looks in |
+//! | [`country`], [`geo`] | the country of a number and of an address |
+//! | [`deck`] | what a call costs; `prefixes`: how a number finds its price and its country |
 //! | `counter` | rates, budgets and gauges; `table`: their memory |
 //! | `engine` | asks the rules in order |
 //! | [`trial`] | the tests that stand in policy files |
 
 mod counter;
+pub mod country;
+pub mod deck;
 mod engine;
+pub mod geo;
 pub mod matcher;
 pub mod network;
 pub mod number;
+mod prefixes;
 pub mod settings;
 mod table;
 pub mod trial;
