@@ -150,7 +150,11 @@ mod tests {
             (tariff("0.60", "0.05", 30, 6), 0.0, "0.00"),
             (tariff("0.01", "0", 0, 1), 1.0, "0.000167"),
         ] {
-            assert_eq!(tariff.cost(Duration::from_secs_f64(seconds)).to_string(), cost, "{seconds} s of {tariff:?}");
+            assert_eq!(
+                tariff.cost(Duration::from_secs_f64(seconds)).to_string(),
+                cost,
+                "{seconds} s of {tariff:?}"
+            );
         }
     }
 
@@ -175,7 +179,9 @@ mod tests {
 
     #[test]
     fn money_as_typed() {
-        for (text, millionths) in [("20", 20_000_000), ("20.00", 20_000_000), ("0.0085", 8_500), ("0.000001", 1)] {
+        for (text, millionths) in
+            [("20", 20_000_000), ("20.00", 20_000_000), ("0.0085", 8_500), ("0.000001", 1)]
+        {
             assert_eq!(text.parse(), Ok(Money(millionths)));
         }
         for wrong in ["", ".", "1.", ".5", "-1", "1,5", "0.0000001", "99999999999999999999", "20 EUR"] {

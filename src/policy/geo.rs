@@ -9,8 +9,15 @@ use maxminddb::{PathElement, Reader};
 use super::country::Country;
 
 /// A database, in memory; clones share it.
+#[derive(Clone, Debug)]
+pub struct Geo(Places);
+
 #[derive(Clone)]
-pub struct Geo(Arc<Reader<Vec<u8>>>);
+enum Places {
+    Known(Arc<Reader<Vec<u8>>>),
+    /// For tests in policy files.
+    Everywhere(Country),
+}
 
 impl Geo {
     /// From the bytes of an .mmdb file.
@@ -18,21 +25,34 @@ impl Geo {
     /// # Errors
     /// Why they are none.
     pub fn new(bytes: Vec<u8>) -> Result<Geo, String> {
-        Reader::from_source(bytes).map(|reader| Geo(Arc::new(reader))).map_err(|error| error.to_string())
+        let reader = Reader::from_source(bytes).map_err(|error| error.to_string())?;
+        Ok(Geo(Places::Known(Arc::new(reader))))
+    }
+
+    /// Puts all addresses into one country, for tests in policy files.
+    pub(super) fn everywhere(country: Country) -> Geo {
+        Geo(Places::Everywhere(country))
     }
 
     /// Where `address` is, as far as the database knows.
     pub fn country(&self, address: IpAddr) -> Option<Country> {
-        let found = self.0.lookup(address.to_canonical()).ok()?;
+        let reader = match &self.0 {
+            Places::Known(reader) => reader,
+            Places::Everywhere(country) => return Some(*country),
+        };
+        let found = reader.lookup(address.to_canonical()).ok()?;
         let path = [PathElement::Key("country"), PathElement::Key("iso_code")];
         let code: &str = found.decode_path(&path).ok()??;
         <[u8; 2]>::try_from(code.as_bytes()).ok().map(Country)
     }
 }
 
-impl fmt::Debug for Geo {
+impl fmt::Debug for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Geo({})", self.0.metadata().database_type)
+        match self {
+            Places::Known(reader) => f.write_str(&reader.metadata().database_type),
+            Places::Everywhere(country) => write!(f, "everywhere {country}"),
+        }
     }
 }
 
