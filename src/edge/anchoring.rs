@@ -47,6 +47,10 @@ impl Edge {
             Errand::InCall { call, from, exchange } => {
                 let (call, from) = (*call, *from);
                 let Some(held) = self.calls.get_mut(call) else { return Err(Refusal::NoSuchCall) };
+                // It goes to another hop than before.
+                if held.exchange.failed(exchange) {
+                    held.roll_back(&mut *self.relay);
+                }
                 let tag = callee_tag(held, message);
                 let (part, begun) = held.exchange.request(from, message.cseq().number, carrier(message, tag));
                 *exchange = begun;

@@ -8,6 +8,7 @@ use super::context::{Context, Errand, Hop, Place, Warrant};
 use super::flow::FlowEnd;
 use super::forward::Forwarded;
 use super::identify::{Speaker, Who};
+use super::outgrown::NoStream;
 use super::received::{Rejected, Request};
 use super::refusal::Refusal;
 use super::route::Routed;
@@ -253,7 +254,9 @@ impl Edge {
         context.silence = None;
         context.abandoned = true;
         context.failure = Some(Refusal::Silent);
-        self.hop_tried(&context, index, Tried::Failed, now);
+        if !self.back_to_datagram(&mut context, NoStream::Silent, now) {
+            self.hop_tried(&context, index, Tried::Failed, now);
+        }
         context.responses.on_no_answer(index);
         self.advance(server, context, now);
     }

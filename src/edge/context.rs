@@ -131,6 +131,8 @@ pub struct Context {
     pub sent: Option<Bytes>,
     /// How often that was done.
     pub challenged: u8,
+    /// The hop that is tried goes over TCP for the request's size alone, and has not answered yet: otherwise it would be this one.
+    pub datagram: Option<Hop>,
     /// A hop was left before its final answer. Should it answer 2xx after all, somebody must hang it up.
     pub abandoned: bool,
     /// The 2xx to an INVITE that came, by To tag, and what is done when they come again.
@@ -173,6 +175,7 @@ impl Context {
             cancelled: false,
             sent: None,
             challenged: 0,
+            datagram: None,
             abandoned: false,
             successes: SmallVec::new(),
         }

@@ -58,12 +58,18 @@ impl Edge {
     pub(super) fn forward(
         &mut self,
         server: ServerId,
-        context: &Context,
+        context: &mut Context,
         anchored: Anchored,
         now: Now,
     ) -> Result<Forwarded, Refusal> {
-        let Anchored { hop, body } = anchored;
-        let bytes = self.request_to(context, &hop, body.as_deref());
+        let Anchored { mut hop, body } = anchored;
+        let mut bytes = self.request_to(context, &hop, body.as_deref());
+        context.datagram = None;
+        if let Some(tcp) = self.tcp_instead(context, &hop, bytes.len(), now) {
+            self.take_stream(context, tcp);
+            hop = tcp;
+            bytes = self.request_to(context, &hop, body.as_deref());
+        }
         if let Some(body) = body {
             self.body = body;
         }

@@ -23,6 +23,8 @@ pub struct Health {
     /// Requests in a row that it did not take.
     failures: u32,
     quarantine: Option<Instant>,
+    /// It took no connection for a request that had outgrown a datagram.
+    no_streams: Option<Instant>,
 }
 
 impl Health {
@@ -35,11 +37,21 @@ impl Health {
     pub fn probed(&mut self, answered: bool, down_after: u32) {
         self.probe = None;
         if answered {
-            *self = Health::default();
+            *self = Health { no_streams: self.no_streams, ..Health::default() };
         } else {
             self.missed = self.missed.saturating_add(1);
             self.down |= self.missed >= down_after;
         }
+    }
+
+    /// Spoken to over UDP, it may take a request over TCP.
+    pub fn takes_streams(&self, now: Instant) -> bool {
+        self.no_streams.is_none_or(|until| until <= now)
+    }
+
+    /// It took no connection.
+    pub fn no_streams(&mut self, now: Instant) {
+        self.no_streams = Some(now + LONGEST_QUARANTINE);
     }
 
     /// It answered a request.

@@ -22,6 +22,7 @@ mod keyed;
 mod ladder;
 mod listening;
 mod offer_answer;
+mod outgrown;
 mod overload;
 mod probing;
 mod received;

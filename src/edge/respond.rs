@@ -9,6 +9,7 @@ use super::anchoring::carrier;
 use super::context::{Context, Errand, Hop, Place, Success, Waiting};
 use super::ending::End;
 use super::forward::strip_identity;
+use super::outgrown::NoStream;
 use super::received::Request;
 use super::refusal::Refusal;
 use super::settings::Trust;
@@ -33,6 +34,7 @@ impl Edge {
         }
         if is_current {
             self.stop_silence(&mut context);
+            context.datagram = None;
         }
         if let Some(success) = repeated(&context, &response, status) {
             match success {
@@ -76,7 +78,9 @@ impl Edge {
                 let Some(mut context) = self.contexts.take(server) else { return };
                 if let Some(index) = context.attempt_of(client) {
                     // One that was left before its time counts no second time.
-                    if context.responses.is_pending(index) {
+                    if context.responses.is_pending(index)
+                        && !self.back_to_datagram(&mut context, NoStream::Refused, now)
+                    {
                         self.hop_tried(&context, index, Tried::Failed, now);
                     }
                     self.stop_silence(&mut context);

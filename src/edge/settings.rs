@@ -9,7 +9,6 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::base::{ListenerId, NodeKey, Transport, TrunkId, ZoneId};
-use crate::policy::dial_plan::DialPlan;
 use crate::relay::{RelayAddress, RelayAddresses};
 use crate::sip::digest::{Algorithm, Secret};
 use crate::sip::locate::{Server, Wanted};
@@ -53,6 +52,15 @@ impl Settings {
     /// The listener of that index.
     pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(usize::from(id.0))
+    }
+
+    /// The zone's TCP listener, where it can be called back from `remote`.
+    pub fn tcp_listener(&self, zone: ZoneId, remote: SocketAddr) -> Option<ListenerId> {
+        let faces = |listener: &Listener| {
+            (listener.zone, listener.transport) == (zone, Transport::Tcp)
+                && listener.bind.is_ipv4() == remote.is_ipv4()
+        };
+        Some(ListenerId(u16::try_from(self.listeners.iter().position(faces)?).ok()?))
     }
 
     /// What the zones are shown of the relay.
@@ -99,8 +107,6 @@ pub struct Zone {
     pub relay: Option<RelayAddresses>,
     /// Media settings of this zone.
     pub media: Media,
-    /// How numbers are dialled there; `None`: policy sees them as they come.
-    pub dial_plan: Option<Arc<DialPlan>>,
 }
 
 #[allow(missing_docs)]

@@ -1,6 +1,6 @@
 //! The hosts that requests are sent to: where they are, and in which order they are tried.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -115,8 +115,12 @@ impl TargetState {
 
     fn health_at(&mut self, to: &Destination) -> Option<&mut Health> {
         let Destination::Address { remote: at, transport: over, .. } = to else { return None };
-        let is_it = |server: &Server| (server.remote, server.transport) == (*at, *over);
-        self.servers.iter_mut().find(|(server, _)| is_it(server)).map(|(_, health)| health)
+        let found = |over: Transport| {
+            self.servers.iter().position(|(server, _)| (server.remote, server.transport) == (*at, over))
+        };
+        // What came over TCP for its size alone says the same of the server.
+        let index = found(*over).or_else(|| found(Transport::Udp).filter(|_| *over == Transport::Tcp));
+        self.servers.get_mut(index?).map(|(_, health)| health)
     }
 
     /// True once, if what it is now has not been told.
@@ -277,6 +281,20 @@ impl Targets {
             Tried::Failed => health.failed(now),
         }
         state.is_news(now)
+    }
+
+    /// A server that is spoken to over UDP may take a request over TCP, as far as we know.
+    pub fn takes_streams(&self, remote: SocketAddr, now: Instant) -> bool {
+        let mut servers = self.states.iter().flat_map(|state| &state.servers);
+        !servers.any(|(server, health)| server.remote == remote && !health.takes_streams(now))
+    }
+
+    /// It took no connection.
+    pub fn no_streams(&mut self, remote: SocketAddr, now: Instant) {
+        let servers = self.states.iter_mut().flat_map(|state| &mut state.servers);
+        for (_, health) in servers.filter(|(server, _)| server.remote == remote) {
+            health.no_streams(now);
+        }
     }
 
     /// Requests go to this server before those that are not good.

@@ -89,6 +89,11 @@ impl Edge {
         self.settings.trunk(trunk).is_some_and(|trunk| trunk.auth.is_some())
     }
 
+    /// The trunk's last challenge is known, so requests carry their answer to it beforehand.
+    pub(super) fn is_logged_in(&self, trunk: TrunkId) -> bool {
+        self.logins.0.get(usize::from(trunk.0)).is_some_and(Option::is_some)
+    }
+
     /// Writes credentials into a request that is about to leave, if the trunk's last challenge is known.
     pub(super) fn log_in(&mut self, edit: &mut Edit<'_>, trunk: TrunkId, asked: Asked<'_>) {
         let (Some(Some(login)), Some(settings)) = (self.logins.get_mut(trunk), self.settings.trunk(trunk))

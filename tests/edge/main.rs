@@ -12,6 +12,7 @@ mod gone;
 mod hearing;
 mod media;
 mod methods;
+mod outgrown;
 mod overload;
 mod play;
 mod registration;

@@ -31,6 +31,10 @@ pub const PHONES_TLS: ListenerId = ListenerId(0);
 pub const PHONES_UDP: ListenerId = ListenerId(1);
 pub const INSIDE: ListenerId = ListenerId(2);
 pub const CARRIER_UDP: ListenerId = ListenerId(3);
+/// Only in worlds that add it.
+pub const INSIDE_TCP: ListenerId = ListenerId(4);
+/// As above.
+pub const CARRIER_TCP: ListenerId = ListenerId(5);
 
 /// Someone with an address who speaks SIP to the edge.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +64,11 @@ impl Actor {
     }
     pub fn second_carrier() -> Actor {
         Actor::new(1_000_004, CARRIER_UDP, Transport::Udp, "192.0.2.65:5060")
+    }
+    /// The same, on a connection that we opened from this listener.
+    pub fn over_tcp(&self, listener: ListenerId) -> Actor {
+        let flow = FlowId(self.source.flow.0 + 1_000_000);
+        Actor { source: Source { flow, listener, transport: Transport::Tcp, ..self.source } }
     }
     pub fn address(&self) -> SocketAddr {
         self.source.remote.0
@@ -214,7 +223,6 @@ pub fn settings() -> Settings {
         networks: networks.iter().map(|network| network.parse().expect("network")).collect(),
         relay: relay(ip),
         media: media(),
-        dial_plan: None,
     };
     let listener = |name: &str, zone, transport, bind: &str, advertise: &str| Listener {
         name: name.into(),

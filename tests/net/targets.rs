@@ -76,6 +76,40 @@ fn the_next_host_takes_the_call_when_the_first_ones_udp_port_is_closed() {
     }
 }
 
+/// A PBX on UDP, and the node's call with an offer that a datagram has no room for.
+fn large_call(pbx: &Udp) -> (turnpike::net::Node, tempfile::TempDir, Udp) {
+    let (node, dir) = node(|settings| {
+        with_pbx(settings, Transport::Udp, pbx.addr());
+        settings.edge.pbx.as_mut().unwrap().failover.after = 2 * DEADLINE;
+    });
+    let udp = Udp::new(node.listener("udp").unwrap());
+    udp.send(&with_body(&call(&udp), &"a=x-note:large\r\n".repeat(100)));
+    (node, dir, udp)
+}
+
+#[test]
+fn rfc_3261_18_1_1_what_outgrows_a_datagram_goes_over_tcp() {
+    let stream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind(stream.local_addr().unwrap()).unwrap();
+    let pbx = Udp { socket, to: stream.local_addr().unwrap() };
+    let (_node, _dir, udp) = large_call(&pbx);
+    let mut stream = accept(&stream);
+    let invite = read_message(&mut stream);
+    assert!(invite.contains("Via: SIP/2.0/TCP ") && invite.contains(";transport=tcp;lr"), "{invite}");
+    stream.write_all(answer(&invite, "486 Busy Here", pbx.addr(), "").as_bytes()).unwrap();
+    assert_eq!(status(&udp.receive_final()), 486);
+}
+
+#[test]
+fn rfc_3261_18_1_1_and_as_a_datagram_after_all_where_tcp_is_refused() {
+    let pbx = Udp::new("127.0.0.1:9".parse().unwrap());
+    let (_node, _dir, udp) = large_call(&pbx);
+    let invite = pbx.receive_request("INVITE");
+    assert!(invite.len() > 1_300 && invite.contains("Via: SIP/2.0/UDP "), "{invite}");
+    pbx.socket.send_to(answer(&invite, "486 Busy Here", pbx.addr(), "").as_bytes(), udp.to).unwrap();
+    assert_eq!(status(&udp.receive_final()), 486);
+}
+
 /// Where the system has no CA certificates, `verify: name` needs a file: any will do for these tests.
 fn trust_own(settings: &mut turnpike::net::NodeSettings) {
     let ca = settings.net.data_dir.join("ca.pem");

@@ -10,7 +10,6 @@ fn names() -> Names {
         zones: named(&["internet", "carriers", "office"]),
         listeners: named(&["phones_tls", "phones_udp"]),
         trunks: named(&["acme", "bravo"]),
-        ..Names::default()
     }
 }
 

@@ -147,6 +147,11 @@ impl<R> ResponseContext<R> {
         self.verdicts.pop_front()
     }
 
+    /// A further target was found while the others were tried.
+    pub fn one_more_target(&mut self) {
+        self.targets += 1;
+    }
+
     /// True while the target may yet answer in time.
     pub fn is_pending(&self, target: usize) -> bool {
         self.branches.get(target).is_some_and(|branch| *branch != Branch::Done)
