@@ -22,7 +22,7 @@ const SHIPPED: [&str; 3] = ["policies/floods.yaml", "policies/scanners.yaml", "p
 fn shipped() -> Engine {
     let policies = loaded(&SHIPPED).policies;
     let never_ban = vec!["10.20.0.0/16".parse().expect("a network")];
-    let settings = Settings { policies, never_ban, capacity: Capacity::default() };
+    let settings = Settings { policies, never_ban, geo: None, capacity: Capacity::default() };
     Engine::new(settings, &NodeKey::new([3; 16]))
 }
 
@@ -87,8 +87,12 @@ fn the_designs_example_loads_as_it_stands_and_run_names_what_it_cannot_do() {
 fn the_load_harness_policy_loads_and_runs() {
     let loaded = loaded(&["tests/policy/edge.yaml"]);
     assert!(loaded.report.is_empty(), "{}", loaded.report);
-    let settings =
-        Settings { policies: loaded.policies, never_ban: Vec::new(), capacity: Capacity::default() };
+    let settings = Settings {
+        policies: loaded.policies,
+        never_ban: Vec::new(),
+        geo: None,
+        capacity: Capacity::default(),
+    };
     let mut engine = Engine::new(settings, &NodeKey::new([3; 16]));
     let now = tuesday(Instant::now(), 12, 0);
     assert_eq!(status(&mut engine, &phone("201", "100"), now), 200);

@@ -11,6 +11,8 @@ use crate::base::{ListenerId, NodeKey, TrunkId, ZoneId};
 use crate::edge::settings;
 use crate::net::settings::NetSettings;
 use crate::observe::settings::Logging;
+use crate::policy::dial_plan::DialPlan;
+use crate::policy::geo::Geo;
 use crate::relay;
 
 /// Everything that a config file says.
@@ -32,6 +34,8 @@ pub struct Compiled {
     pub names: Names,
     /// Networks that are never banned.
     pub never_ban: Vec<IpNetwork>,
+    /// Where sources are.
+    pub geo: Option<Geo>,
     /// The admin listener, if there is to be one.
     pub admin: Option<AdminSettings>,
     /// How to log.
@@ -87,12 +91,24 @@ pub struct Names {
     pub listeners: Vec<Arc<str>>,
     /// Trunks.
     pub trunks: Vec<Arc<str>>,
+    /// How numbers are dialled in each of the zones.
+    pub dial_plans: Vec<Option<Arc<DialPlan>>>,
+    /// The config names no GeoIP database, so the country of a source is never known.
+    pub no_geoip: bool,
 }
 
 impl Names {
     /// The zone of this name.
     pub fn zone(&self, name: &str) -> Option<ZoneId> {
         index(&self.zones, name).map(ZoneId)
+    }
+
+    /// How numbers are dialled in this zone; of a zone that there is not, in the first that says so.
+    pub fn dial_plan(&self, zone: ZoneId) -> Option<&DialPlan> {
+        match self.dial_plans.get(usize::from(zone.0)) {
+            Some(plan) => plan.as_deref(),
+            None => self.dial_plans.iter().flatten().next().map(|plan| &**plan),
+        }
     }
 
     /// The listener of this name.

@@ -52,7 +52,9 @@ impl Loaded {
     /// For the engine. Whoever the config relies on is kept out of reach of bans: `never_ban`, fully trusted zones, the
     /// PBX and the trunks.
     pub fn settings(self, config: &Compiled) -> Settings {
-        Settings { policies: self.policies, never_ban: relied_on(config), capacity: Capacity::default() }
+        let never_ban = relied_on(config);
+        let capacity = Capacity::default();
+        Settings { policies: self.policies, never_ban, geo: config.geo.clone(), capacity }
     }
 }
 

@@ -37,6 +37,7 @@ record! {
         relay: Option<Relay>,
         policies: Option<Vec<At<String>>>,
         never_ban: Option<Vec<IpNetwork>>,
+        geoip: Option<At<PathBuf>>,
         state: Option<At<State>>,
         admin: Option<Admin>,
         logging: Option<Logging>,
@@ -51,6 +52,18 @@ record! {
         hide: Option<Hide>,
         networks: Option<Vec<IpNetwork>>,
         media: Option<Media>,
+        numbers: Option<DialPlan>,
+    }
+}
+
+record! {
+    /// `numbers:` of a zone.
+    DialPlan is "numbers" {
+        country: At<String>,
+        national: Option<At<String>>,
+        international: Option<Vec<At<String>>>,
+        area: Option<At<String>>,
+        shortest: Option<u16>,
     }
 }
 

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::settings::Admit;
 use super::{Drain, Edge, uri};
 use crate::base::Transport;
-use crate::policy::{Action, Facts, Permit, Stage};
+use crate::policy::{Action, Facts, Permit, Stage, number};
 use crate::sip::message::{Method, Name};
 use crate::sip::proxy::validate::Valid;
 
@@ -115,14 +115,16 @@ impl Edge {
     ) -> Result<Permit, crate::policy::Refusal> {
         let message = &request.message;
         let is_register = message.method() == Method::Register;
-        let caller = uri::caller(message);
-        let called = uri::called(message);
+        let (caller, called) = (uri::caller(message), uri::called(message));
         let user = match admitted {
             Ok(Some(user)) => Some(&**user),
             Ok(None) if is_register => called.as_deref(),
             Ok(None) => caller.as_deref(),
             Err(_) => None,
         };
+        let (from, to) = (caller.as_deref(), called.as_deref());
+        let from = from.filter(|_| admitted.is_ok()).map(|number| self.in_e164(number, who));
+        let to = to.map(|number| self.in_e164(number, who));
         let method = String::from_utf8_lossy(message.method_bytes());
         let agent = message.header(Name::UserAgent).map(|agent| String::from_utf8_lossy(agent.value));
         let facts = Facts {
@@ -138,13 +140,32 @@ impl Edge {
             from_pbx: who.speaker == Speaker::Pbx,
             method: &method,
             user,
-            from: admitted.is_ok().then_some(caller.as_deref()).flatten(),
-            to: called.as_deref(),
+            from: from.as_deref(),
+            to: to.as_deref(),
             agent: agent.as_deref(),
             emergency: admitted.is_ok() && self.is_emergency(message, who),
             tls: matches!(request.source.transport, Transport::Tls | Transport::Wss),
         };
         self.policy.decide(&facts, request.at)
+    }
+}
+
+impl Edge {
+    /// A number as its zone dials it, in the one form in which policies compare numbers. Of a number from a trunk that
+    /// its zone's plan says nothing about, the trunk's own rules may make one.
+    fn in_e164<'n>(&self, dialled: &'n str, who: &Who) -> Cow<'n, str> {
+        let number = number::normalise(dialled);
+        if number.starts_with('+') && !number.starts_with("+0") {
+            return Cow::Borrowed(dialled);
+        }
+        let plan = self.settings.zone(who.zone).and_then(|zone| zone.dial_plan.as_deref());
+        let is_e164 = |number: &String| number.starts_with('+');
+        let by_plan = |number: &str| plan.map(|plan| plan.e164(number).into_owned()).filter(is_e164);
+        let by_trunk = || {
+            let number = self.number_from_trunk(&number, who)?;
+            by_plan(&number).or_else(|| Some(number).filter(is_e164))
+        };
+        by_plan(&number).or_else(by_trunk).map_or(Cow::Borrowed(dialled), Cow::Owned)
     }
 }
 

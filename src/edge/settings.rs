@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::base::{ListenerId, NodeKey, Transport, TrunkId, ZoneId};
+use crate::policy::dial_plan::DialPlan;
 use crate::relay::{RelayAddress, RelayAddresses};
 use crate::sip::digest::{Algorithm, Secret};
 use crate::sip::locate::{Server, Wanted};
@@ -107,6 +108,8 @@ pub struct Zone {
     pub relay: Option<RelayAddresses>,
     /// Media settings of this zone.
     pub media: Media,
+    /// How numbers are dialled there; `None`: policy sees them as they come.
+    pub dial_plan: Option<Arc<DialPlan>>,
 }
 
 #[allow(missing_docs)]

@@ -21,6 +21,11 @@ impl Edge {
         }
     }
 
+    /// A number from a trunk as the trunk's own rules have it, if they say anything about it.
+    pub(super) fn number_from_trunk(&self, number: &str, who: &Who) -> Option<String> {
+        rewritten(number, &self.trunk_of(who)?.rules.inbound)
+    }
+
     /// Header fields of a request.
     pub(super) fn apply_trunk_rules(&self, edit: &mut Edit<'_>, context: &Context, hop: &Hop) {
         let message = &context.request.message;

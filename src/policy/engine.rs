@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counter::{Counters, Holds};
+use super::geo::Geo;
 use super::matcher::Asked;
 use super::network::NetworkSet;
 use super::settings::{Answer, Capacity, Mode, Policy, Rule, Settings, Verdict};
@@ -26,6 +27,8 @@ pub struct Engine {
     bans: Bans,
     new_bans: VecDeque<(IpAddr, Instant)>,
     never_ban: NetworkSet,
+    /// Only if a rule asks for it.
+    geo: Option<Geo>,
     notes: VecDeque<Note>,
     note_capacity: usize,
     by_default: Arc<str>,
@@ -44,7 +47,7 @@ struct Asking {
 impl Engine {
     /// Nothing counted, nobody banned. `key` keeps strangers from choosing where their counters lie.
     pub fn new(settings: Settings, key: &NodeKey) -> Engine {
-        let Settings { policies, never_ban, capacity } = settings;
+        let Settings { policies, never_ban, geo, capacity } = settings;
         let has_audit = policies.iter().any(|policy| policy.mode == Mode::Audit);
         let audit_capacity = Capacity { keys: if has_audit { capacity.keys } else { 1 }, ..capacity };
         let mut engine = Engine {
@@ -55,6 +58,7 @@ impl Engine {
             bans: Bans::new(capacity.bans),
             new_bans: VecDeque::new(),
             never_ban: never_ban.into_iter().collect(),
+            geo: geo.filter(|_| policies.iter().any(Policy::asks_for_source_country)),
             notes: VecDeque::new(),
             note_capacity: capacity.notes,
             by_default: "default".into(),
@@ -99,7 +103,7 @@ impl Engine {
     /// # Errors
     /// The first refusal; then nothing is held, and whatever was taken on the way has been given back.
     pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
-        let asked = Asked::new(facts, now);
+        let asked = Asked::new(facts, self.geo.as_ref(), now);
         if self.bans.holds(asked.source, now.instant) && self.is_bannable(&asked) {
             return Err(Refusal { action: Action::Drop, rule: Arc::clone(&self.banned), alert: false });
         }
@@ -237,7 +241,7 @@ impl Engine {
     /// Somebody's credentials were wrong (a 401/407/403 to a request that carried some): feeds `failed_logins`.
     pub fn login_failed(&mut self, source: IpAddr, user: Option<&str>, now: Now) {
         let facts = Facts { user, ..Facts::of_source(Stage::Registrations, source) };
-        let asked = Asked::new(&facts, now);
+        let asked = Asked::new(&facts, self.geo.as_ref(), now);
         for (mode, number, rule) in &self.login_rules {
             let counters = if *mode == Mode::Audit { &mut self.audit_counters } else { &mut self.counters };
             if let Some(count) = &rule.count {
@@ -264,7 +268,7 @@ impl Engine {
 
     /// For tests in policy files: as if `given` had been counted before for everyone whom `facts` concern.
     pub(super) fn preset(&mut self, facts: &Facts<'_>, given: &Counted, now: Now) {
-        let asked = Asked::new(facts, now);
+        let asked = Asked::new(facts, self.geo.as_ref(), now);
         for policy in self.stages.get(facts.stage as usize).into_iter().flatten() {
             for (number, rule) in &policy.rules {
                 if let Some(count) = &rule.count {

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::country::Country;
+use super::geo::Geo;
 use super::network::NetworkSet;
 use super::number::NumberSet;
 use super::window::Window;
@@ -23,6 +25,8 @@ pub struct Condition {
 #[derive(Clone, Debug)]
 pub enum Matcher {
     To(Arc<NumberSet>),
+    Country(Arc<[Country]>),
+    SourceCountry(Arc<[Country]>),
     From(Arc<NumberSet>),
     User(Arc<NumberSet>),
     Source(Arc<NetworkSet>),
@@ -57,17 +61,21 @@ pub(super) struct Asked<'f> {
     pub from: Option<std::borrow::Cow<'f, str>>,
     pub user: Option<std::borrow::Cow<'f, str>>,
     pub at: UnixTime,
+    /// Of the source, if a rule asks for it and the database knows.
+    source_country: Option<Country>,
 }
 
 impl<'f> Asked<'f> {
-    pub fn new(facts: &'f Facts<'f>, now: Now) -> Self {
+    pub fn new(facts: &'f Facts<'f>, geo: Option<&Geo>, now: Now) -> Self {
+        let source = facts.source.to_canonical();
         Asked {
             facts,
-            source: facts.source.to_canonical(),
+            source,
             to: facts.to.map(number::normalise),
             from: facts.from.map(number::normalise),
             user: facts.user.map(number::normalise),
             at: now.unix,
+            source_country: geo.and_then(|geo| geo.country(source)),
         }
     }
 
@@ -87,6 +95,10 @@ impl Condition {
         let fits = match &self.matcher {
             Matcher::To(numbers) => in_set(numbers, &asked.to),
             Matcher::From(numbers) => in_set(numbers, &asked.from),
+            Matcher::Country(countries) => {
+                asked.to.as_deref().and_then(Country::of_number).is_some_and(|c| countries.contains(&c))
+            }
+            Matcher::SourceCountry(countries) => asked.source_country.is_some_and(|c| countries.contains(&c)),
             Matcher::User(users) => in_set(users, &asked.user),
             Matcher::Source(networks) => networks.contains(asked.source),
             Matcher::Party(parties) => parties.contains(&asked.party()),
@@ -105,7 +117,10 @@ impl Condition {
     /// Before parsing, only the source and the listener are known.
     pub(super) fn is_known_at(&self, stage: Stage) -> bool {
         stage != Stage::Packets
-            || matches!(self.matcher, Matcher::Source(_) | Matcher::Listener(_) | Matcher::Time(_))
+            || matches!(
+                self.matcher,
+                Matcher::Source(_) | Matcher::SourceCountry(_) | Matcher::Listener(_) | Matcher::Time(_)
+            )
     }
 }
 

@@ -4,15 +4,23 @@
 //! |---|---|
 //! | [`settings`] | policies, rules, answers and limits, names resolved |
 //! | [`matcher`] | what a rule looks at; [`number`], [`network`], [`window`]: the sets it looks in |
+//! | [`country`], [`geo`] | the country of a number and of an address |
+//! | [`dial_plan`] | from a number as it is dialled to E.164 |
+//! | [`deck`] | what a call costs; `prefixes`: how a number finds its price and its country |
 //! | `counter` | rates, budgets and gauges; `table`: their memory |
 //! | `engine` | asks the rules in order |
 //! | [`trial`] | the tests that stand in policy files |
 
 mod counter;
+pub mod country;
+pub mod deck;
+pub mod dial_plan;
 mod engine;
+pub mod geo;
 pub mod matcher;
 pub mod network;
 pub mod number;
+mod prefixes;
 pub mod settings;
 mod table;
 pub mod trial;

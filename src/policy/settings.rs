@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use super::matcher::Condition;
+use super::geo::Geo;
+use super::matcher::{Condition, Matcher};
 use super::{Action, Stage};
 
 /// All policies, in the order in which they are asked.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub policies: Vec<Policy>,
     /// Never banned, and never dropped unread: `never_ban` of the config, and the addresses of the PBX and the trunks.
     pub never_ban: Vec<IpNetwork>,
+    /// Where sources are; none: no rule that asks for it holds.
+    pub geo: Option<Geo>,
     /// How much is remembered.
     pub capacity: Capacity,
 }
@@ -51,6 +54,13 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// `default:`, when no rule speaks.
     pub default: Answer,
+}
+
+impl Policy {
+    pub(super) fn asks_for_source_country(&self) -> bool {
+        let mut conditions = self.rules.iter().flat_map(|rule| &rule.when);
+        conditions.any(|condition| matches!(condition.matcher, Matcher::SourceCountry(_)))
+    }
 }
 
 /// Whether a policy's word counts.

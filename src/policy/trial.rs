@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::country::Country;
+use super::geo::Geo;
 use super::settings::{Capacity, Limit, Mode, Policy, Settings};
 use super::{Action, Engine, Facts, Stage};
 use crate::base::{ListenerId, NodeKey, Now, TrunkId, UnixTime, ZoneId};
@@ -36,6 +38,7 @@ pub struct Given {
     pub to: Option<Arc<str>>,
     pub agent: Option<Arc<str>>,
     pub tls: bool,
+    pub source_country: Option<Country>,
 }
 
 impl Given {
@@ -55,6 +58,7 @@ impl Given {
             to: None,
             agent: None,
             tls: false,
+            source_country: None,
         }
     }
 
@@ -125,7 +129,8 @@ pub type Failure = String;
 pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure> {
     let policy = Policy { mode: Mode::Enforce, ..policy.clone() };
     let capacity = Capacity { keys: 1, ..Capacity::default() };
-    let settings = Settings { policies: vec![policy.clone()], never_ban: Vec::new(), capacity };
+    let geo = trial.given.source_country.map(Geo::everywhere);
+    let settings = Settings { policies: vec![policy.clone()], never_ban: Vec::new(), geo, capacity };
     let mut engine = Engine::new(settings, &NodeKey::new([0; 16]));
     let now = Now { instant: epoch, unix: trial.given.at };
     let facts = trial.given.facts();

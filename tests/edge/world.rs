@@ -223,6 +223,7 @@ pub fn settings() -> Settings {
         networks: networks.iter().map(|network| network.parse().expect("network")).collect(),
         relay: relay(ip),
         media: media(),
+        dial_plan: None,
     };
     let listener = |name: &str, zone, transport, bind: &str, advertise: &str| Listener {
         name: name.into(),

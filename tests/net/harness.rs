@@ -50,6 +50,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             networks: Vec::new(),
             relay: None,
             media,
+            dial_plan: None,
         }],
         listeners: vec![
             listener("udp", Transport::Udp),
@@ -76,6 +77,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
         policy: turnpike::policy::Settings {
             policies: Vec::new(),
             never_ban: Vec::new(),
+            geo: None,
             capacity: Default::default(),
         },
         relay: turnpike::relay::Settings { ports: 40_000..=40_099, workers: 1 },

@@ -4,6 +4,7 @@
 //! away, because [`super::load`] looks at the errors first.
 
 mod certificates;
+mod dial_plan;
 mod files;
 mod media;
 mod routes;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use super::compiled::{Compiled, Edge, Names};
 use super::diagnose::{Problems, Report};
-use super::read::{At, Named, did_you_mean};
+use super::read::{At, Named, Wrong, did_you_mean};
 use super::secret::Secret;
 use super::yaml::Position;
 use super::{Environment, raw};
@@ -29,6 +30,7 @@ use crate::admin::settings::{AdminSettings, Token};
 use crate::base::ZoneId;
 use crate::net::settings::{Capacity, NetSettings, Patience};
 use crate::observe::settings::Logging;
+use crate::policy::geo::Geo;
 
 /// Ids are 16 bits wide; nobody needs as many.
 const MOST_NAMES: usize = 10_000;
@@ -72,6 +74,8 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
         zones: zones.iter().map(|z| z.name.clone()).collect(),
         listeners: listeners.iter().map(|l| l.name.clone()).collect(),
         trunks: trunks.iter().map(|t| t.name.clone()).collect(),
+        dial_plans: zones.iter().map(|z| z.dial_plan.clone()).collect(),
+        no_geoip: raw.geoip.is_none(),
     };
     let data_dir = cx.data_dir();
     let (tls_peers, peer_trust) = tls.into_settings();
@@ -94,6 +98,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
         policies: cx.policies(),
         names,
         never_ban: raw.never_ban.clone().unwrap_or_default(),
+        geo: raw.geoip.as_ref().and_then(|file| cx.geoip(file)),
         admin: raw.admin.as_ref().and_then(|admin| cx.admin(admin)),
         logging: logging(raw.logging.as_ref()),
     }
@@ -123,6 +128,18 @@ impl<'c> Context<'c> {
             self.problems.error(dir.at, what, "name a folder; it is made if it is not there");
         }
         path
+    }
+
+    /// Read once, at the start.
+    fn geoip(&mut self, file: &At<PathBuf>) -> Option<Geo> {
+        let path = self.folder.join(&file.value);
+        let bytes = std::fs::read(&path).map_err(|error| files::missing(&path, &error));
+        let geo = bytes.and_then(|bytes| {
+            let help =
+                "name a country or city database in MaxMind's format (.mmdb), such as GeoLite2-Country.mmdb";
+            Geo::new(bytes).map_err(|why| Wrong::new(format!("{}: {why}", path.display()), help))
+        });
+        geo.map_err(|wrong| self.problems.error(file.at, wrong.what, wrong.help)).ok()
     }
 
     fn admin(&mut self, admin: &raw::Admin) -> Option<AdminSettings> {

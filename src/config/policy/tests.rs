@@ -10,6 +10,7 @@ fn names() -> Names {
         zones: named(&["internet", "carriers", "office"]),
         listeners: named(&["phones_tls", "phones_udp"]),
         trunks: named(&["acme", "bravo"]),
+        ..Names::default()
     }
 }
 

@@ -57,7 +57,7 @@ fn calls(rules: Vec<Rule>) -> Policy {
 
 fn engine(policies: Vec<Policy>) -> Engine {
     let capacity = Capacity { keys: 1024, gauges: 8, bans: 8, notes: 4 };
-    Engine::new(Settings { policies, never_ban: Vec::new(), capacity }, &NodeKey::new([1; 16]))
+    Engine::new(Settings { policies, never_ban: Vec::new(), geo: None, capacity }, &NodeKey::new([1; 16]))
 }
 
 fn rate(events: u32, seconds: u64, burst: u32) -> Rate {
@@ -289,7 +289,8 @@ fn a_ban_is_no_weapon() {
         Facts { source: IpAddr::from([10, 20, 0, 1]), ..scan.clone() },
     ] {
         let never_ban = vec!["10.20.0.0/16".parse().unwrap()];
-        let settings = Settings { policies: vec![scanners()], never_ban, capacity: Capacity::default() };
+        let settings =
+            Settings { policies: vec![scanners()], never_ban, geo: None, capacity: Capacity::default() };
         let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
         assert_eq!(engine.decide(&safe, at(start, 0)).unwrap_err().action, Action::Drop, "{safe:?}");
         assert!(!engine.refuses_packet(safe.source, ListenerId(0), at(start, 0)), "{safe:?}");
@@ -312,7 +313,7 @@ fn packets_are_counted_before_parsing_and_the_relied_on_are_let_through() {
     let flood = count(rule("flood", drop_and_ban(60)), Per::Source, &[Limit::Packets(rate(50, 1, 50))]);
     let both = policy(&[Stage::Packets, Stage::Calls], vec![flood, to(rule("never", reject(403)), &["1"])]);
     let never_ban = vec!["10.0.0.0/8".parse().unwrap()];
-    let settings = Settings { policies: vec![both], never_ban, capacity: Capacity::default() };
+    let settings = Settings { policies: vec![both], never_ban, geo: None, capacity: Capacity::default() };
     let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
     let start = Instant::now();
     let refused = |engine: &mut Engine, source: [u8; 4], second| {
