@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `raw` | the keys of a policy file, as typed |
 //! | `words` | words with a syntax of their own: answers, rates with a burst, times of the day |
-//! | `lists` | `lists:` and the files they name, compiled to sets once each |
+//! | `files` | the files that a policy names |
+//! | `lists` | `lists:`, compiled to sets once each; `rates`: `rates:` |
 //! | `rules` | rules with their names resolved, and what is odd about them |
 //! | `trials` | `tests:`, run |
 
+mod files;
 mod lists;
+mod rates;
 mod raw;
 mod rules;
 mod trials;
@@ -26,6 +29,7 @@ use super::diagnose::{Problems, Report};
 use super::read::FromNode;
 use super::yaml;
 use crate::edge::settings::{Host, Trust};
+use crate::policy::deck::Deck;
 use crate::policy::settings::{Answer, Capacity, Mode, Policy, Settings};
 
 /// What the policy files come to.
@@ -90,7 +94,7 @@ pub fn load(paths: &[PathBuf], names: &Names, clock: Instant) -> Result<Loaded, 
             }
         };
         let mut problems = Problems::default();
-        let mut lists = lists::Lists::new(path.parent().unwrap_or(Path::new("")));
+        let mut lists = lists::Lists::new(files::Files::new(path.parent().unwrap_or(Path::new(""))));
         if let Some((policy, tests)) = read(&text, names, &known, &mut lists, clock, &mut problems) {
             known.insert(Arc::clone(&policy.name), path);
             loaded.tests += tests;
@@ -116,13 +120,25 @@ fn read(
             problems.error(invalid.at, invalid.reason, "docs/policies.md shows the whole language")
         })
         .ok()?;
-    let raw::File { policy: name, applies_to, mode, lists: named, rules, default, tests, why: _, at: _ } =
-        raw::File::from_node(&root, problems)?;
+    let raw::File {
+        policy: name,
+        applies_to,
+        mode,
+        lists: named,
+        rates,
+        rules,
+        default,
+        tests,
+        why: _,
+        at: _,
+    } = raw::File::from_node(&root, problems)?;
     if let Some(elsewhere) = known.get(name.value.as_str()) {
         let help = format!("{} has it already; give this one another name", elsewhere.display());
         problems.error(name.at, format!("a second policy called `{}`", name.value), help);
     }
     lists.declare(named.unwrap_or_default(), problems);
+    let prices = rates.and_then(|rates| lists.files().open(&rates.file, problems));
+    let deck: Option<Arc<Deck>> = prices.map(|file| rates::deck(lists.files(), file).into());
     let stages = words::stages(&applies_to, problems);
     let mut compiler = rules::Compiler { policy: &name.value, stages: &stages, names, lists, problems };
     let compiled = compiler.rules(&rules);
@@ -133,10 +149,11 @@ fn read(
         stages,
         rules: compiled,
         default,
+        deck,
     };
     // A test of half a policy would only repeat what is wrong with it.
     let tests = tests.unwrap_or_default();
-    if !problems.has_errors() && !lists.has_errors() {
+    if !problems.has_errors() && !lists.files().have_errors() {
         trials::run(&policy, &tests, &rules, names, clock, problems);
     }
     Some((policy, tests.len()))

@@ -78,7 +78,7 @@ impl Engine {
     }
 
     fn add(&mut self, policy: Policy, number: &mut u32) {
-        let Policy { name, mode, stages, rules, default } = policy;
+        let Policy { name, mode, stages, rules, default, deck: _ } = policy;
         let at_the_end = |answer| {
             Arc::new(Rule { name: format!("{name} / default").into(), when: Vec::new(), count: None, answer })
         };

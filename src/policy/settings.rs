@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
+use super::deck::Deck;
 use super::geo::Geo;
 use super::matcher::{Condition, Matcher};
 use super::{Action, Stage};
@@ -54,6 +55,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// `default:`, when no rule speaks.
     pub default: Answer,
+    /// `rates:`, which price the calls that it looks at.
+    pub deck: Option<Arc<Deck>>,
 }
 
 impl Policy {

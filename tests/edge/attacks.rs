@@ -367,6 +367,7 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
         stages: vec![Stage::Calls],
         rules: vec![scanner],
         default: Answer::ALLOW,
+        deck: None,
     }];
     let key = turnpike::base::NodeKey::new([1; 16]);
     let engine = policy::Engine::new(policy::Settings { policies, ..Default::default() }, &key);

@@ -394,6 +394,7 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
         stages: vec![Stage::Registrations, Stage::Calls],
         rules: vec![guessing],
         default: Answer::ALLOW,
+        deck: None,
     }];
     let engine =
         policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));

@@ -101,6 +101,7 @@ fn whom_a_policy_refuses_gets_no_answer() {
             stages: vec![Stage::Packets],
             rules: Vec::new(),
             default: Answer { verdict: Some(Verdict::Refuse(Action::Drop)), ..Answer::default() },
+            deck: None,
         }];
     });
     let to = node.listener("udp").unwrap();

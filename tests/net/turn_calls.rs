@@ -156,6 +156,7 @@ fn a_banned_source_loses_its_allocations_and_is_not_answered() {
         stages: vec![Stage::Calls],
         rules: vec![scanners],
         default: Answer::ALLOW,
+        deck: None,
     };
     let (node, _dir) = turn_node_with(2, listeners, |settings| settings.policy.policies.push(policy));
     let at_scanner = |listener| {

@@ -1,55 +1,45 @@
 //! `lists:`: what is named once and used by many rules, compiled once for each kind of use.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
+use super::files::{FileId, Files};
 use super::raw::List;
+use super::words;
 use crate::config::diagnose::{Problems, Report};
 use crate::config::read::{At, FromWord, Named, Wrong, did_you_mean};
-use crate::config::yaml::Position;
+use crate::policy::country::Country;
 use crate::policy::matcher::Glob;
 use crate::policy::network::NetworkSet;
 use crate::policy::number::NumberSet;
 
-/// A million networks fit.
-const MAX_BYTES: u64 = 64 << 20;
-
 /// The lists of one policy file.
 pub struct Lists {
-    folder: PathBuf,
-    lists: HashMap<String, Entries>,
+    lists: HashMap<String, Vec<Entries>>,
     broken: Vec<String>,
-    files: Vec<ListFile>,
     numbers: HashMap<String, Arc<NumberSet>>,
     networks: HashMap<String, Arc<NetworkSet>>,
+    files: Files,
 }
 
-/// A list's entries, and the file that they stand in if it is not the policy's own.
+/// Entries, and the file that they stand in if it is not the policy's own.
 #[derive(Clone, Debug)]
 struct Entries {
     items: Vec<At<String>>,
-    file: Option<usize>,
-}
-
-struct ListFile {
-    path: PathBuf,
-    text: String,
-    problems: Problems,
+    file: Option<FileId>,
 }
 
 impl Lists {
-    /// None yet; files are looked for in `folder`.
-    pub fn new(folder: &Path) -> Lists {
+    /// None yet.
+    pub fn new(files: Files) -> Lists {
         Lists {
-            folder: folder.to_owned(),
             lists: HashMap::new(),
             broken: Vec::new(),
-            files: Vec::new(),
             numbers: HashMap::new(),
             networks: HashMap::new(),
+            files,
         }
     }
 
@@ -57,47 +47,34 @@ impl Lists {
     pub fn declare(&mut self, named: Named<List>, problems: &mut Problems) {
         self.broken = named.broken;
         for (name, list) in named.entries {
-            let entries = match list {
-                List::Inline(items) => Some(Entries { items, file: None }),
-                List::NotYet => Some(Entries { items: Vec::new(), file: None }),
-                List::File(path) => self.read_file(&path, problems),
+            let files = match list {
+                List::Inline(items) => {
+                    self.lists.insert(name.value, vec![Entries { items, file: None }]);
+                    continue;
+                }
+                List::NotYet => Some(Vec::new()),
+                List::File(path) => self.files.open(&path, problems).map(|file| vec![file]),
+                List::Folder(path) => self.files.open_all(&path, problems),
             };
-            match entries {
-                Some(entries) => drop(self.lists.insert(name.value, entries)),
-                None => self.broken.push(name.value),
-            }
+            let Some(files) = files else {
+                self.broken.push(name.value);
+                continue;
+            };
+            let entries =
+                files.into_iter().map(|id| Entries { items: self.files.entries(id), file: Some(id) });
+            let entries = entries.collect();
+            self.lists.insert(name.value, entries);
         }
     }
 
-    fn read_file(&mut self, named: &At<PathBuf>, problems: &mut Problems) -> Option<Entries> {
-        let path = self.folder.join(&named.value);
-        let readable = std::fs::metadata(&path).and_then(|file| match file.len() {
-            0..=MAX_BYTES => std::fs::read_to_string(&path),
-            _ => Err(std::io::Error::other("it is larger than 64 MiB")),
-        });
-        let text = match readable {
-            Ok(text) => text,
-            Err(error) => {
-                let help = "list files are looked for beside the policy file";
-                problems.error(named.at, format!("{}: {error}", path.display()), help);
-                return None;
-            }
-        };
-        let items = text.lines().enumerate().filter_map(|(index, line)| entry(index + 1, line)).collect();
-        self.files.push(ListFile { path, text, problems: Problems::default() });
-        Some(Entries { items, file: Some(self.files.len() - 1) })
+    /// The files that lists and other keys name.
+    pub fn files(&mut self) -> &mut Files {
+        &mut self.files
     }
 
-    /// What is wrong in the list files.
+    /// What is wrong in the files.
     pub fn report(self, report: &mut Report) {
-        for ListFile { path, text, problems } in self.files {
-            report.add(&path, &text, problems);
-        }
-    }
-
-    /// True if a list file holds what it should not.
-    pub fn has_errors(&self) -> bool {
-        self.files.iter().any(|file| file.problems.has_errors())
+        self.files.report(report);
     }
 
     /// Numbers, user names and lists of them.
@@ -126,6 +103,11 @@ impl Lists {
         set
     }
 
+    /// Countries and lists of them.
+    pub fn countries(&mut self, items: &[At<String>], problems: &mut Problems) -> Arc<[Country]> {
+        self.words(items, problems, words::country).into()
+    }
+
     /// Patterns and lists of them.
     pub fn globs(&mut self, items: &[At<String>], problems: &mut Problems) -> Arc<[Glob]> {
         self.words(items, problems, |pattern| Ok(Glob::new(pattern))).into()
@@ -145,10 +127,11 @@ impl Lists {
                 continue;
             };
             match self.lists.get(name) {
-                Some(Entries { items, file }) => {
-                    let file = file.and_then(|i| self.files.get_mut(i));
-                    let problems = file.map_or(&mut *problems, |file| &mut file.problems);
-                    items.iter().for_each(|entry| take(&read, entry, problems, &mut words));
+                Some(parts) => {
+                    for Entries { items, file } in parts {
+                        let problems = file.and_then(|id| self.files.problems(id)).unwrap_or(&mut *problems);
+                        items.iter().for_each(|entry| take(&read, entry, problems, &mut words));
+                    }
                 }
                 None if self.broken.iter().any(|b| b == name) => {}
                 None => {
@@ -180,18 +163,6 @@ fn alone(items: &[At<String>]) -> Option<&str> {
         [only] => only.value.strip_prefix('$'),
         _ => None,
     }
-}
-
-/// One line of a list file: nothing, or an entry, and a comment behind `#`.
-fn entry(number: usize, line: &str) -> Option<At<String>> {
-    let text = match line.split_once(" #") {
-        Some((text, _comment)) => text,
-        None => line,
-    };
-    let value = text.trim();
-    let column = 1 + text.chars().take_while(|c| c.is_whitespace()).count();
-    let is_entry = !value.is_empty() && !value.starts_with('#');
-    is_entry.then(|| At { at: Position { line: number, column }, value: value.to_owned() })
 }
 
 /// A number, a prefix (`+49`, `0*`) or a user name.

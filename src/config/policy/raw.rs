@@ -18,9 +18,17 @@ record! {
         applies_to: Vec<At<StageWord>>,
         mode: Option<Mode>,
         lists: Option<Named<List>>,
+        rates: Option<Rates>,
         rules: Vec<Rule>,
         default: Option<Vec<At<AnswerWord>>>,
         tests: Option<Vec<Test>>,
+    }
+}
+
+record! {
+    /// `rates:`.
+    Rates is "`rates`" {
+        file: At<PathBuf>,
     }
 }
 
@@ -33,7 +41,9 @@ pub enum List {
     Inline(Vec<At<String>>),
     /// A file with one entry on each line, relative to the policy file.
     File(At<PathBuf>),
-    /// From a folder or a URL: a later issue's.
+    /// A folder of such files.
+    Folder(At<PathBuf>),
+    /// From a URL: a later issue's.
     NotYet,
 }
 
@@ -43,10 +53,13 @@ impl FromNode for List {
             return Vec::from_node(node, problems).map(List::Inline);
         };
         let fields = Fields::of(node, "a list", &["file", "folder", "url", "refresh"], problems)?;
-        if let Some(node) = fields.get("folder").or(fields.get("url")) {
+        if fields.get("folder").is_some() {
+            return fields.read::<At<PathBuf>>("folder", problems).map(List::Folder);
+        }
+        if let Some(node) = fields.get("url") {
             problems.not_yet(
                 node.at,
-                "a list from a folder or a URL is not supported yet",
+                "a list from a URL is not supported yet",
                 "write the entries to a file and name it: `{ file: … }`",
             );
             return Some(List::NotYet);
@@ -208,6 +221,7 @@ record! {
         zone: Option<At<String>>,
         listener: Option<At<String>>,
         source: Option<std::net::IpAddr>,
+        source_country: Option<At<String>>,
         agent: Option<String>,
         method: Option<String>,
         tls: Option<YesNo>,

@@ -226,7 +226,8 @@ impl Compiler<'_> {
             method,
             tls,
             time,
-            ..
+            country,
+            source_country,
         } = typed;
         let names = self.names;
         let mut conditions = Vec::new();
@@ -251,15 +252,13 @@ impl Compiler<'_> {
         add(from, &mut |items| Matcher::From(self.lists.numbers(items, self.problems)));
         add(user, &mut |items| Matcher::User(self.lists.numbers(items, self.problems)));
         add(source, &mut |items| Matcher::Source(self.lists.networks(items, self.problems)));
+        add(country, &mut |items| Matcher::Country(self.lists.countries(items, self.problems)));
+        add(source_country, &mut |items| Matcher::SourceCountry(self.lists.countries(items, self.problems)));
         add(time, &mut |items| Matcher::Time(self.each(items, words::window)));
         add(agent, &mut |items| Matcher::Agent(self.lists.globs(items, self.problems)));
-        for later in [&typed.country, &typed.source_country].into_iter().flatten() {
-            self.problems.not_yet(
-                later.at,
-                "matching by country is not supported yet",
-                "match numbers by prefix (`to`), sources by network (`source`)",
-            );
-            conditions.push(Condition { negated: false, matcher: Matcher::NotYet });
+        if let (Some(typed), true) = (source_country, names.no_geoip) {
+            let help = "add `geoip: GeoLite2-Country.mmdb` to the config, or whichever database you have";
+            self.problems.error(typed.at, "nobody knows where sources are", help);
         }
         if let Some(YesNo(tls)) = tls {
             conditions.push(Condition { negated: false, matcher: Matcher::Tls(*tls) });

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::policy::dial_plan::DialPlan;
 
 fn names() -> Names {
     let named = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
@@ -20,7 +21,8 @@ fn told(text: &str, list: &str) -> String {
     let path = folder.path().join("p.yaml");
     std::fs::write(&path, text).unwrap();
     std::fs::write(folder.path().join("list.txt"), list).unwrap();
-    let report = match load(&[path], &names(), Instant::now()) {
+    let names = Names { no_geoip: true, ..names() };
+    let report = match load(&[path], &names, Instant::now()) {
         Ok(loaded) => loaded.report,
         Err(report) => report,
     };
@@ -104,6 +106,10 @@ fn every_mistake_is_told_with_its_place_and_what_to_type() {
         ("test of a misspelt rule", with_test("{ name: t, given: { to: \"+882\" }, expect: nevr }")),
         ("test that fails", with_test("{ name: t, given: { to: \"+881\" }, expect: never }")),
         ("test with a misspelt fact", with_test("{ name: t, given: { too: \"+882\" }, expect: never }")),
+        ("misspelt country", when("country: [DE, UK]")),
+        ("country of a source without a database", when("source_country: KP")),
+        ("no folder", format!("{head}lists: {{ l: {{ folder: lost }} }}\nrules: []\n")),
+        ("no deck", format!("{head}rates: {{ file: lost.csv }}\nrules: []\n")),
         ("test at no time", with_test("{ name: t, given: { time: noon }, expect: allow }")),
     ];
     let all: Vec<String> =
@@ -122,7 +128,7 @@ applies_to: [calls, in_call, relay]
 lists:
   feed: { url: "https://example.com/bad.txt", refresh: 1h }
 rules:
-  - { name: a, when: { source_country: [KP], source: $feed }, then: challenge }
+  - { name: a, when: { source: $feed }, then: challenge }
   - { name: b, count: { per: country, spend: 20.00/day }, over: [reject 403, hang_up] }
   - { name: c, count: { per: user, short_calls: 5/10min }, over: alert }
 tests:
@@ -153,6 +159,76 @@ fn a_mistake_in_a_list_file_is_told_in_that_file() {
     let text = "policy: p\napplies_to: calls\nlists: { l: { file: list.txt } }\nrules:\n  \
                 - { name: r, when: { source: $l }, then: drop }\n";
     insta::assert_snapshot!(told(text, "# bad\n10.0.0.0/8   # private\n\n  192.0.2.300\n"));
+}
+
+#[test]
+fn a_mistake_in_a_rate_deck_is_told_in_that_file() {
+    let text = "policy: p\napplies_to: calls\nrates: { file: list.txt }\nrules: []\n";
+    let deck = "prefix,price,connect,increment\n49,0.01,0,60/1  # home\n+4915,0.10\n49,0.02\n4x,1\n43\n44,1 EUR\n\
+                45,1,,0/0\n46,1,0,60,x\n47,1,0.05,30/6\n";
+    insta::assert_snapshot!(told(text, deck));
+}
+
+/// A folder of blocked networks, as feeds are kept; and countries.
+#[test]
+fn lists_come_from_folders_and_countries_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("blocked")).unwrap();
+    for (name, text) in
+        [("a.netset", "# one\n192.0.2.0/24\n"), ("b.netset", "198.51.100.7\n"), (".c", "no network")]
+    {
+        std::fs::write(folder.path().join("blocked").join(name), text).unwrap();
+    }
+    let path = folder.path().join("p.yaml");
+    let text = r#"
+policy: p
+applies_to: calls
+lists: { blocked: { folder: blocked }, near: [DE, no, AT] }
+rules:
+  - { name: blocked, when: { source: $blocked }, then: drop }
+  - { name: satellite, when: { country: XS }, then: reject 403 }
+  - { name: from afar, when: { source_country: { not: [$near, CH] } }, then: reject 403 }
+  - { name: abroad, when: { country: { not: [$near, CH] } }, then: reject 403 }
+tests:
+  - { name: in the first file, given: { source: 192.0.2.9, to: "+4930" }, expect: blocked }
+  - { name: in the second, given: { source: 198.51.100.7, to: "+4930" }, expect: blocked }
+  - { name: Oslo from Bern, given: { to: "+4722123456", source_country: CH }, expect: allow }
+  - { name: Oslo from afar, given: { to: "+4722123456", source_country: FR }, expect: from afar }
+  - { name: nobody knows from where, given: { to: "+4722123456" }, expect: from afar }
+  - { name: London, given: { to: "+442071234567", source_country: DE }, expect: abroad }
+  - { name: Thuraya, given: { to: "+8821612345", source_country: DE }, expect: satellite }
+  - { name: an extension is in no country, given: { to: "201", source_country: DE }, expect: abroad }
+"#;
+    std::fs::write(&path, text).unwrap();
+    let loaded = load(&[path], &names(), Instant::now()).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(loaded.tests, 8);
+    assert!(loaded.report.is_empty(), "{}", loaded.report);
+}
+
+#[test]
+fn tests_state_numbers_as_their_zone_dials_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.yaml");
+    let text = r#"
+policy: p
+applies_to: calls
+rules: [{ name: satellite, when: { to: "+882" }, then: reject 403 }, { name: home, when: { to: "+49" }, then: reject 404 }]
+tests:
+  - { name: as the first zone with numbers dials, given: { to: "0088216123456" }, expect: satellite }
+  - { name: at home, given: { to: "(030) 123-456" }, expect: home }
+  - { name: in New York, given: { to: "01188216123456", zone: office }, expect: satellite }
+  - { name: 00 is nothing there, given: { to: "0088216123456", zone: office }, expect: allow }
+  - { name: nothing is said of carriers, given: { to: "0088216123456", zone: carriers }, expect: allow }
+"#;
+    std::fs::write(&path, text).unwrap();
+    let plan = |country: &str, national: &str, international: &str| {
+        let international = vec![international.into()];
+        let (country, national) = (country.into(), Some(national.into()));
+        Some(DialPlan { country, national, international, area: None, shortest: 7 }.into())
+    };
+    let names = Names { dial_plans: vec![plan("49", "0", "00"), None, plan("1", "1", "011")], ..names() };
+    let loaded = load(&[path], &names, Instant::now()).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!(loaded.tests, 5);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `tests:`, run against the policy of their file.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
@@ -10,10 +11,10 @@ use super::words::{self, StageWord, YesNo};
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean};
-use crate::policy::Stage;
 use crate::policy::matcher::{Matcher, Party};
 use crate::policy::settings::Policy;
 use crate::policy::trial::{self, Counted, Expect, Given, Trial};
+use crate::policy::{Stage, number};
 
 /// When a test takes place that does not say: a Monday at noon, in the zone of the policy's first `time`.
 const USUAL_TIME: &str = "2026-01-05 12:00";
@@ -114,12 +115,21 @@ fn given(
             Err(wrong) => tell(*at, wrong),
         }
     }
+    if let Some(At { at, value }) = &typed.source_country {
+        words::country(value).map_or_else(|wrong| tell(*at, wrong), |c| given.source_country = Some(c));
+    }
     given.source = typed.source.unwrap_or(given.source);
     given.tls = matches!(typed.tls, Some(YesNo(true)));
     let text = |typed: &Option<String>| typed.as_deref().map(Into::into);
     given.user = text(&typed.user);
-    given.from = text(&typed.from);
-    given.to = text(&typed.to);
+    // As whoever stands there dials them.
+    let plan = names.dial_plan(given.zone);
+    let number = |typed: &Option<String>| {
+        let number = number::normalise(typed.as_deref()?);
+        Some(plan.map_or(Cow::Borrowed(&*number), |plan| plan.e164(&number)).as_ref().into())
+    };
+    given.from = number(&typed.from);
+    given.to = number(&typed.to);
     given.agent = text(&typed.agent);
     given.method = text(&typed.method);
     fine.then_some(given)

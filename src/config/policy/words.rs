@@ -9,6 +9,7 @@ use crate::base::UnixTime;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean, words};
 use crate::config::words::Rate;
+use crate::policy::country::Country;
 use crate::policy::matcher::Party;
 use crate::policy::settings::{self, Per};
 use crate::policy::window::Window;
@@ -230,6 +231,15 @@ fn days(text: &str) -> Option<[bool; 7]> {
         }
     }
     Some(days)
+}
+
+/// `DE`: a country, or one of the codes for what belongs to none.
+pub fn country(text: &str) -> Result<Country, Wrong> {
+    Country::from_code(text).ok_or_else(|| {
+        let help = "write two letters of ISO 3166, such as `DE` or `GB`; satellite is `XS`, international networks are \
+                    `XN`, international premium rate is `XP`";
+        Wrong::new(format!("`{text}` is no country"), help)
+    })
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, Wrong> {

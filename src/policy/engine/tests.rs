@@ -48,7 +48,14 @@ fn count(mut rule: Rule, per: Per, limits: &[Limit]) -> Rule {
 }
 
 fn policy(stages: &[Stage], rules: Vec<Rule>) -> Policy {
-    Policy { name: "p".into(), mode: Mode::Enforce, stages: stages.to_vec(), rules, default: Answer::ALLOW }
+    Policy {
+        name: "p".into(),
+        mode: Mode::Enforce,
+        stages: stages.to_vec(),
+        rules,
+        default: Answer::ALLOW,
+        deck: None,
+    }
 }
 
 fn calls(rules: Vec<Rule>) -> Policy {

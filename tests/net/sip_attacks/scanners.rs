@@ -26,6 +26,7 @@ fn no_scanners() -> Policy {
         stages: vec![Stage::Calls],
         rules: vec![rule],
         default: Answer::ALLOW,
+        deck: None,
     }
 }
 
