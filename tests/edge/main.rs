@@ -5,6 +5,7 @@ mod attacks;
 mod authenticated;
 mod call_peers;
 mod calls;
+mod dialled;
 mod early;
 mod ends;
 mod fail_over;
