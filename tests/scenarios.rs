@@ -96,3 +96,8 @@ fn s130_many_phones() {
 fn s140_scanners() {
     scenario("140-scanners");
 }
+
+#[test]
+fn s150_located_carrier() {
+    scenario("150-located-carrier");
+}
