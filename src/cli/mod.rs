@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod credentials;
 mod demo;
+mod preset;
 mod run;
 mod status;
 
@@ -35,6 +36,8 @@ enum Command {
     Run(run::Args),
     /// Reads a config and its policies, runs the policies' tests, and says what is wrong and what to type
     Check(check::Args),
+    /// Lists the presets for trunks and PBXs, or prints one: what to add to the config, and what the other side must set
+    Preset(preset::Args),
     /// Places a real call through an edge on this machine and shows what happens
     Demo(demo::Args),
     /// Asks a running Turnpike what is live
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
     match CommandLine::parse().command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Preset(args) => preset::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Status(args) => status::run(args),
         Command::Allocations(args) => allocations::run(args),

@@ -79,9 +79,21 @@ pub struct Report {
     files: Vec<File>,
 }
 
+/// One of the files that are read as one: the config, and the presets that it names.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// As shown.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
+    /// What more the administrator has to know of where it comes from.
+    pub note: Option<String>,
+}
+
 #[derive(Clone, Debug)]
 struct File {
     path: PathBuf,
+    note: Option<String>,
     /// The lines that a problem stands in, secrets masked, by line number.
     lines: std::collections::BTreeMap<usize, String>,
     problems: Vec<Problem>,
@@ -90,19 +102,21 @@ struct File {
 impl Report {
     /// Adds the problems of the file at `path`, whose text is `text`, in the order of their lines.
     pub fn add(&mut self, path: &Path, text: &str, problems: Problems) {
+        self.add_all(&[Source { path: path.to_owned(), text: text.to_owned(), note: None }], problems);
+    }
+
+    /// Adds the problems of files that were read as one, file by file, in the order of their lines. A position's `file` is
+    /// an index into `sources`.
+    pub fn add_all(&mut self, sources: &[Source], problems: Problems) {
         let Problems { mut list, hidden } = problems;
-        if list.is_empty() {
-            return;
-        }
         list.sort_by_key(|p| (p.at, p.severity as u8));
-        let lines = text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line))
-            .filter(|(number, _)| list.iter().any(|p| p.at.line == *number))
-            .map(|(number, line)| (number, masked(number, line, &hidden)))
-            .collect();
-        self.files.push(File { path: path.to_owned(), lines, problems: list });
+        for (index, source) in sources.iter().enumerate() {
+            let of_file: Vec<_> = list.iter().filter(|p| p.at.file == index).cloned().collect();
+            let hidden: Vec<_> = hidden.iter().filter(|at| at.file == index).copied().collect();
+            if !of_file.is_empty() {
+                self.files.push(File::new(source, of_file, &hidden));
+            }
+        }
     }
 
     /// A report of one error about a file as a whole: it cannot be read.
@@ -160,6 +174,15 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 impl File {
+    fn new(source: &Source, problems: Vec<Problem>, hidden: &[Position]) -> File {
+        let lines = (1..)
+            .zip(source.text.lines())
+            .filter(|(number, _)| problems.iter().any(|p| p.at.line == *number))
+            .map(|(number, line)| (number, masked(number, line, hidden)))
+            .collect();
+        File { path: source.path.clone(), note: source.note.clone(), lines, problems }
+    }
+
     fn show(&self, problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { severity, at, what, help } = problem;
         let kind = match severity {
@@ -181,6 +204,9 @@ impl File {
         }
         if let Some(help) = help {
             writeln!(f, "   help: {help}")?;
+        }
+        if let Some(note) = &self.note {
+            writeln!(f, "   note: {note}")?;
         }
         writeln!(f)
     }

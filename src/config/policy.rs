@@ -115,7 +115,7 @@ fn read(
     clock: Instant,
     problems: &mut Problems,
 ) -> Option<(Policy, usize)> {
-    let root = yaml::parse(text)
+    let root = yaml::parse(text, 0)
         .map_err(|invalid| {
             problems.error(invalid.at, invalid.reason, "docs/policies.md shows the whole language")
         })

@@ -175,6 +175,7 @@ record! {
 record! {
     /// `pbx:`
     Pbx is "the PBX" {
+        preset: Option<String>,
         zone: At<String>,
         hosts: At<Vec<Host>>,
         health: Option<Health>,
@@ -255,6 +256,7 @@ impl FromNode for Host {
 record! {
     /// `trunks:`
     Trunk is "a trunk" {
+        preset: Option<String>,
         zone: At<String>,
         hosts: Option<At<Vec<Host>>>,
         accept_from: Option<Vec<At<IpNetwork>>>,

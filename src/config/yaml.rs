@@ -11,6 +11,8 @@ const MAX_NODES: usize = 200_000;
 /// 1-based position in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
+    /// Which of the files that are read as one: 0 is the first, the others are presets that it names.
+    pub file: usize,
     /// Line.
     pub line: usize,
     /// Column, in characters.
@@ -29,8 +31,25 @@ pub struct Node {
 impl Node {
     /// True for a mapping with this key.
     pub fn has_key(&self, key: &str) -> bool {
-        let is = |k: &Node| matches!(&k.value, Value::Scalar { text, .. } if text == key);
-        matches!(&self.value, Value::Mapping(entries) if entries.iter().any(|(k, _)| is(k)))
+        matches!(&self.value, Value::Mapping(entries) if entries.iter().any(|(k, _)| k.is(key)))
+    }
+
+    /// The value of this key, in a mapping that has it.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let Value::Mapping(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|(k, _)| k.is(key)).map(|(_, value)| value)
+    }
+
+    /// The scalar's text.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            Value::Sequence(_) | Value::Mapping(_) => None,
+        }
+    }
+
+    fn is(&self, word: &str) -> bool {
+        self.text() == Some(word)
     }
 }
 
@@ -60,18 +79,19 @@ pub struct Invalid {
     pub reason: String,
 }
 
-/// Reads the one document of a file. Aliases, tags and several documents are refused: a config needs none, and an
-/// alias bomb none too.
-pub fn parse(text: &str) -> Result<Node, Invalid> {
+/// Reads the one document of a file, as the `file`-th of those that are read as one. Aliases, tags and several documents are
+/// refused: a config needs none, and an alias bomb none too.
+pub fn parse(text: &str, file: usize) -> Result<Node, Invalid> {
+    let mut reader = Reader { parser: Parser::new_from_str(text), file, nodes: 0 };
     if text.len() > MAX_BYTES {
-        return Err(invalid(Position { line: 1, column: 1 }, "the file is larger than 1 MiB"));
+        return Err(invalid(reader.position(1, 0), "the file is larger than 1 MiB"));
     }
-    let mut reader = Reader { parser: Parser::new_from_str(text), nodes: 0 };
     reader.document()
 }
 
 struct Reader<'t> {
     parser: Parser<'t, StrInput<'t>>,
+    file: usize,
     nodes: usize,
 }
 
@@ -79,7 +99,7 @@ impl<'t> Reader<'t> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Invalid> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(e)) => Err(invalid(position(e.marker().line(), e.marker().col()), e.info())),
+            Some(Err(e)) => Err(invalid(self.position(e.marker().line(), e.marker().col()), e.info())),
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
@@ -92,17 +112,17 @@ impl<'t> Reader<'t> {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 event if root.is_none() => root = Some(self.node(event, span, 0)?),
-                _ => return Err(invalid(start(span), "a second document in one file")),
+                _ => return Err(invalid(self.start(span), "a second document in one file")),
             }
         }
         Ok(root.unwrap_or(Node {
-            at: Position { line: 1, column: 1 },
+            at: self.position(1, 0),
             value: Value::Scalar { text: String::new(), quoted: false },
         }))
     }
 
     fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Invalid> {
-        let at = start(span);
+        let at = self.start(span);
         self.nodes += 1;
         if depth > MAX_DEPTH || self.nodes > MAX_NODES {
             return Err(invalid(at, "nested too deeply, or too many values"));
@@ -142,7 +162,7 @@ impl<'t> Reader<'t> {
             let Value::Scalar { text, .. } = &key.value else {
                 return Err(invalid(key.at, "a key must be a plain word"));
             };
-            if entries.iter().any(|(k, _)| matches!(&k.value, Value::Scalar { text: t, .. } if t == text)) {
+            if entries.iter().any(|(k, _)| k.is(text)) {
                 return Err(invalid(key.at, &format!("`{text}` stands here twice")));
             }
             let (event, span) = self.next()?;
@@ -150,15 +170,15 @@ impl<'t> Reader<'t> {
             entries.push((key, value));
         }
     }
-}
 
-fn start(span: Span) -> Position {
-    position(span.start.line(), span.start.col())
-}
+    fn start(&self, span: Span) -> Position {
+        self.position(span.start.line(), span.start.col())
+    }
 
-/// saphyr counts lines from 1 and columns from 0.
-fn position(line: usize, column: usize) -> Position {
-    Position { line, column: column + 1 }
+    /// saphyr counts lines from 1 and columns from 0.
+    fn position(&self, line: usize, column: usize) -> Position {
+        Position { file: self.file, line, column: column + 1 }
+    }
 }
 
 fn invalid(at: Position, reason: &str) -> Invalid {
@@ -171,21 +191,21 @@ mod tests {
 
     #[test]
     fn scalars_stay_as_typed_and_know_their_place() {
-        let root = parse("srtp: off\nto: [+49, \"0\"]\n").unwrap();
+        let root = parse("srtp: off\nto: [+49, \"0\"]\n", 0).unwrap();
         let Value::Mapping(entries) = root.value else { panic!() };
         assert!(matches!(&entries[0].1.value, Value::Scalar { text, quoted: false } if text == "off"));
-        assert_eq!(entries[0].1.at, Position { line: 1, column: 7 });
+        assert_eq!(entries[0].1.at, Position { file: 0, line: 1, column: 7 });
         let Value::Sequence(items) = &entries[1].1.value else { panic!() };
         assert!(matches!(&items[0].value, Value::Scalar { text, .. } if text == "+49"));
-        assert_eq!(items[1].at, Position { line: 2, column: 11 });
+        assert_eq!(items[1].at, Position { file: 0, line: 2, column: 11 });
     }
 
     #[test]
     fn refuses_what_no_config_needs() {
         for bad in ["a: &x [1]\nb: *x\n", "a: !!str 1\n", "a: 1\na: 2\n", "a: [1\n", "---\na: 1\n---\nb: 2\n"]
         {
-            assert!(parse(bad).is_err(), "{bad:?}");
+            assert!(parse(bad, 0).is_err(), "{bad:?}");
         }
-        assert!(parse(&"[".repeat(50_000)).is_err());
+        assert!(parse(&"[".repeat(50_000), 0).is_err());
     }
 }

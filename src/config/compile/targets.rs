@@ -125,8 +125,8 @@ fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, be
             if zones::overlap(network.value, theirs.value) {
                 let what = format!("`{}` is also in `accept_from` of trunk `{}`", network.value, other.value);
                 let help = format!(
-                    "a source speaks as one trunk: narrow this or {} in line {}",
-                    theirs.value, theirs.at.line
+                    "a source speaks as one trunk: narrow this, or {} of trunk `{}`",
+                    theirs.value, other.value
                 );
                 cx.problems.error(network.at, what, help);
             }

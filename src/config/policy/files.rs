@@ -122,5 +122,5 @@ fn entry(number: usize, line: &str) -> Option<At<String>> {
     let value = text.trim();
     let column = 1 + text.chars().take_while(|c| c.is_whitespace()).count();
     let is_entry = !value.is_empty() && !value.starts_with('#');
-    is_entry.then(|| At { at: Position { line: number, column }, value: value.to_owned() })
+    is_entry.then(|| At { at: Position { file: 0, line: number, column }, value: value.to_owned() })
 }
