@@ -60,8 +60,11 @@ impl Edge {
     /// What the zone asks of those who are neither trunk nor PBX. The authenticated or registered user, if that is what they are.
     fn is_admitted(&mut self, request: &Request, who: &Who) -> Result<Option<Arc<str>>, Refusal> {
         let admit = self.settings.zone(who.zone).ok_or(Refusal::OutsideZone)?.admit;
-        if who.speaker != Speaker::Stranger {
-            return Ok(None);
+        match who.speaker {
+            Speaker::Pbx => return Ok(None),
+            Speaker::Trunk(_) if self.claims_insider(&request.message) => return Err(Refusal::NotTheCaller),
+            Speaker::Trunk(_) => return Ok(None),
+            Speaker::Stranger => {}
         }
         let on_flow = |flow: &FlowEnd| self.registrations.on_flow(flow).next().is_some();
         let flow = FlowEnd::from(&request.source);

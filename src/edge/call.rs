@@ -60,7 +60,8 @@ pub struct Leg {
 impl Leg {
     /// May a request from `from`, identified as `who`, speak for this leg? The PBX and trunks come from their zone and
     /// addresses; a phone over the dialog's flow, from the same address, or over a flow where the PBX has since
-    /// accepted a registration of the same user (ATTACKS.md: in-dialog hijack).
+    /// accepted a registration of the same user; but never over a transport in whose packets an address is forged or words are read more
+    /// easily than in those of the dialog (ATTACKS.md: in-dialog hijack).
     pub fn is_party(&self, from: &FlowEnd, who: &Who, registrations: &Registrations) -> bool {
         if who.zone != self.zone {
             return false;
@@ -69,10 +70,13 @@ impl Leg {
             Speaker::Pbx => who.speaker == Speaker::Pbx || who.trust == Trust::Full,
             Speaker::Trunk(_) => who.speaker == self.speaker,
             Speaker::Stranger => {
+                let is_there = || {
+                    self.address == from.remote.ip()
+                        || self.user.is_some()
+                            && registrations.on_flow(from).any(|b| Some(&b.user) == self.user.as_ref())
+                };
                 self.flow == Some(*from)
-                    || self.address == from.remote.ip()
-                    || self.user.is_some()
-                        && registrations.on_flow(from).any(|b| Some(&b.user) == self.user.as_ref())
+                    || strength(from.transport) >= strength(self.transport) && is_there()
             }
         }
     }
@@ -121,6 +125,15 @@ impl Leg {
             self.hops = SmallVec::from_iter([flow.destination()]);
             self.flow = Some(flow);
         }
+    }
+}
+
+/// How hard it is to speak in somebody else's name over a transport.
+fn strength(transport: Transport) -> u8 {
+    match transport {
+        Transport::Udp => 0,
+        Transport::Tcp | Transport::Ws => 1,
+        Transport::Tls | Transport::Wss => 2,
     }
 }
 

@@ -14,7 +14,6 @@ use super::dialog_ends::{self, DialogEnds, Endpoint};
 use super::flow::FlowEnd;
 use super::identify::Speaker;
 use super::refusal::Refusal;
-use super::settings::Trust;
 use super::targets::{Owner, TargetState};
 use super::{Edge, uri};
 use crate::base::{ListenerId, Now, Transport};
@@ -106,10 +105,16 @@ impl Edge {
             branch: &branch,
         };
         forward(&mut edit, message, &route, &next);
-        if context.who.trust == Trust::None {
+        if !context.who.may_assert(&self.settings) {
             strip_identity(&mut edit);
         }
-        if let Some(realm) = self.realm_of(context) {
+        if context.who.speaker == Speaker::Stranger
+            && matches!(self.speaker_at(context, hop), Speaker::Trunk(_))
+        {
+            // A phone knows passwords of the PBX's, and a digest is something to guess them with.
+            edit.remove_all(Name::Authorization);
+            edit.remove_all(Name::ProxyAuthorization);
+        } else if let Some(realm) = self.realm_of(context) {
             strip_credentials(&mut edit, message, realm);
         }
         if let Warrant::Permit(_) = context.warrant {
@@ -347,7 +352,7 @@ fn receiver(hop: &Hop) -> Option<Endpoint> {
 }
 
 /// `host:port` as `advertise` has it; an IPv6 reference keeps its brackets.
-fn host_and_port(text: &str) -> (&str, Option<u16>) {
+pub fn host_and_port(text: &str) -> (&str, Option<u16>) {
     match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
         _ => (text, None),

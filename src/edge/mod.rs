@@ -7,6 +7,7 @@ mod anchoring;
 mod answer;
 mod authenticate;
 mod begin;
+mod believed;
 mod call;
 mod call_peers;
 mod context;

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::believed::may_answer;
 use super::context::Waiting;
 use super::event::{Event, Refused};
 use super::identify::{self, Identified, Speaker};
@@ -138,8 +139,11 @@ impl Edge {
         self.begin(routed)
     }
 
-    fn receive_response(&mut self, response: Message, _source: &Source, now: Now) {
-        let ResponseFor::Client(client) = self.transactions.receive_response(&response, now.instant) else {
+    fn receive_response(&mut self, response: Message, source: &Source, now: Now) {
+        let Edge { settings, targets, certified, transactions, .. } = self;
+        let may_answer = |asked: &_| may_answer(asked, source, settings, targets, certified);
+        let ResponseFor::Client(client) = transactions.receive_response(&response, may_answer, now.instant)
+        else {
             return;
         };
         match self.contexts.waiting(client) {

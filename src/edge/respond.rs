@@ -9,10 +9,10 @@ use super::anchoring::carrier;
 use super::context::{Context, Errand, Hop, Place, Success, Waiting};
 use super::ending::End;
 use super::forward::strip_identity;
+use super::identify::Speaker;
 use super::outgrown::NoStream;
 use super::received::Request;
 use super::refusal::Refusal;
-use super::settings::Trust;
 use super::targets::Tried;
 use super::{Edge, answer};
 use crate::base::Now;
@@ -63,6 +63,14 @@ impl Edge {
                 return self.advance(server, context, now);
             }
             return self.contexts.put(server, context);
+        }
+        if matches!(status, 401 | 407)
+            && context.responses.is_pending(index)
+            && !context.hops.get(index).is_some_and(|hop| self.may_challenge(&context, hop, &response))
+        {
+            context.failure = Some(Refusal::ForeignChallenge);
+            context.responses.on_send_failed(index);
+            return self.advance(server, context, now);
         }
         if is_current {
             self.follow(&context, &response);
@@ -180,10 +188,6 @@ impl Edge {
         now: Now,
     ) {
         let status = best.status().unwrap_or(500);
-        if matches!(status, 401 | 407) && self.trust_of_attempt(context) == Some(Trust::None) {
-            context.failure = Some(Refusal::ForeignChallenge);
-            return self.fail(server, context, 403, now);
-        }
         // §16.7 step 7: the challenges of all branches, so that the caller can answer each.
         let mut challenges = Vec::new();
         for other in others {
@@ -255,8 +259,14 @@ impl Edge {
             Some(_) => put_back(&mut edit, response, &context.request),
             None => drop(remove_via(&mut edit, response)),
         }
-        if self.trust_of_attempt(context) == Some(Trust::None) {
-            strip_identity(&mut edit);
+        if let Some(hop) = hop {
+            if !self.hop_may_assert(context, hop) {
+                strip_identity(&mut edit);
+            }
+            // What is no challenge by its status (§21.4.2) is none for a phone that looks at the header field alone.
+            if !matches!(response.status(), Some(401 | 407)) && self.speaker_at(context, hop) == Speaker::Stranger {
+                edit.remove_listed(&["WWW-Authenticate", "Proxy-Authenticate"]);
+            }
         }
         self.remove_by_trunk_rules(&mut edit, context);
         // RFC 3261 §8.2.6.2: the caller's own From, also where a trunk was shown another one.
@@ -304,11 +314,6 @@ impl Edge {
         {
             self.hide_response(edit, response, zone, &face, is_register);
         }
-    }
-
-    /// How far whoever was asked last is trusted.
-    fn trust_of_attempt(&self, context: &Context) -> Option<Trust> {
-        Some(self.settings.zone(context.current_hop()?.zone)?.trust)
     }
 
     /// A 2xx went back.

@@ -98,7 +98,7 @@ impl Bench {
         let mut out = Vec::new();
         response(request, status, "X", Some(tag.as_bytes()), &[], &mut out);
         let response = Message::parse(out.into(), &Default::default()).expect("a message");
-        matches!(self.layer.receive_response(&response, self.now), ResponseFor::Client(_))
+        matches!(self.layer.receive_response(&response, |_| true, self.now), ResponseFor::Client(_))
     }
 }
 

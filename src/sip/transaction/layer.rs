@@ -86,14 +86,23 @@ impl Transactions {
         Received::Absorbed
     }
 
-    /// A response arrived (§17.1.3: branch and CSeq method).
-    pub fn receive_response(&mut self, response: &Message, now: Instant) -> ResponseFor {
+    /// A response arrived (§17.1.3: branch and CSeq method). `may_answer` says whether its sender may speak for whom the request was sent
+    /// to; else it is as good as none, and the request goes on being repeated.
+    pub fn receive_response(
+        &mut self,
+        response: &Message,
+        may_answer: impl FnOnce(&Destination) -> bool,
+        now: Instant,
+    ) -> ResponseFor {
         let (Some(status), Some(branch)) = (response.status(), response.top_via().branch()) else {
             return ResponseFor::Nothing;
         };
         let Some(number) = self.clients.find(self.keys.client(branch, response.method_bytes())) else {
             return ResponseFor::Nothing;
         };
+        if !self.clients.get(number).is_some_and(|client| may_answer(&client.to)) {
+            return ResponseFor::Nothing;
+        }
         self.step_client(number, ClientEvent::Response(status), Some(response), now)
     }
 

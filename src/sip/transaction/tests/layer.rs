@@ -59,7 +59,7 @@ fn full_is_told_and_a_cancel_still_gets_in() {
     let client = layer.send_request(request("INVITE", "z9hG4bKc"), TO, Transport::Udp, now).unwrap();
     assert!(layer.send_request(request("BYE", "z9hG4bKd"), TO, Transport::Udp, now).is_none());
     outputs(&mut layer);
-    layer.receive_response(&response(180, "INVITE", "z9hG4bKc"), now);
+    layer.receive_response(&response(180, "INVITE", "z9hG4bKc"), |_| true, now);
     layer.cancel(client, now);
     let sent = outputs(&mut layer);
     assert!(matches!(&sent[..], [TransactionOutput::Send { bytes, .. }] if bytes.starts_with(b"CANCEL ")));
@@ -75,7 +75,7 @@ fn a_client_is_answered_by_its_final_response() {
             assert!(layer.all_answered());
             layer.send_request(request(method, "z9hG4bKa"), TO, Transport::Udp, now);
             assert!(!layer.all_answered());
-            layer.receive_response(&response(status, method, "z9hG4bKa"), now);
+            layer.receive_response(&response(status, method, "z9hG4bKa"), |_| true, now);
             assert_eq!(layer.all_answered(), answered, "{method} {status}");
         }
     }
@@ -205,7 +205,7 @@ proptest! {
                     seen.clients.extend(layer.send_request(request(method, &branch(n)), TO, transport, now));
                 }
                 Step::Response(status, method, n) => {
-                    layer.receive_response(&response(status, method, &branch(n)), now);
+                    layer.receive_response(&response(status, method, &branch(n)), |_| true, now);
                 }
                 Step::Cancel(i) => {
                     if let Some(id) = seen.clients.get(i) {
