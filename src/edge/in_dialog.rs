@@ -172,9 +172,14 @@ impl Edge {
         });
         let (status, reason) = if mine { (200, "OK") } else { (481, "Call/Transaction Does Not Exist") };
         let bytes = answer::answer(&cancel, source, status, reason, &self.settings.key, &[]);
-        self.transactions.respond(server, status, bytes, answer::way_back(source), now.instant);
+        let to = answer::way_back(source);
         if mine {
+            self.transactions.respond(server, status, bytes, to, now.instant);
             self.withdraw(invite, now);
+        } else {
+            // Or the caller's own CANCEL, which has the same branch, would be a retransmission of this one.
+            self.transactions.abandon(server);
+            self.send(to, bytes);
         }
     }
 

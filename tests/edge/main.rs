@@ -3,6 +3,7 @@
 
 mod attacks;
 mod authenticated;
+mod believed;
 mod call_peers;
 mod calls;
 mod dialled;

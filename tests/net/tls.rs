@@ -17,6 +17,11 @@ pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Trusts only the certificate in `ca`.
 pub fn connect(to: SocketAddr, ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> Tls {
+    over(tcp(to), ca, versions)
+}
+
+/// The same over a connection of the caller's.
+pub fn over(stream: TcpStream, ca: &Path, versions: &[&'static SupportedProtocolVersion]) -> Tls {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -26,7 +31,7 @@ pub fn connect(to: SocketAddr, ca: &Path, versions: &[&'static SupportedProtocol
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connection = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    StreamOwned::new(connection, tcp(to))
+    StreamOwned::new(connection, stream)
 }
 
 /// To a node whose certificate was made on its first start in `dir`.

@@ -1,6 +1,8 @@
 //! The rows "SIP from strangers" of docs/attacks.md over real sockets, each over UDP, TCP and TLS: strangers do what they can, and a PBX
 //! behind records what comes. After each attack the edge answers OPTIONS and serves an honest TURN client.
 
+mod answers;
+mod dialogs;
 mod framing;
 mod headers;
 mod relaying;
@@ -116,6 +118,30 @@ impl Attacked {
         Told { answers, closed: true }
     }
 
+    /// Somebody outside with this address, on a flow of his own.
+    fn peer(&self, ip: [u8; 4], transport: Transport) -> Peer {
+        let to = self.listener(transport);
+        let ca = self.dir.path().join("certificates/demo.pem");
+        let (wire, addr) = match transport {
+            Transport::Udp => {
+                let udp = Udp::at(&std::net::Ipv4Addr::from(ip).to_string(), to);
+                let addr = udp.addr();
+                (Wire::Udp(udp), addr)
+            }
+            Transport::Tls => {
+                let stream = tls::over(tcp_from(ip, to), &ca, &[&rustls::version::TLS13]);
+                let addr = stream.sock.local_addr().unwrap();
+                (Wire::Stream(Box::new(stream)), addr)
+            }
+            _ => {
+                let stream = tcp_from(ip, to);
+                let addr = stream.local_addr().unwrap();
+                (Wire::Stream(Box::new(stream)), addr)
+            }
+        };
+        Peer { wire, transport, addr, to }
+    }
+
     /// What the PBX has got.
     fn recorded(&self) -> Vec<String> {
         drain(&self.pbx.socket)
@@ -136,6 +162,86 @@ impl Attacked {
     fn still_serves(&self) {
         Udp::new(self.listener(Transport::Udp)).assert_served();
         turn::client(&self.node, "alice").allocate();
+    }
+}
+
+/// A phone, or somebody who would like to be one.
+struct Peer {
+    wire: Wire,
+    transport: Transport,
+    addr: SocketAddr,
+    to: SocketAddr,
+}
+
+enum Wire {
+    Udp(Udp),
+    Stream(Box<dyn Stream>),
+}
+
+impl Peer {
+    fn send(&mut self, text: &str) {
+        match &mut self.wire {
+            Wire::Udp(udp) => udp.send(text),
+            Wire::Stream(stream) => {
+                stream.write_all(text.as_bytes()).unwrap();
+                stream.flush().unwrap();
+            }
+        }
+    }
+
+    fn receive(&mut self) -> String {
+        match &mut self.wire {
+            Wire::Udp(udp) => udp.receive(),
+            Wire::Stream(stream) => read_message(stream),
+        }
+    }
+
+    /// The next one that begins like this; provisional answers and ACKs before it are passed over.
+    #[track_caller]
+    fn expect(&mut self, start: &str) -> String {
+        loop {
+            let came = self.receive();
+            if came.starts_with(start) {
+                return came;
+            }
+            assert!(["SIP/2.0 1", "ACK "].iter().any(|passed| came.starts_with(passed)), "no `{start}`, but {came}");
+        }
+    }
+
+    /// What has come until now, 100 (Trying) aside.
+    fn heard(&mut self) -> Vec<String> {
+        let ask = options(self.transport, self.addr, self.to);
+        let call_id = values(&ask, "Call-ID")[0];
+        self.send(&ask);
+        let mut came = Vec::new();
+        loop {
+            let next = self.receive();
+            if values(&next, "Call-ID") == [call_id] {
+                came.retain(|text: &String| !text.starts_with("SIP/2.0 100"));
+                return came;
+            }
+            came.push(next);
+        }
+    }
+
+    /// A request of this one's in the name of `user`.
+    fn request(&self, method: &str, uri: &str, user: &str) -> String {
+        let text = request(method, uri, self.transport, self.addr);
+        text.replace("<sip:tester@", &format!("<sip:{user}@"))
+    }
+
+    /// Registers `user` with the PBX; the Contact that the PBX has seen.
+    fn register(&mut self, attacked: &Attacked, user: &str) -> String {
+        let uri = format!("sip:{user}@127.0.0.1");
+        let text = self.request("REGISTER", &uri, user).replace("Contact:", "Expires: 300\r\nContact:");
+        self.send(&text);
+        let seen = attacked.next_at_pbx("REGISTER");
+        let contact = values(&seen, "Contact")[0];
+        let accepted = answer(&seen, "200 OK", attacked.pbx.addr(), "");
+        let ours = values(&accepted, "Contact")[0];
+        attacked.pbx.send(&accepted.replace(ours, &format!("{contact};expires=300")));
+        self.expect("SIP/2.0 200");
+        contact.split(['<', '>']).nth(1).unwrap().to_owned()
     }
 }
 
