@@ -75,8 +75,7 @@ impl Leg {
                         || self.user.is_some()
                             && registrations.on_flow(from).any(|b| Some(&b.user) == self.user.as_ref())
                 };
-                self.flow == Some(*from)
-                    || strength(from.transport) >= strength(self.transport) && is_there()
+                self.flow == Some(*from) || strength(from.transport) >= strength(self.transport) && is_there()
             }
         }
     }

@@ -264,7 +264,9 @@ impl Edge {
                 strip_identity(&mut edit);
             }
             // What is no challenge by its status (§21.4.2) is none for a phone that looks at the header field alone.
-            if !matches!(response.status(), Some(401 | 407)) && self.speaker_at(context, hop) == Speaker::Stranger {
+            if !matches!(response.status(), Some(401 | 407))
+                && self.speaker_at(context, hop) == Speaker::Stranger
+            {
                 edit.remove_listed(&["WWW-Authenticate", "Proxy-Authenticate"]);
             }
         }

@@ -1,7 +1,7 @@
 //! Whom we believe: who asks for a password, who says who calls, and what a transfer leads to (docs/attacks.md).
 
-use turnpike::edge::settings::{Admit, Host, Party, Route, RouteThen, Settings, Trust};
 use turnpike::base::{NodeKey, TrunkId};
+use turnpike::edge::settings::{Admit, Host, Party, Route, RouteThen, Settings, Trust};
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::number::NumberSet;
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
@@ -73,7 +73,10 @@ fn a_carrier_asks_the_pbx_for_a_password_and_in_no_other_carriers_name() {
         world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", ""));
         let seen = world.expect(&acme, "INVITE");
         world.take(&pbx);
-        world.send(&acme, response(&seen, "407 Proxy Authentication Required", "x", &challenge(407, realm), ""));
+        world.send(
+            &acme,
+            response(&seen, "407 Proxy Authentication Required", "x", &challenge(407, realm), ""),
+        );
         if passes {
             assert!(world.expect(&pbx, "SIP/2.0 407").contains(realm));
         } else {
@@ -139,7 +142,10 @@ fn a_carrier_does_not_call_in_the_name_of_one_of_our_users() {
         call("<sip:%61lice@SIP.example.com:5061>", ""),
         call("<sips:alice@203.0.113.10>", ""),
         call("<sip:+4930999@acme.example>", &pai("sip:alice@10.20.0.21")),
-        call("<sip:+4930999@acme.example>", &format!("P-Asserted-Identity: <tel:+4930999>, <sip:alice@203.0.113.11;user=phone>\r\n")),
+        call(
+            "<sip:+4930999@acme.example>",
+            &format!("P-Asserted-Identity: <tel:+4930999>, <sip:alice@203.0.113.11;user=phone>\r\n"),
+        ),
         call("<sip:+4930999@acme.example>", "Remote-Party-ID: <sip:alice@10.20.0.20>;party=calling\r\n"),
     ] {
         world.send(&acme, &text);
@@ -147,8 +153,11 @@ fn a_carrier_does_not_call_in_the_name_of_one_of_our_users() {
         world.expect_nothing(&pbx);
     }
     assert!(world.refused().iter().all(|refused| &*refused.rule == "caller is not the registered user"));
-    for text in [call("<sip:alice@acme.example>", ""), call("<sip:bob@10.20.0.20>", ""), call("<sip:+4930999@10.20.0.20>", "")]
-    {
+    for text in [
+        call("<sip:alice@acme.example>", ""),
+        call("<sip:bob@10.20.0.20>", ""),
+        call("<sip:+4930999@10.20.0.20>", ""),
+    ] {
         world.send(&acme, &text);
         world.expect(&pbx, "INVITE");
     }
@@ -196,8 +205,10 @@ fn no_satellites() -> World {
         stages: vec![Stage::Calls],
         rules: vec![rule],
         default: Answer::ALLOW,
+        deck: None,
     }];
-    let engine = policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
+    let engine =
+        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
     World::ruled_by(engine, settings())
 }
 
@@ -230,13 +241,26 @@ fn what_a_transfer_a_replacement_or_a_forwarding_leads_to_passes_policy_again() 
     let seen = world.expect(&phone, "REFER");
     world.send(&phone, response(&seen, "202 Accepted", "", "", ""));
     world.expect(&pbx, "SIP/2.0 202");
-    refused(&mut world, &phone, "sip:+88216123@example.com", "alice", "Referred-By: <sip:100@example.com>\r\n");
+    refused(
+        &mut world,
+        &phone,
+        "sip:+88216123@example.com",
+        "alice",
+        "Referred-By: <sip:100@example.com>\r\n",
+    );
     // A phone would take over a call with a call of its own.
     let replaces = format!("Replaces: {};to-tag=b;from-tag=a\r\n", header(&invite, "Call-ID"));
     refused(&mut world, &phone, "sip:+88216123@example.com", "alice", &replaces);
     hang_up(&mut world, &mut a, &pbx);
     // Outside of calls the PBX is asked, and asks us.
-    let refer = request(&phone, "REFER", "sip:100@example.com", "alice", "Refer-To: <sip:+88216123@example.com>\r\n", "");
+    let refer = request(
+        &phone,
+        "REFER",
+        "sip:100@example.com",
+        "alice",
+        "Refer-To: <sip:+88216123@example.com>\r\n",
+        "",
+    );
     world.send(&phone, &refer);
     world.expect(&pbx, "REFER");
     refused(&mut world, &pbx, "sip:+88216123@10.20.0.5", "alice", "");

@@ -30,7 +30,12 @@ fn an_answer_to_a_guessed_branch_or_to_a_via_of_its_senders_goes_nowhere() {
             format!("{ours};branch=z9hG4bK{letters};maddr={}\r\nVia: SIP/2.0/UDP {victim}", victim.ip()),
             format!("{ours}"),
         ] {
-            for (line, method) in [("200 OK", "INVITE"), ("100 Trying", "INVITE"), ("401 Unauthorized", "REGISTER"), ("200 OK", "OPTIONS")] {
+            for (line, method) in [
+                ("200 OK", "INVITE"),
+                ("100 Trying", "INVITE"),
+                ("401 Unauthorized", "REGISTER"),
+                ("200 OK", "OPTIONS"),
+            ] {
                 let text = format!(
                     "SIP/2.0 {line}\r\nVia: {via}\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:b@x>;tag=2\r\nCall-ID: c\r\n\
                      CSeq: 1 {method}\r\nContact: <sip:b@{victim}>\r\nContent-Length: 0\r\n\r\n"
@@ -116,7 +121,8 @@ fn a_phone_speaks_in_no_other_users_name() {
             assert_eq!(status(&phone.expect("SIP/2.0 ")), 403);
             attacked.nothing_left();
         }
-        let says = "P-Asserted-Identity: <sip:boss@127.0.0.1>\r\nRemote-Party-ID: <sip:boss@127.0.0.1>\r\nContact:";
+        let says =
+            "P-Asserted-Identity: <sip:boss@127.0.0.1>\r\nRemote-Party-ID: <sip:boss@127.0.0.1>\r\nContact:";
         phone.send(&phone.request("MESSAGE", &to, "alice").replacen("Contact:", says, 1));
         let seen = attacked.next_at_pbx("MESSAGE");
         assert!(!seen.contains("boss"), "{seen}");

@@ -51,7 +51,11 @@ impl Stolen {
             text = text.replacen(&before, &format!("{name}: {value}\r\n"), 1);
         }
         let routes: String = self.routes.iter().map(|route| format!("Route: {route}\r\n")).collect();
-        text.replace("CSeq: 1 ", &format!("CSeq: {cseq} ")).replacen("Contact:", &format!("{routes}Contact:"), 1)
+        text.replace("CSeq: 1 ", &format!("CSeq: {cseq} ")).replacen(
+            "Contact:",
+            &format!("{routes}Contact:"),
+            1,
+        )
     }
 }
 
@@ -90,7 +94,9 @@ fn right_ids_and_a_stolen_route_are_worth_nothing_elsewhere() {
         for over in TRANSPORTS {
             let mut thief = attacked.peer(ELSEWHERE, over);
             for (known, method) in known.iter().flat_map(|known| {
-                "BYE INVITE UPDATE INFO REFER PRACK NOTIFY MESSAGE SUBSCRIBE OPTIONS".split(' ').map(move |m| (known, m))
+                "BYE INVITE UPDATE INFO REFER PRACK NOTIFY MESSAGE SUBSCRIBE OPTIONS"
+                    .split(' ')
+                    .map(move |m| (known, m))
             }) {
                 thief.send(&known.request(&thief, method, 50));
                 let told = thief.expect("SIP/2.0 ");
@@ -116,10 +122,9 @@ fn right_ids_and_a_stolen_route_are_worth_nothing_elsewhere() {
 #[test]
 fn a_call_over_a_better_transport_is_not_spoken_for_over_a_worse_one() {
     let attacked = Attacked::new(Admit::Any);
-    for (transport, worse) in [
-        (Transport::Tls, &[Transport::Udp, Transport::Tcp][..]),
-        (Transport::Tcp, &[Transport::Udp]),
-    ] {
+    for (transport, worse) in
+        [(Transport::Tls, &[Transport::Udp, Transport::Tcp][..]), (Transport::Tcp, &[Transport::Udp])]
+    {
         let mut phone = attacked.peer(HERE, transport);
         let [caller, _] = call(&attacked, &mut phone);
         for over in worse {
@@ -174,7 +179,9 @@ fn a_stolen_contact_reaches_no_phone() {
         for method in ["INVITE", "MESSAGE", "REFER", "NOTIFY", "SUBSCRIBE"] {
             let mut stranger = attacked.peer(ELSEWHERE, transport);
             let asks = stranger.request(method, &contact, "mallory");
-            for text in [asks.clone(), asks.replace("Contact:", &format!("Route: <{contact};lr>\r\nContact:"))] {
+            for text in
+                [asks.clone(), asks.replace("Contact:", &format!("Route: <{contact};lr>\r\nContact:"))]
+            {
                 stranger.send(&text.replace("z9hG4bK", &format!("z9hG4bK{}", text.len())));
                 assert_eq!(status(&stranger.expect("SIP/2.0 ")), 403);
             }

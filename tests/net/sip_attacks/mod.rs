@@ -204,7 +204,10 @@ impl Peer {
             if came.starts_with(start) {
                 return came;
             }
-            assert!(["SIP/2.0 1", "ACK "].iter().any(|passed| came.starts_with(passed)), "no `{start}`, but {came}");
+            assert!(
+                ["SIP/2.0 1", "ACK "].iter().any(|passed| came.starts_with(passed)),
+                "no `{start}`, but {came}"
+            );
         }
     }
 
