@@ -59,6 +59,7 @@ fn call() -> Facts<'static> {
         agent: Some("Yealink SIP-T54W 96.86.0.100"),
         tls: true,
         emergency: false,
+        talked: None,
     }
 }
 

@@ -140,7 +140,8 @@ fn read(
     let prices = rates.and_then(|rates| lists.files().open(&rates.file, problems));
     let deck: Option<Arc<Deck>> = prices.map(|file| rates::deck(lists.files(), file).into());
     let stages = words::stages(&applies_to, problems);
-    let mut compiler = rules::Compiler { policy: &name.value, stages: &stages, names, lists, problems };
+    let mut compiler =
+        rules::Compiler { policy: &name.value, stages: &stages, names, lists, deck: deck.clone(), problems };
     let compiled = compiler.rules(&rules);
     let default = default.and_then(|answers| compiler.answer(&answers)).unwrap_or(Answer::ALLOW);
     let policy = Policy {

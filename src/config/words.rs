@@ -81,6 +81,8 @@ fn duration(text: &str) -> Option<Duration> {
         "m" | "min" => count.checked_mul(60).map(Duration::from_secs),
         "h" | "hour" => count.checked_mul(3600).map(Duration::from_secs),
         "d" | "day" => count.checked_mul(86_400).map(Duration::from_secs),
+        "week" => count.checked_mul(7 * 86_400).map(Duration::from_secs),
+        "month" => count.checked_mul(30 * 86_400).map(Duration::from_secs),
         _ => None,
     }
 }

@@ -148,6 +148,7 @@ impl Edge {
             agent: agent.as_deref(),
             emergency: admitted.is_ok() && self.is_emergency(message, who),
             tls: matches!(request.source.transport, Transport::Tls | Transport::Wss),
+            talked: None,
         };
         self.policy.decide(&facts, request.at)
     }

@@ -80,6 +80,8 @@ impl Edge {
             answered: None,
             lifetime: None,
             session_timer: None,
+            paying: None,
+            hung_up_by: None,
             listening: None,
             unheard: Vec::new(),
             gauges: GaugeHold::default(),

@@ -177,6 +177,10 @@ pub struct Call {
     pub lifetime: Option<TimerId>,
     /// Ends the call if nobody refreshes its session (RFC 4028).
     pub session_timer: Option<TimerId>,
+    /// When what it has paid for runs out.
+    pub paying: Option<TimerId>,
+    /// The rule that ended it.
+    pub hung_up_by: Option<Arc<str>>,
     /// When its media is listened to next.
     pub listening: Option<TimerId>,
     /// Sides of whom it was said that they are not heard.

@@ -33,6 +33,8 @@ pub enum End {
     Lifetime,
     /// RFC 4028: nobody has refreshed the session.
     SessionExpired,
+    /// A rule's `hang_up`.
+    Policy,
     /// We are going down.
     Drained,
 }
@@ -48,6 +50,7 @@ impl End {
             End::NoMedia => "no media",
             End::Lifetime => "lifetime",
             End::SessionExpired => "session expired",
+            End::Policy => "hung up by policy",
             End::Drained => "drained",
         }
     }
@@ -58,6 +61,8 @@ impl End {
             End::NoMedia => Some(b"SIP;cause=480;text=\"No media\""),
             End::Lifetime => Some(b"SIP;cause=480;text=\"Call too long\""),
             End::SessionExpired => Some(b"SIP;cause=408;text=\"Session expired\""),
+            // Whose limit, and which, is nobody's business but the administrator's.
+            End::Policy => Some(b"SIP;cause=403;text=\"Limit reached\""),
             End::Drained => Some(b"SIP;cause=503;text=\"Going down\""),
             End::Bye(_) | End::Failed(_) => None,
         }
@@ -94,13 +99,15 @@ impl Edge {
             let call_id = call.call_id.clone();
             self.tell(Event::Answered { call_id, setup });
             self.listen(id, now);
+            self.pay_on(id, now);
         }
     }
 
     /// It is over. The second time it is nothing.
     pub(super) fn end_call(&mut self, id: CallId, end: End, now: Now) {
         let Some(mut call) = self.calls.remove(id) else { return };
-        let timers = [call.lifetime.take(), call.session_timer.take(), call.listening.take()];
+        let timers =
+            [call.lifetime.take(), call.session_timer.take(), call.listening.take(), call.paying.take()];
         for timer in timers.into_iter().flatten() {
             self.timers.cancel(timer);
         }
@@ -110,11 +117,13 @@ impl Edge {
         }
         let answered_for =
             call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0));
+        let spend = call.answered.and_then(|_| call.gauges.cost(answered_for));
+        let country = call.gauges.country();
         self.policy.release(std::mem::take(&mut call.gauges), answered_for, now);
         let streams = call.close_media(&mut *self.relay);
         // A challenged INVITE is no call yet: the one that follows it is.
         if !matches!(end, End::Failed(401 | 407)) {
-            self.tell(Event::CallEnded(Box::new(cdr(*call, end, streams, now))));
+            self.tell(Event::CallEnded(Box::new(Cdr { spend, country, ..cdr(*call, end, streams, now) })));
         }
     }
 
@@ -304,6 +313,9 @@ fn cdr(call: Call, end: End, media: Vec<super::event::StreamCdr>, now: Now) -> C
         target: call.target,
         route: call.route,
         rule: call.rule,
+        hung_up_by: call.hung_up_by,
+        spend: None,
+        country: None,
         status: match end {
             End::Failed(status) => status,
             _ => 200,

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub use super::unheard::Unheard;
 use crate::base::{ClientAddr, ListenerId, UnixTime};
 use crate::media::quality::Measured;
+use crate::policy::country::Country;
+use crate::policy::deck::Money;
 use crate::relay::Side;
 
 /// Something worth telling.
@@ -33,6 +35,13 @@ pub enum Event {
         call_id: Arc<str>,
         /// Which side, and why.
         unheard: Unheard,
+    },
+    /// A policy ends a live call.
+    HungUp {
+        /// Its Call-ID, escaped for logs by the reader.
+        call_id: Arc<str>,
+        /// The rule.
+        hang_up: crate::policy::HangUp,
     },
     /// A call ended, however it ended: one CDR.
     CallEnded(Box<Cdr>),
@@ -134,10 +143,16 @@ pub struct Cdr {
     pub route: Arc<str>,
     /// Policy rule that permitted it.
     pub rule: Arc<str>,
+    /// Policy rule that ended it.
+    pub hung_up_by: Option<Arc<str>>,
+    /// What it cost, by the rates of the first policy that has a price for it.
+    pub spend: Option<Money>,
+    /// Where the called number is.
+    pub country: Option<Country>,
     /// Final status (200 for an answered call).
     pub status: u16,
     /// Why it ended: "bye from caller", "bye from callee", "cancelled", "rejected", "no media", "session expired",
-    /// "lifetime", "drained", "time-out".
+    /// "lifetime", "hung up by policy", "drained", "time-out".
     pub end: &'static str,
     /// Per stream and side: how much, and how well.
     pub media: Vec<StreamCdr>,

@@ -25,6 +25,7 @@ mod listening;
 mod offer_answer;
 mod outgrown;
 mod overload;
+mod paying;
 mod probing;
 mod received;
 mod refusal;
@@ -126,6 +127,8 @@ enum Timer {
     Listen(CallId),
     /// A call has lasted too long.
     CallLifetime(CallId),
+    /// What a call has paid for runs out.
+    PayOn(CallId),
     /// Nobody has refreshed a call's session.
     SessionExpires(CallId),
     /// The next probe of a host.
@@ -234,6 +237,7 @@ impl Edge {
                 Timer::BindingExpires(key) => self.unregister(key),
                 Timer::Listen(id) => self.listen(id, now),
                 Timer::CallLifetime(id) => self.hang_up(id, End::Lifetime, now),
+                Timer::PayOn(id) => self.pay_on(id, now),
                 Timer::SessionExpires(id) => self.hang_up(id, End::SessionExpired, now),
                 Timer::Probe(target) => self.probe(target, now),
                 Timer::TrunkRegister(trunk) => self.register_trunk(trunk, now),
@@ -260,6 +264,11 @@ impl Edge {
     /// True if nothing is left to wait for at the end of a drain: no call, and no request of ours without an answer.
     pub fn is_quiet(&self) -> bool {
         self.calls.len() == 0 && self.transactions.all_answered()
+    }
+
+    /// What policy must not forget in a restart, if that has changed since it was last asked for.
+    pub fn save_policy(&mut self, now: Now) -> Option<policy::Saved> {
+        self.policy.has_changed().then(|| self.policy.save(now))
     }
 
     fn tell(&mut self, event: Event) {

@@ -3,6 +3,7 @@
 mod bind;
 mod certificates;
 mod connections;
+mod counted;
 mod data_dir;
 mod datagrams;
 mod dns;

@@ -27,6 +27,7 @@ use crate::edge::event::Event;
 use crate::edge::settings::{Listener, Settings};
 use crate::edge::{Edge, Output};
 use crate::observe::Observers;
+use crate::policy;
 use crate::relay::SideCounters;
 use crate::sip::framing::{Frame, Framer};
 use crate::sip::locate::{Server, Wanted};
@@ -105,6 +106,11 @@ impl Shard {
         if let Some(slot) = self.datagrams.get_mut(usize::from(listener.0)) {
             *slot = Some(datagrams);
         }
+    }
+
+    /// What policies counted, if that has changed since this was last asked.
+    pub fn save_policy(&mut self) -> Option<policy::Saved> {
+        self.edge.save_policy(now())
     }
 
     // ---- what arrives ----

@@ -25,7 +25,7 @@ use super::places::Places;
 use super::relay::UdpRelay;
 use super::settings::{ListenerWeb, NetSettings, Patience};
 use super::shard::{Shard, Ways};
-use super::{stream, tls};
+use super::{counted, stream, tls};
 use crate::base::{ListenerId, Rng};
 use crate::edge::Edge;
 use crate::edge::settings::{Settings, Target};
@@ -75,7 +75,9 @@ pub(super) fn start(signalling: Signalling) -> io::Result<JoinHandle<()>> {
 impl Signalling {
     async fn run(self) -> io::Result<()> {
         let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
-        let policy = policy::Engine::new(self.policy, &self.edge.key);
+        let mut policy = policy::Engine::new(self.policy, &self.edge.key);
+        let counted = counted::file(&self.net.data_dir);
+        counted::restore(&mut policy, &counted);
         let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
         let ways = Ways { flows, places: self.places, tls_clients: self.tls_clients };
         let (relayed, turn) = (self.relay.worker_counters(), self.relay.turn());
@@ -91,7 +93,11 @@ impl Signalling {
         }
         let certificates = Rc::new(self.certificates);
         spawn_local(watch(certificates.clone()));
-        obey(shard, self.commands, &certificates).await;
+        spawn_local(counted::keep(shard.clone(), counted.clone()));
+        obey(shard.clone(), self.commands, &certificates).await;
+        if let Some(saved) = shard.borrow_mut().save_policy() {
+            counted::write(&saved, &counted);
+        }
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::metrics::Metrics;
 use crate::base::UnixTime;
 use crate::edge::event::{Cdr, LegCdr, StreamCdr};
+use crate::policy::deck::Money;
 
 /// CDRs that wait for the disk; more are lost, and counted.
 const QUEUE: usize = 4_096;
@@ -132,6 +133,12 @@ struct Line<'c> {
     target: &'c str,
     route: &'c str,
     rule: &'c str,
+    /// The rule that ended the call; null: none did.
+    hung_up_by: Option<&'c str>,
+    /// In the currency of the rates; null: no policy has a price for it.
+    spend: Option<f64>,
+    /// Of the called number.
+    country: Option<String>,
     status: u16,
     end: &'c str,
     media: Vec<MediaLine<'c>>,
@@ -178,6 +185,9 @@ fn line(node: &str, cdr: &Cdr) -> String {
         target: &cdr.target,
         route: &cdr.route,
         rule: &cdr.rule,
+        hung_up_by: cdr.hung_up_by.as_deref(),
+        spend: cdr.spend.map(|Money(millionths)| millionths as f64 / 1e6),
+        country: cdr.country.map(|country| country.to_string()),
         status: cdr.status,
         end: cdr.end,
         media: cdr.media.iter().map(media_line).collect(),
@@ -227,6 +237,7 @@ mod tests {
     use crate::base::ClientAddr;
     use crate::edge::event::Unheard;
     use crate::media::quality::Measured;
+    use crate::policy::country::Country;
     use crate::relay::Side;
 
     fn cdr(call_id: &str) -> Box<Cdr> {
@@ -247,6 +258,9 @@ mod tests {
             target: "sip:10.0.0.1".into(),
             route: "inbound".into(),
             rule: "default".into(),
+            hung_up_by: None,
+            spend: Some(Money(123_400)),
+            country: Some(Country(*b"DE")),
             status: 200,
             end: "bye from caller",
             media: vec![StreamCdr {

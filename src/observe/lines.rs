@@ -47,6 +47,9 @@ impl Lines {
                 let Unheard { party, why, text, .. } = unheard;
                 warn!(call_id = %Escaped(call_id), %party, why, "{text}");
             }
+            Event::HungUp { call_id, hang_up } => {
+                warn!(call_id = %Escaped(call_id), rule = %hang_up.rule, alert = hang_up.alert, "a policy ends the call");
+            }
             Event::CallEnded(cdr) => self.ended(cdr),
             Event::Registered { user, remote, expires } => {
                 info!(user = %self.number(user), %remote, expires_s = expires.as_secs(), "registered");

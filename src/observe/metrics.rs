@@ -30,6 +30,7 @@ const SETUP_SECONDS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.
 pub struct Metrics {
     registry: Registry,
     refused: Family<[(&'static str, Arc<str>); 1], Counter>,
+    hung_up: Family<[(&'static str, Arc<str>); 1], Counter>,
     rules: Mutex<HashSet<Arc<str>>>,
     answered: Counter,
     setup_seconds: Histogram,
@@ -110,6 +111,7 @@ impl Metrics {
         Metrics {
             refused: add(r, "requests_refused", "Requests refused, by rule"),
             rules: Mutex::default(),
+            hung_up: add(r, "calls_hung_up", "Live calls that a policy ended, by rule"),
             answered: add(r, "calls_answered", "Calls answered"),
             setup_seconds,
             ended: add(r, "calls_ended", "Calls that are over, by how they ended"),
@@ -147,6 +149,9 @@ impl Metrics {
             Event::CallEnded(cdr) => {
                 self.ended.get_or_create(&[("end", cdr.end)]).inc();
                 self.audio.observe(cdr);
+            }
+            Event::HungUp { hang_up, .. } => {
+                self.hung_up.get_or_create(&[("rule", self.rule_label(&hang_up.rule))]).inc();
             }
             Event::Unheard { unheard, .. } => self.audio.observe_unheard(unheard),
             Event::Registered { .. } => {

@@ -1,4 +1,5 @@
-//! Counters behind `count:`: rates, budgets and gauges, each under a key of the rule and of whom it counts.
+//! Counters behind `count:`: rates and gauges, and what is asked of budgets, each under a key of the rule and of whom it
+//! counts.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,10 +7,14 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
 use super::Stage;
+use super::budget::{Budgets, Meter, Paid, SavedBudget, Terms};
+use super::country::Country;
+use super::deck::Deck;
 use super::matcher::Asked;
 use super::settings::{Capacity, Count, Limit, Per, Rate};
 use super::table::{Remembered, Table};
@@ -22,9 +27,13 @@ pub(super) struct Counters {
     hash_keys: (u64, u64),
     epoch: Option<Instant>,
     rates: Table<Tat>,
-    budgets: Table<Spent>,
+    budgets: Budgets,
+    /// The last number that each key called, of rules about sequential numbers.
+    last_called: Table<LastCalled>,
     gauges: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
     gauge_capacity: usize,
+    /// Since the last [`Self::save`].
+    pub has_changed: bool,
 }
 
 /// Theoretical arrival time of the generic cell rate algorithm (ITU-T I.371 §A): when the key owes nothing any more.
@@ -37,26 +46,28 @@ impl Remembered for Tat {
     }
 }
 
-/// What a key spent in the window that ends at `until`.
+/// A number as digits, and when it was called.
 #[derive(Clone, Copy, Debug, Default)]
-struct Spent {
-    until: u64,
-    used: u64,
+struct LastCalled {
+    number: u64,
+    at: u64,
 }
 
-impl Remembered for Spent {
+impl Remembered for LastCalled {
     fn idle_at(&self) -> u64 {
-        self.until
+        self.at
     }
 }
 
 /// What one call holds of one rule.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Held {
     /// One of `calls_at_once`.
     Gauge(u64),
-    /// Its minutes will be booked here, in a window of this many nanoseconds.
-    Budget(u64, u64),
+    /// It is counted at this rate's key when it turns out to be shorter than so many seconds.
+    IfShort { key: u64, spacing: u64, under: u32 },
+    /// What it takes from a budget.
+    Budget(Box<Paid>),
 }
 
 pub(super) type Holds = SmallVec<[Held; 4]>;
@@ -68,9 +79,11 @@ impl Counters {
             hash_keys: (bytes as u64, (bytes >> 64) as u64),
             epoch: None,
             rates: Table::new(capacity.keys),
-            budgets: Table::new(capacity.keys),
+            budgets: Budgets::new(capacity.budgets),
+            last_called: Table::new(capacity.last_called),
             gauges: HashMap::default(),
             gauge_capacity: capacity.gauges,
+            has_changed: false,
         }
     }
 
@@ -78,7 +91,7 @@ impl Counters {
     /// the request counts, and what it holds until its call ends goes to `hold`.
     pub fn exceeded(
         &mut self,
-        rule: u32,
+        rule: u64,
         count: &Count,
         asked: &Asked<'_>,
         hold: &mut Holds,
@@ -87,16 +100,17 @@ impl Counters {
         let Some(key) = self.key(rule, count.per, asked) else { return false };
         let at = self.since_epoch(now);
         let counting = || count.limits.iter().filter(|limit| limit.counts(asked));
-        if counting().any(|limit| self.is_over(limit, key, at)) {
+        let call = Counting { rule, deck: count.deck.as_deref(), asked, at };
+        if counting().any(|limit| self.is_over(limit, key, &call)) {
             return true;
         }
         for limit in counting() {
-            self.charge(limit, key, at, hold);
+            self.charge(limit, key, &call, hold);
         }
         false
     }
 
-    fn is_over(&self, limit: &Limit, key: u64, at: u64) -> bool {
+    fn is_over(&self, limit: &Limit, key: u64, call: &Counting<'_>) -> bool {
         let key = limit.key(key);
         match limit {
             Limit::CallsAtOnce(most) => match self.gauges.get(&key) {
@@ -106,16 +120,20 @@ impl Counters {
             Limit::NewCalls(rate)
             | Limit::Requests(rate)
             | Limit::Packets(rate)
-            | Limit::FailedLogins(rate) => self.rates.get(key).0.saturating_sub(at) > rate.tolerance(),
-            Limit::Minutes(budget) => {
-                let spent = self.budgets.get(key);
-                let used = if at < spent.until { spent.used } else { 0 };
-                used >= nanos(budget.talk)
+            | Limit::FailedLogins(rate)
+            | Limit::ShortCalls { rate, .. }
+            | Limit::SequentialNumbers(rate) => self.is_ahead(key, *rate, call.at),
+            Limit::Minutes(_) | Limit::Spend(_) => {
+                let terms = limit.terms();
+                let meter = call.meter(limit);
+                terms
+                    .zip(meter)
+                    .is_some_and(|(terms, meter)| self.budgets.is_over(key, terms, &meter, call.asked.at))
             }
         }
     }
 
-    fn charge(&mut self, limit: &Limit, key: u64, at: u64, hold: &mut Holds) {
+    fn charge(&mut self, limit: &Limit, key: u64, call: &Counting<'_>, hold: &mut Holds) {
         let key = limit.key(key);
         match limit {
             Limit::CallsAtOnce(_) => {
@@ -123,30 +141,81 @@ impl Counters {
                 hold.push(Held::Gauge(key));
             }
             Limit::NewCalls(rate) | Limit::Requests(rate) | Limit::Packets(rate) => {
-                self.spend(key, *rate, 1, at);
+                self.spend(key, rate.spacing(), 1, call.at);
             }
-            // Counted when the login fails, booked when the call ends.
+            // Counted when the login fails.
             Limit::FailedLogins(_) => {}
-            Limit::Minutes(budget) => hold.push(Held::Budget(key, nanos(budget.per))),
+            Limit::ShortCalls { rate, under } => {
+                let under = u32::try_from(under.as_secs()).unwrap_or(u32::MAX);
+                hold.push(Held::IfShort { key, spacing: rate.spacing(), under });
+            }
+            Limit::SequentialNumbers(rate) => self.called(key, *rate, call),
+            Limit::Minutes(_) | Limit::Spend(_) => {
+                if let (Some(terms), Some(meter)) = (limit.terms(), call.meter(limit)) {
+                    self.has_changed = true;
+                    let paid = self.budgets.pay(call.rule, key, terms, meter, call.asked.at);
+                    hold.push(Held::Budget(Box::new(paid)));
+                }
+            }
         }
+    }
+
+    fn is_ahead(&self, key: u64, rate: Rate, at: u64) -> bool {
+        self.rates.get(key).0.saturating_sub(at) > rate.tolerance()
+    }
+
+    /// A number close to the one that was called before counts; the same one again does not.
+    fn called(&mut self, key: u64, rate: Rate, call: &Counting<'_>) {
+        let Some(number) = call.asked.to.as_deref().and_then(digits) else { return };
+        let last = self.last_called.get(key);
+        if (1..=NEIGHBOURS).contains(&number.abs_diff(last.number)) {
+            self.spend(key, rate.spacing(), 1, call.at);
+        }
+        self.last_called.set(key, LastCalled { number, at: call.at });
     }
 
     /// Somebody's credentials were wrong. What is over the limit already does not get deeper into it.
-    pub fn login_failed(&mut self, rule: u32, count: &Count, asked: &Asked<'_>, now: Now) {
+    pub fn login_failed(&mut self, rule: u64, count: &Count, asked: &Asked<'_>, now: Now) {
         let Some(key) = self.key(rule, count.per, asked) else { return };
         let at = self.since_epoch(now);
         for limit in &count.limits {
+            let key = limit.key(key);
             if let Limit::FailedLogins(rate) = limit
-                && !self.is_over(limit, key, at)
+                && !self.is_ahead(key, *rate, at)
             {
-                self.spend(limit.key(key), *rate, 1, at);
+                self.spend(key, rate.spacing(), 1, at);
             }
         }
     }
 
-    fn spend(&mut self, key: u64, rate: Rate, events: u32, at: u64) {
+    fn spend(&mut self, key: u64, spacing: u64, events: u32, at: u64) {
+        self.has_changed = true;
         let due = self.rates.get(key).0.max(at);
-        self.rates.set(key, Tat(due.saturating_add(rate.spacing().saturating_mul(events.into()))));
+        self.rates.set(key, Tat(due.saturating_add(spacing.saturating_mul(events.into()))));
+    }
+
+    /// An answered call has lasted so long: its budgets are paid on. Says at which length to come again, if ever, or the
+    /// rule whose budget is spent. `must`: whether a rule's budget ends calls.
+    pub fn pay_on(
+        &mut self,
+        holds: &mut Holds,
+        talked: Duration,
+        must: impl Fn(u64) -> bool,
+        now: Now,
+    ) -> Result<Option<Duration>, u64> {
+        let mut again: Option<Duration> = None;
+        for held in holds {
+            let Held::Budget(paid) = held else { continue };
+            self.has_changed = true;
+            let ends = must(paid.rule);
+            match self.budgets.pay_on(paid, talked, ends, now.unix) {
+                None if ends => return Err(paid.rule),
+                // It has no price that could run out.
+                None | Some(Duration::MAX) => {}
+                Some(length) => again = Some(again.map_or(length, |sooner| sooner.min(length))),
+            }
+        }
+        Ok(again)
     }
 
     /// The call is over, or never was.
@@ -162,18 +231,18 @@ impl Counters {
                         }
                     }
                 }
-                Held::Budget(_, _) if answered_for.is_zero() => {}
-                Held::Budget(key, window) => self.book(key, window, answered_for, at),
+                Held::IfShort { key, spacing, under } => {
+                    let short = Duration::from_secs(under.into());
+                    if !answered_for.is_zero() && answered_for < short {
+                        self.spend(key, spacing, 1, at);
+                    }
+                }
+                Held::Budget(paid) => {
+                    self.has_changed = true;
+                    self.budgets.settle(&paid, answered_for, now.unix);
+                }
             }
         }
-    }
-
-    fn book(&mut self, key: u64, window: u64, talk: Duration, at: u64) {
-        let spent = match self.budgets.get(key) {
-            open if at < open.until => open,
-            _ => Spent { until: at.saturating_add(window), used: 0 },
-        };
-        self.budgets.set(key, Spent { used: spent.used.saturating_add(nanos(talk)), ..spent });
     }
 
     /// Keys with live calls.
@@ -183,30 +252,67 @@ impl Counters {
     }
 
     /// For tests in policy files (`given: { calls_at_once: 2 }`): as if that much had been counted before.
-    pub fn preset(&mut self, rule: u32, count: &Count, asked: &Asked<'_>, given: &Counted, now: Now) {
+    pub fn preset(&mut self, rule: u64, count: &Count, asked: &Asked<'_>, given: &Counted, now: Now) {
         let Some(key) = self.key(rule, count.per, asked) else { return };
         let at = self.since_epoch(now);
         for limit in &count.limits {
             let Some(amount) = given.of(limit) else { continue };
             let key = limit.key(key);
             match limit {
-                Limit::CallsAtOnce(_) => drop(self.gauges.insert(key, amount)),
+                Limit::CallsAtOnce(_) => {
+                    self.gauges.insert(key, u32::try_from(amount).unwrap_or(u32::MAX));
+                }
                 Limit::NewCalls(rate)
                 | Limit::Requests(rate)
                 | Limit::Packets(rate)
-                | Limit::FailedLogins(rate) => self.spend(key, *rate, amount, at),
-                Limit::Minutes(budget) => {
-                    let talk = Duration::from_secs(60).saturating_mul(amount);
-                    self.book(key, nanos(budget.per), talk, at);
+                | Limit::FailedLogins(rate)
+                | Limit::ShortCalls { rate, .. }
+                | Limit::SequentialNumbers(rate) => {
+                    self.spend(key, rate.spacing(), u32::try_from(amount).unwrap_or(u32::MAX), at);
+                }
+                Limit::Minutes(_) | Limit::Spend(_) => {
+                    if let Some(terms) = limit.terms() {
+                        self.budgets.preset(key, terms, amount, now.unix);
+                    }
                 }
             }
         }
     }
 
-    /// Whom the rule counts; none: it does not count this request.
-    fn key(&self, rule: u32, per: Per, asked: &Asked<'_>) -> Option<u64> {
+    /// What must survive a restart: budgets, and rates that take longer than `BRIEF` to be forgotten.
+    pub fn save(&mut self, now: Now) -> SavedCounters {
+        self.has_changed = false;
+        let at = self.since_epoch(now);
+        let since_1970 = nanos(now.unix.0);
+        let slow = |(_, tat): &(u64, Tat)| tat.0.saturating_sub(at) > nanos(BRIEF);
+        let rates = self.rates.iter().filter(slow);
+        SavedCounters {
+            budgets: self.budgets.save(now.unix),
+            rates: rates.map(|(key, tat)| (key, since_1970.saturating_add(tat.0 - at))).collect(),
+        }
+    }
+
+    /// Goes on where an earlier run stopped.
+    pub fn restore(&mut self, saved: SavedCounters, now: Now) {
+        let at = self.since_epoch(now);
+        let since_1970 = nanos(now.unix.0);
+        self.budgets.restore(saved.budgets);
+        for (key, due) in saved.rates.into_iter().filter(|(_, due)| *due > since_1970) {
+            self.rates.set(key, Tat(at.saturating_add(due - since_1970)));
+        }
+    }
+
+    /// What a rule is known by, whatever stands before it in its file.
+    pub fn identity(&self, name: &str) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);
-        hasher.write_u32(rule);
+        hasher.write(name.as_bytes());
+        hasher.finish()
+    }
+
+    /// Whom the rule counts; none: it does not count this request.
+    fn key(&self, rule: u64, per: Per, asked: &Asked<'_>) -> Option<u64> {
+        let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);
+        hasher.write_u64(rule);
         match (per, asked.user.as_deref()) {
             (Per::User, Some(user)) => {
                 hasher.write_u8(1);
@@ -216,6 +322,7 @@ impl Counters {
             (Per::SourceNetwork, _) => write_address(&mut hasher, asked.source, 24),
             (Per::Trunk, _) => hasher.write_u16(asked.facts.trunk?.0),
             (Per::DestinationPrefix, _) => hasher.write(destination_prefix(asked.to.as_deref()?).as_bytes()),
+            (Per::Country, _) => hasher.write(&Country::of_number(asked.to.as_deref()?)?.0),
             (Per::All, _) => {}
         }
         Some(hasher.finish())
@@ -230,16 +337,32 @@ impl Counters {
 impl Limit {
     /// True if this limit counts such a request: calls begin with an INVITE, packets before parsing.
     fn counts(&self, asked: &Asked<'_>) -> bool {
-        let is_for_calls = matches!(self, Limit::CallsAtOnce(_) | Limit::NewCalls(_) | Limit::Minutes(_));
-        self.counts_at(asked.facts.stage) && (!is_for_calls || asked.facts.method == "INVITE")
+        self.counts_at(asked.facts.stage) && (!self.is_for_calls() || asked.facts.method == "INVITE")
     }
 
     /// True if it can count anything at this stage.
     pub(super) fn counts_at(&self, stage: Stage) -> bool {
         match self {
-            Limit::CallsAtOnce(_) | Limit::NewCalls(_) | Limit::Minutes(_) => stage == Stage::Calls,
             Limit::Packets(_) => stage == Stage::Packets,
-            Limit::Requests(_) | Limit::FailedLogins(_) => stage != Stage::Packets,
+            Limit::Requests(_) => !matches!(stage, Stage::Packets | Stage::InCall),
+            Limit::FailedLogins(_) => stage != Stage::Packets,
+            _ => stage == Stage::Calls,
+        }
+    }
+
+    fn is_for_calls(&self) -> bool {
+        !matches!(self, Limit::Requests(_) | Limit::Packets(_) | Limit::FailedLogins(_))
+    }
+
+    /// Of a budget: what it allows.
+    fn terms(&self) -> Option<Terms> {
+        match self {
+            Limit::Minutes(budget) => {
+                let limit = u64::try_from(budget.talk.as_millis()).unwrap_or(u64::MAX);
+                Some(Terms { limit, per: budget.per })
+            }
+            Limit::Spend(allowance) => Some(Terms { limit: allowance.money.0, per: allowance.per }),
+            _ => None,
         }
     }
 
@@ -252,8 +375,32 @@ impl Limit {
             Limit::Packets(_) => 4,
             Limit::FailedLogins(_) => 5,
             Limit::Minutes(_) => 6,
+            Limit::Spend(_) => 7,
+            Limit::ShortCalls { .. } => 8,
+            Limit::SequentialNumbers(_) => 9,
         };
-        of_rule ^ kind.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        // What was spent in a window of another length, before a restart, says nothing of this one.
+        let window = self.terms().map_or(0, |terms| terms.per.as_secs());
+        of_rule ^ kind.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ window.wrapping_mul(0xD6E8_FEB8_6659_FD93)
+    }
+}
+
+/// A request that a rule counts.
+struct Counting<'c> {
+    rule: u64,
+    deck: Option<&'c Deck>,
+    asked: &'c Asked<'c>,
+    /// In nanoseconds since the first use.
+    at: u64,
+}
+
+impl Counting<'_> {
+    /// How a budget counts this call; none: it costs nothing.
+    fn meter(&self, limit: &Limit) -> Option<Meter> {
+        match limit {
+            Limit::Spend(_) => self.deck?.price(self.asked.to.as_deref()?).map(Meter::Money),
+            _ => Some(Meter::Talk),
+        }
     }
 }
 
@@ -275,6 +422,24 @@ const DESTINATION_DIGITS: usize = 5;
 fn destination_prefix(number: &str) -> &str {
     let digits = DESTINATION_DIGITS + usize::from(number.starts_with('+'));
     number.get(..digits).unwrap_or(number)
+}
+
+/// Numbers that lie no further apart are called in sequence: a dialler may skip one or go down.
+const NEIGHBOURS: u64 = 9;
+
+fn digits(number: &str) -> Option<u64> {
+    number.strip_prefix('+').unwrap_or(number).parse().ok()
+}
+
+/// A rate that has forgotten a key sooner than this is not kept over a restart, which takes as long.
+const BRIEF: Duration = Duration::from_secs(30);
+
+/// Counters as they are kept over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedCounters {
+    budgets: Vec<SavedBudget>,
+    /// Key, and when it owes nothing any more, in nanoseconds of Unix time.
+    rates: Vec<(u64, u64)>,
 }
 
 /// An IPv4 address up to `v4_bits`; an IPv6 one up to the /64 that one customer has.

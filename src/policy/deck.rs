@@ -111,21 +111,39 @@ impl Tariff {
     }
 }
 
+/// No number of a public network is shorter, and no extension longer.
+const LONGEST_SHORT_CODE: usize = 6;
+
 /// Prices by prefix.
 #[derive(Clone, Debug, Default)]
 pub struct Deck {
     tariffs: Prefixes<Tariff>,
+    dearest: Option<Tariff>,
 }
 
 impl Deck {
     /// Adds a prefix (E.164, with or without `+`); the tariff that it had before is returned.
     pub fn insert(&mut self, prefix: &str, tariff: Tariff) -> Option<Tariff> {
+        let price = |tariff: &Tariff| (tariff.per_minute, tariff.connect);
+        self.dearest = self.dearest.into_iter().chain([tariff]).max_by_key(price);
         self.tariffs.insert(prefix, tariff)
     }
 
     /// Of a call to this number (E.164 with `+`), by the longest prefix; none: the deck has no price for it.
     pub fn tariff(&self, number: &str) -> Option<&Tariff> {
         self.tariffs.longest(number)
+    }
+
+    /// What a budget must reckon with. A number that the deck does not know costs as much as its dearest: what nobody
+    /// has a price for must not be a way around a budget. None for what nobody bills: extensions, short codes, names.
+    pub fn price(&self, number: &str) -> Option<Tariff> {
+        let digits = number.strip_prefix('+').unwrap_or(number);
+        let is_number = digits.len() > LONGEST_SHORT_CODE && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if number.starts_with('+') || is_number {
+            self.tariff(number).copied().or(self.dearest)
+        } else {
+            None
+        }
     }
 }
 

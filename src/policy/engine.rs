@@ -1,17 +1,19 @@
 //! Asks the rules in order: within a policy the first that speaks decides, and any policy can refuse.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::counter::{Counters, Holds};
+use super::counter::{Counters, Held, Holds, SavedCounters};
+use super::country::Country;
+use super::deck::Deck;
 use super::geo::Geo;
 use super::matcher::Asked;
 use super::network::NetworkSet;
-use super::settings::{Answer, Capacity, Mode, Policy, Rule, Settings, Verdict};
+use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict};
 use super::trial::Counted;
-use super::{Action, Facts, GaugeHold, Note, Permit, Refusal, Sealed, Stage};
+use super::{Action, Facts, GaugeHold, HangUp, Known, Note, Permit, Refusal, Sealed, Stage};
 use crate::base::ban::Bans;
 use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 
@@ -20,7 +22,9 @@ use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 pub struct Engine {
     stages: [Vec<Asking>; Stage::COUNT],
     /// Rules with `failed_logins`, which count outside any stage.
-    login_rules: Vec<(Mode, u32, Arc<Rule>)>,
+    login_rules: Vec<(Mode, u64, Arc<Rule>)>,
+    /// Rules that hang up, by their identity.
+    ending: HashMap<u64, Arc<Rule>>,
     counters: Counters,
     /// What audited policies count, apart: not even a full table of theirs may change an outcome.
     audit_counters: Counters,
@@ -39,22 +43,34 @@ pub struct Engine {
 #[derive(Debug)]
 struct Asking {
     mode: Mode,
-    /// Each with its number, which is the same at every stage.
-    rules: Vec<(u32, Arc<Rule>)>,
+    /// Each with its identity: that of its name, so that what it counted is still its own after a restart.
+    rules: Vec<(u64, Arc<Rule>)>,
     default: Arc<Rule>,
+    deck: Option<Arc<Deck>>,
+}
+
+/// How often the policies that speak in a call are asked.
+const ASK_IN_CALL: Duration = Duration::from_secs(60);
+
+/// What is kept over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Saved {
+    counters: SavedCounters,
+    audit_counters: SavedCounters,
 }
 
 impl Engine {
     /// Nothing counted, nobody banned. `key` keeps strangers from choosing where their counters lie.
     pub fn new(settings: Settings, key: &NodeKey) -> Engine {
         let Settings { policies, never_ban, geo, capacity } = settings;
-        let has_audit = policies.iter().any(|policy| policy.mode == Mode::Audit);
-        let audit_capacity = Capacity { keys: if has_audit { capacity.keys } else { 1 }, ..capacity };
+        let room = |mode| capacity.for_rules(policies.iter().filter(|policy| policy.mode == mode));
+        let (enforced, audited) = (room(Mode::Enforce), room(Mode::Audit));
         let mut engine = Engine {
             stages: Default::default(),
             login_rules: Vec::new(),
-            counters: Counters::new(capacity, key),
-            audit_counters: Counters::new(audit_capacity, key),
+            ending: HashMap::new(),
+            counters: Counters::new(enforced, key),
+            audit_counters: Counters::new(audited, key),
             bans: Bans::new(capacity.bans),
             new_bans: VecDeque::new(),
             never_ban: never_ban.into_iter().collect(),
@@ -64,36 +80,35 @@ impl Engine {
             by_default: "default".into(),
             banned: "banned".into(),
         };
-        let mut number = 0;
         for policy in policies.into_iter().filter(|p| p.mode != Mode::Disabled) {
-            engine.add(policy, &mut number);
+            engine.add(policy);
         }
         engine
     }
 
     /// No policy at all: every request gets a [`Permit`]. For tests, and for a config without `policies`.
     pub fn allow_all() -> Engine {
-        let capacity = Capacity { keys: 1, ..Capacity::default() };
-        Engine::new(Settings { capacity, ..Settings::default() }, &NodeKey::new([0; 16]))
+        Engine::new(Settings::default(), &NodeKey::new([0; 16]))
     }
 
-    fn add(&mut self, policy: Policy, number: &mut u32) {
-        let Policy { name, mode, stages, rules, default, deck: _ } = policy;
+    fn add(&mut self, policy: Policy) {
+        let Policy { name, mode, stages, rules, default, deck } = policy;
         let at_the_end = |answer| {
             Arc::new(Rule { name: format!("{name} / default").into(), when: Vec::new(), count: None, answer })
         };
         let (default, silence) = (at_the_end(default), at_the_end(Answer::ALLOW));
-        let first = *number;
-        let rules: Vec<_> = (first..).zip(rules.into_iter().map(Arc::new)).collect();
-        *number = number.saturating_add(u32::try_from(rules.len()).unwrap_or(u32::MAX));
+        let rules: Vec<_> =
+            rules.into_iter().map(|rule| (self.counters.identity(&rule.name), Arc::new(rule))).collect();
         let login_rules = rules.iter().filter(|(_, rule)| rule.counts_logins());
-        self.login_rules.extend(login_rules.map(|(number, rule)| (mode, *number, Arc::clone(rule))));
+        self.login_rules.extend(login_rules.map(|(id, rule)| (mode, *id, Arc::clone(rule))));
+        self.ending.extend(rules.iter().filter(|(_, rule)| rule.answer.hang_up).cloned());
         for stage in stages {
             let rules = rules.iter().filter(|(_, rule)| rule.can_speak_at(stage)).cloned().collect();
             if let Some(asked) = self.stages.get_mut(stage as usize) {
-                // `default: reject` is for requests: before parsing it would drop the world.
-                let default = if default.can_speak_at(stage) { &default } else { &silence };
-                asked.push(Asking { mode, rules, default: Arc::clone(default) });
+                // `default: reject` is for requests: before parsing it would drop the world, in a call end every one.
+                let says = stage != Stage::InCall && default.can_speak_at(stage);
+                let default = if says { &default } else { &silence };
+                asked.push(Asking { mode, rules, default: Arc::clone(default), deck: deck.clone() });
             }
         }
     }
@@ -116,7 +131,13 @@ impl Engine {
         let outcome = self.ask_all(&policies, &asked, &mut hold, &mut permitted_by, now);
         self.stages = policies;
         match outcome {
-            Ok(()) => Ok(Permit { rule: permitted_by, gauges: hold, _sealed: Sealed }),
+            Ok(()) => {
+                hold.country = asked.to.as_deref().and_then(Country::of_number);
+                if facts.is_call() && self.speaks_in_call() {
+                    hold.known = Some(Box::new(Known { stage: Stage::InCall, ..Known::from(facts) }));
+                }
+                Ok(Permit { rule: permitted_by, gauges: hold, _sealed: Sealed })
+            }
             Err(refusal) => {
                 self.release(hold, Duration::ZERO, now);
                 Err(refusal)
@@ -133,6 +154,9 @@ impl Engine {
         now: Now,
     ) -> Result<(), Refusal> {
         for policy in policies.get(asked.facts.stage as usize).into_iter().flatten() {
+            if hold.tariff.is_none() && asked.facts.is_call() {
+                hold.tariff = policy.deck.as_ref().and_then(|deck| deck.price(asked.to.as_deref()?));
+            }
             let mut taken = Holds::new();
             let spoke = self.ask(policy, asked, &mut taken, now);
             let enforced = policy.mode == Mode::Enforce;
@@ -207,6 +231,79 @@ impl Engine {
     /// DESIGN §6, a ban must not be a weapon: whoever we cannot do without is out of its reach.
     fn is_bannable(&self, asked: &Asked<'_>) -> bool {
         !asked.facts.from_pbx && asked.facts.trunk.is_none() && !self.never_ban.contains(asked.source)
+    }
+
+    /// An answered call has lasted for `talked`: its budgets are paid on, and the policies of `in_call` are asked. Says at
+    /// which length to come again, if ever.
+    ///
+    /// # Errors
+    /// The rule that ends the call.
+    pub fn go_on(
+        &mut self,
+        hold: &mut GaugeHold,
+        talked: Duration,
+        now: Now,
+    ) -> Result<Option<Duration>, HangUp> {
+        let ending = &self.ending;
+        let must = |rule: u64| ending.contains_key(&rule);
+        let paid = self.counters.pay_on(&mut hold.enforced, talked, must, now);
+        let mut again = paid.map_err(|rule| self.hang_up(rule))?;
+        let audited = loop {
+            let ending = &self.ending;
+            match self.audit_counters.pay_on(&mut hold.audited, talked, |id| ending.contains_key(&id), now) {
+                Ok(audited) => break audited,
+                Err(id) => {
+                    // Said once: what the call goes on to take is no budget's any more.
+                    hold.audited.retain(|held| !matches!(held, Held::Budget(paid) if paid.rule == id));
+                    if let Some(rule) = self.ending.get(&id).cloned() {
+                        self.note(&rule, rule.answer.action());
+                    }
+                }
+            }
+        };
+        if let Some(known) = &mut hold.known {
+            known.talked = Some(talked);
+            let facts = known.facts();
+            self.ask_in_call(&facts, now)?;
+            again = sooner(again, Some(talked.saturating_add(ASK_IN_CALL)));
+        }
+        Ok(sooner(again, audited))
+    }
+
+    fn ask_in_call(&mut self, facts: &Facts<'_>, now: Now) -> Result<(), HangUp> {
+        let asked = Asked::new(facts, self.geo.as_ref(), now);
+        let policies = std::mem::take(&mut self.stages);
+        let mut nothing = GaugeHold::default();
+        let outcome = self.ask_all(&policies, &asked, &mut nothing, &mut Arc::clone(&self.by_default), now);
+        self.stages = policies;
+        outcome.map_err(|refusal| HangUp { rule: refusal.rule, alert: refusal.alert })
+    }
+
+    fn hang_up(&self, rule: u64) -> HangUp {
+        match self.ending.get(&rule) {
+            Some(rule) => HangUp { rule: Arc::clone(&rule.name), alert: rule.answer.alert },
+            None => HangUp { rule: Arc::clone(&self.by_default), alert: false },
+        }
+    }
+
+    fn speaks_in_call(&self) -> bool {
+        self.stages.get(Stage::InCall as usize).is_some_and(|policies| !policies.is_empty())
+    }
+
+    /// True if there is something to save that was not there at the last [`Self::save`].
+    pub fn has_changed(&self) -> bool {
+        self.counters.has_changed || self.audit_counters.has_changed
+    }
+
+    /// What must not be forgotten in a restart.
+    pub fn save(&mut self, now: Now) -> Saved {
+        Saved { counters: self.counters.save(now), audit_counters: self.audit_counters.save(now) }
+    }
+
+    /// Goes on where an earlier run with the same node key stopped.
+    pub fn restore(&mut self, saved: Saved, now: Now) {
+        self.counters.restore(saved.counters, now);
+        self.audit_counters.restore(saved.audit_counters, now);
     }
 
     /// Before parsing: bans and `packets` rules. True: drop it. Asked per datagram and per new connection. Whoever may
@@ -287,7 +384,7 @@ impl Engine {
 
 impl Facts<'_> {
     /// All that is known before parsing.
-    fn of_source(stage: Stage, source: IpAddr) -> Self {
+    pub(super) fn of_source(stage: Stage, source: IpAddr) -> Self {
         Facts {
             stage,
             source,
@@ -303,7 +400,37 @@ impl Facts<'_> {
             agent: None,
             tls: false,
             emergency: false,
+            talked: None,
         }
+    }
+
+    /// It begins a call.
+    fn is_call(&self) -> bool {
+        self.stage == Stage::Calls && self.method == "INVITE"
+    }
+}
+
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+impl Capacity {
+    /// Tables that none of the rules uses take no room.
+    fn for_rules<'p>(self, policies: impl Iterator<Item = &'p Policy>) -> Capacity {
+        let counts = policies.flat_map(|policy| &policy.rules).filter_map(|rule| rule.count.as_ref());
+        let mut needed = Capacity { keys: 1, budgets: 1, last_called: 1, ..self };
+        for limit in counts.flat_map(|count| &count.limits) {
+            match limit {
+                Limit::CallsAtOnce(_) => {}
+                Limit::Minutes(_) | Limit::Spend(_) => needed.budgets = self.budgets,
+                Limit::SequentialNumbers(_) => {
+                    needed.keys = self.keys;
+                    needed.last_called = self.last_called;
+                }
+                _ => needed.keys = self.keys,
+            }
+        }
+        needed
     }
 }
 
@@ -316,7 +443,6 @@ impl Rule {
     }
 
     fn counts_logins(&self) -> bool {
-        use super::settings::Limit;
         self.count.iter().flat_map(|c| &c.limits).any(|l| matches!(l, Limit::FailedLogins(_)))
     }
 }

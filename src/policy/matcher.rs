@@ -38,6 +38,8 @@ pub enum Matcher {
     Method(Vec<Arc<str>>),
     Tls(bool),
     Time(Vec<Window>),
+    /// `longer_than`: the call has been answered for longer.
+    LongerThan(std::time::Duration),
     /// Parsed and checked, but not built yet: never holds, `not` or not. `run` refuses the file.
     NotYet,
 }
@@ -109,18 +111,21 @@ impl Condition {
             Matcher::Method(methods) => methods.iter().any(|m| **m == *facts.method),
             Matcher::Tls(tls) => facts.tls == *tls,
             Matcher::Time(windows) => windows.iter().any(|w| w.contains(asked.at)),
+            Matcher::LongerThan(length) => facts.talked.is_some_and(|talked| talked > *length),
             Matcher::NotYet => return false,
         };
         fits != self.negated
     }
 
-    /// Before parsing, only the source and the listener are known.
+    /// Before parsing, only the source and the listener are known; how long a call has lasted, only in it.
     pub(super) fn is_known_at(&self, stage: Stage) -> bool {
-        stage != Stage::Packets
-            || matches!(
-                self.matcher,
-                Matcher::Source(_) | Matcher::SourceCountry(_) | Matcher::Listener(_) | Matcher::Time(_)
-            )
+        match (&self.matcher, stage) {
+            (Matcher::LongerThan(_), stage) => stage == Stage::InCall,
+            (Matcher::Source(_) | Matcher::SourceCountry(_) | Matcher::Listener(_) | Matcher::Time(_), _) => {
+                true
+            }
+            (_, stage) => stage != Stage::Packets,
+        }
     }
 }
 

@@ -7,16 +7,19 @@
 //! | [`country`], [`geo`] | the country of a number and of an address |
 //! | [`dial_plan`] | from a number as it is dialled to E.164 |
 //! | [`deck`] | what a call costs; `prefixes`: how a number finds its price and its country |
-//! | `counter` | rates, budgets and gauges; `table`: their memory |
+//! | [`known`] | facts that are kept |
+//! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
 //! | `engine` | asks the rules in order |
 //! | [`trial`] | the tests that stand in policy files |
 
+mod budget;
 mod counter;
 pub mod country;
 pub mod deck;
 pub mod dial_plan;
 mod engine;
 pub mod geo;
+mod known;
 pub mod matcher;
 pub mod network;
 pub mod number;
@@ -31,7 +34,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{ListenerId, TrunkId, ZoneId};
-pub use engine::Engine;
+pub use counter::SavedCounters;
+use country::Country;
+use deck::{Money, Tariff};
+pub use engine::{Engine, Saved};
+pub use known::Known;
 pub use settings::{Policy, Settings};
 
 /// Where in a request's life a policy speaks.
@@ -81,6 +88,8 @@ pub struct Facts<'f> {
     pub tls: bool,
     /// An emergency call of somebody who is admitted: no rule holds it up.
     pub emergency: bool,
+    /// In a call: for how long it has been answered.
+    pub talked: Option<Duration>,
 }
 
 /// Proof that policy was asked and said yes. Only [`Engine::decide`] makes one; `forward()` takes one.
@@ -103,6 +112,32 @@ struct Sealed;
 pub struct GaugeHold {
     enforced: counter::Holds,
     audited: counter::Holds,
+    /// For the policies that speak in a call, if there are any.
+    known: Option<Box<Known>>,
+    /// Of the first policy with a deck that knows one.
+    tariff: Option<Tariff>,
+    country: Option<Country>,
+}
+
+impl GaugeHold {
+    /// What the call costs after so long a talk; none: no policy has a price for it.
+    pub fn cost(&self, talked: Duration) -> Option<Money> {
+        self.tariff.map(|tariff| tariff.cost(talked))
+    }
+
+    /// Where the called number is.
+    pub fn country(&self) -> Option<Country> {
+        self.country
+    }
+}
+
+/// A live call must end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HangUp {
+    /// Policy and rule.
+    pub rule: Arc<str>,
+    /// `alert` was among the answers.
+    pub alert: bool,
 }
 
 /// The answer that a refusal asks for.

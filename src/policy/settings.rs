@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
-use super::deck::Deck;
+use super::deck::{Deck, Money};
 use super::geo::Geo;
 use super::matcher::{Condition, Matcher};
 use super::{Action, Stage};
@@ -26,8 +26,12 @@ pub struct Settings {
 /// How much is remembered at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Keys of rates and of budgets, each; full: the one idle for longest is forgotten.
+    /// Keys of rates; full: the one idle for longest is forgotten.
     pub keys: usize,
+    /// Keys of budgets, likewise.
+    pub budgets: usize,
+    /// Keys whose last called number is remembered, likewise.
+    pub last_called: usize,
     /// Keys with live calls; full: whoever would need another is over the limit.
     pub gauges: usize,
     /// Banned sources; full: the ban that ends first is lifted.
@@ -38,7 +42,14 @@ pub struct Capacity {
 
 impl Default for Capacity {
     fn default() -> Self {
-        Capacity { keys: 1 << 18, gauges: 200_000, bans: 100_000, notes: 256 }
+        Capacity {
+            keys: 1 << 18,
+            budgets: 1 << 16,
+            last_called: 1 << 16,
+            gauges: 200_000,
+            bans: 100_000,
+            notes: 256,
+        }
     }
 }
 
@@ -97,6 +108,8 @@ pub struct Answer {
     pub ban: Option<Duration>,
     /// Tell somebody.
     pub alert: bool,
+    /// `hang_up`: the rule's budget ends live calls too; in a call, it ends.
+    pub hang_up: bool,
 }
 
 /// A decision.
@@ -112,7 +125,16 @@ pub enum Verdict {
 
 impl Answer {
     /// `allow`.
-    pub const ALLOW: Answer = Answer { verdict: Some(Verdict::Allow), ban: None, alert: false };
+    pub const ALLOW: Answer =
+        Answer { verdict: Some(Verdict::Allow), ban: None, alert: false, hang_up: false };
+
+    /// What it does to a request that it refuses.
+    pub(super) fn action(&self) -> Option<Action> {
+        match &self.verdict {
+            Some(Verdict::Refuse(action)) => Some(action.clone()),
+            _ => None,
+        }
+    }
 
     /// True for what can be said before parsing: everything but an answer in SIP.
     pub(super) fn is_silent(&self) -> bool {
@@ -127,6 +149,8 @@ pub struct Count {
     pub per: Per,
     /// Each at most once.
     pub limits: Vec<Limit>,
+    /// What `spend` reckons with.
+    pub deck: Option<Arc<Deck>>,
 }
 
 /// `per:`.
@@ -142,6 +166,8 @@ pub enum Per {
     Trunk,
     /// The called number up to its fifth digit: country and network.
     DestinationPrefix,
+    /// The country of the called number; a call to a number of none is not counted.
+    Country,
     /// Everything together.
     All,
 }
@@ -159,8 +185,19 @@ pub enum Limit {
     Packets(Rate),
     /// Wrong credentials ([`super::Engine::login_failed`]).
     FailedLogins(Rate),
-    /// Time that answered calls took; looked at when a call begins.
+    /// Time that answered calls took.
     Minutes(Budget),
+    /// What answered calls cost.
+    Spend(Allowance),
+    /// Answered calls that ended within `under`.
+    ShortCalls {
+        /// So many.
+        rate: Rate,
+        /// Shorter than this.
+        under: Duration,
+    },
+    /// Calls to a number close to the one before.
+    SequentialNumbers(Rate),
 }
 
 /// `10/min burst 4`.
@@ -179,6 +216,15 @@ pub struct Rate {
 pub struct Budget {
     /// How much talk in `per`.
     pub talk: Duration,
-    /// The interval, from the first call that counts.
+    /// The window, which slides.
+    pub per: Duration,
+}
+
+/// `20.00/day`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// How much in `per`.
+    pub money: Money,
+    /// The window, which slides.
     pub per: Duration,
 }

@@ -52,6 +52,11 @@ impl<V: Remembered> Table<V> {
         }
     }
 
+    /// All keys, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, V)> {
+        self.slots.iter().filter(|slot| slot.key != 0).map(|slot| (slot.key, slot.value))
+    }
+
     fn bucket(&self, key: u64) -> std::ops::Range<usize> {
         let first = usize::try_from(key & self.mask).unwrap_or(0) * BUCKET;
         first..first + BUCKET

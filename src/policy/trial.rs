@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::country::Country;
+use super::deck::Money;
 use super::geo::Geo;
 use super::settings::{Capacity, Limit, Mode, Policy, Settings};
-use super::{Action, Engine, Facts, Stage};
-use crate::base::{ListenerId, NodeKey, Now, TrunkId, UnixTime, ZoneId};
+use super::{Action, Engine, Facts, Known, Stage};
+use crate::base::{NodeKey, Now, UnixTime};
 
 /// One test.
 #[derive(Clone, Debug)]
@@ -21,65 +22,24 @@ pub struct Trial {
     pub expect: Expect,
 }
 
-/// `given:`: the facts, owned.
-#[allow(missing_docs)]
+/// `given:`.
 #[derive(Clone, Debug)]
 pub struct Given {
-    pub stage: Stage,
+    /// When it comes.
     pub at: UnixTime,
-    pub source: IpAddr,
-    pub listener: ListenerId,
-    pub zone: ZoneId,
-    pub trunk: Option<TrunkId>,
-    pub from_pbx: bool,
-    pub method: Option<Arc<str>>,
-    pub user: Option<Arc<str>>,
-    pub from: Option<Arc<str>>,
-    pub to: Option<Arc<str>>,
-    pub agent: Option<Arc<str>>,
-    pub tls: bool,
+    /// What is known of it.
+    pub known: Known,
+    /// As if GeoIP said so of its source.
     pub source_country: Option<Country>,
 }
 
 impl Given {
     /// A phone somewhere on the internet.
     pub fn new(stage: Stage, at: UnixTime) -> Given {
-        Given {
-            stage,
-            at,
-            source: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
-            listener: ListenerId(u16::MAX),
-            zone: ZoneId(u16::MAX),
-            trunk: None,
-            from_pbx: false,
-            method: None,
-            user: None,
-            from: None,
-            to: None,
-            agent: None,
-            tls: false,
-            source_country: None,
-        }
-    }
-
-    fn facts(&self) -> Facts<'_> {
-        let usual = if self.stage == Stage::Registrations { "REGISTER" } else { "INVITE" };
-        Facts {
-            stage: self.stage,
-            source: self.source,
-            source_proven: true,
-            listener: self.listener,
-            zone: self.zone,
-            trunk: self.trunk,
-            from_pbx: self.from_pbx,
-            method: self.method.as_deref().unwrap_or(usual),
-            user: self.user.as_deref(),
-            from: self.from.as_deref(),
-            to: self.to.as_deref(),
-            agent: self.agent.as_deref(),
-            tls: self.tls,
-            emergency: false,
-        }
+        let source = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+        let method = if stage == Stage::Registrations { "REGISTER" } else { "INVITE" };
+        let facts = Facts { source_proven: true, method, ..Facts::of_source(stage, source) };
+        Given { at, known: Known::from(&facts), source_country: None }
     }
 }
 
@@ -93,18 +53,26 @@ pub struct Counted {
     pub packets: Option<u32>,
     pub failed_logins: Option<u32>,
     pub minutes: Option<u32>,
+    pub spend: Option<Money>,
+    pub short_calls: Option<u32>,
+    pub sequential_numbers: Option<u32>,
 }
 
 impl Counted {
-    pub(super) fn of(&self, limit: &Limit) -> Option<u32> {
-        match limit {
+    /// Of that limit, in its units.
+    pub(super) fn of(&self, limit: &Limit) -> Option<u64> {
+        let events = match limit {
             Limit::CallsAtOnce(_) => self.calls_at_once,
             Limit::NewCalls(_) => self.new_calls,
             Limit::Requests(_) => self.requests,
             Limit::Packets(_) => self.packets,
             Limit::FailedLogins(_) => self.failed_logins,
-            Limit::Minutes(_) => self.minutes,
-        }
+            Limit::ShortCalls { .. } => self.short_calls,
+            Limit::SequentialNumbers(_) => self.sequential_numbers,
+            Limit::Minutes(_) => return self.minutes.map(|minutes| u64::from(minutes) * 60_000),
+            Limit::Spend(_) => return self.spend.map(|money| money.0),
+        };
+        events.map(u64::from)
     }
 }
 
@@ -128,12 +96,12 @@ pub type Failure = String;
 /// What came out instead.
 pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure> {
     let policy = Policy { mode: Mode::Enforce, ..policy.clone() };
-    let capacity = Capacity { keys: 1, ..Capacity::default() };
+    let capacity = Capacity { keys: 1, budgets: 1, last_called: 1, ..Capacity::default() };
     let geo = trial.given.source_country.map(Geo::everywhere);
     let settings = Settings { policies: vec![policy.clone()], never_ban: Vec::new(), geo, capacity };
     let mut engine = Engine::new(settings, &NodeKey::new([0; 16]));
     let now = Now { instant: epoch, unix: trial.given.at };
-    let facts = trial.given.facts();
+    let facts = trial.given.known.facts();
     engine.preset(&facts, &trial.counted, now);
     let (rule, outcome) = match engine.decide(&facts, now) {
         Ok(permit) => {

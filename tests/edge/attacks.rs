@@ -359,6 +359,7 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
             verdict: Some(Verdict::Refuse(Action::Drop)),
             ban: Some(Duration::from_secs(60)),
             alert: false,
+            hang_up: false,
         },
     };
     let policies = vec![Policy {

@@ -381,11 +381,12 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
     let guessing = Rule {
         name: "floods / guessing".into(),
         when: Vec::new(),
-        count: Some(Count { per: Per::Source, limits: vec![Limit::FailedLogins(rate)] }),
+        count: Some(Count { per: Per::Source, limits: vec![Limit::FailedLogins(rate)], deck: None }),
         answer: Answer {
             verdict: Some(Verdict::Refuse(Action::Drop)),
             ban: Some(Duration::from_secs(3_600)),
             alert: false,
+            hang_up: false,
         },
     };
     let policies = vec![Policy {

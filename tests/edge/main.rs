@@ -4,6 +4,7 @@
 mod attacks;
 mod authenticated;
 mod believed;
+mod budgets;
 mod call_peers;
 mod calls;
 mod dialled;

@@ -1,8 +1,9 @@
 //! The keys of a policy file, as typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::words::{AnswerWord, BurstRate, StageWord, YesNo};
+use super::words::{AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SpentSoFar, StageWord, YesNo};
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, Fields, FromEntry, FromNode, Named, record, words};
 use crate::config::words::Rate;
@@ -136,6 +137,7 @@ record! {
         time: Option<OneOf>,
         country: Option<OneOf>,
         source_country: Option<OneOf>,
+        longer_than: Option<Duration>,
     }
 }
 
@@ -194,9 +196,9 @@ record! {
         packets: Optional<BurstRate>,
         failed_logins: Optional<At<BurstRate>>,
         minutes: Optional<Rate>,
-        spend: Optional<At<String>>,
-        short_calls: Optional<At<String>>,
-        sequential_numbers: Optional<At<String>>,
+        spend: Optional<At<AllowanceWord>>,
+        short_calls: Optional<ShortCallsWord>,
+        sequential_numbers: Optional<BurstRate>,
     }
 }
 
@@ -232,5 +234,9 @@ record! {
         packets: Option<u32>,
         failed_logins: Option<u32>,
         minutes: Option<u32>,
+        spend: Option<SpentSoFar>,
+        short_calls: Option<u32>,
+        sequential_numbers: Option<u32>,
+        talked: Option<Duration>,
     }
 }

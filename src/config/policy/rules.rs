@@ -1,13 +1,16 @@
 //! Rules: names resolved, answers put together, and what is odd about them told.
 
+use std::sync::Arc;
+
 use super::lists::Lists;
 use super::raw;
-use super::words::{self, AnswerWord, PerWord, YesNo};
+use super::words::{self, AnswerWord, ShortCallsWord, YesNo};
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean};
 use crate::config::words::Rate;
 use crate::config::yaml::Position;
+use crate::policy::deck::Deck;
 use crate::policy::matcher::{Condition, Matcher, Party};
 use crate::policy::settings::{Answer, Budget, Count, Limit, Per, Rule, Verdict};
 use crate::policy::{Action, Stage};
@@ -18,6 +21,8 @@ pub struct Compiler<'c> {
     pub stages: &'c [Stage],
     pub names: &'c Names,
     pub lists: &'c mut Lists,
+    /// Its `rates:`.
+    pub deck: Option<Arc<Deck>>,
     pub problems: &'c mut Problems,
 }
 
@@ -82,7 +87,20 @@ impl Compiler<'_> {
                         drop is answered; calls are counted at `calls`, requests at `registrations` and `calls`";
             self.problems.error(typed.name.at, what, help);
         }
+        self.check_hang_up(typed, &rule);
         Some(rule)
+    }
+
+    /// A live call ends when its budget is spent, or by the policies that are asked in a call.
+    fn check_hang_up(&mut self, typed: &raw::Rule, rule: &Rule) {
+        let pays = |limit: &Limit| matches!(limit, Limit::Minutes(_) | Limit::Spend(_));
+        let has_budget = rule.count.iter().flat_map(|count| &count.limits).any(pays);
+        if rule.answer.hang_up && !has_budget && !self.stages.contains(&Stage::InCall) {
+            let what = "`hang_up` has nothing to end here";
+            let help = "it goes with the limits `minutes` and `spend`, or with `applies_to: in_call`; a call that \
+                        begins is refused with `reject 403`";
+            self.problems.error(typed.name.at, what, help);
+        }
     }
 
     /// `then` of a rule that does not count, `over` of one that does.
@@ -130,11 +148,7 @@ impl Compiler<'_> {
                     continue;
                 }
                 AnswerWord::HangUp => {
-                    self.problems.not_yet(
-                        *at,
-                        "`hang_up` is not supported yet",
-                        "remove it: the limit then holds when a call begins",
-                    );
+                    answer.hang_up = true;
                     continue;
                 }
             };
@@ -156,6 +170,8 @@ impl Compiler<'_> {
         }
         match (&answer.verdict, answer.ban) {
             (None, Some(_)) => answer.verdict = Some(Verdict::Refuse(Action::Drop)),
+            // Who may not talk on may not begin either.
+            (None, None) if answer.hang_up => answer.verdict = Some(Verdict::Refuse(words::forbidden())),
             (Some(Verdict::Allow | Verdict::AllowEverywhere), Some(_)) => {
                 let at = decided.unwrap_or_default();
                 return self.odd(at, "allowed and banned in one answer", "keep one of the two");
@@ -166,29 +182,16 @@ impl Compiler<'_> {
     }
 
     fn count(&mut self, typed: &raw::Count) -> Option<Count> {
-        let per = PerWord::from_word(&typed.per.value);
+        let per = Per::from_word(&typed.per.value);
         let per = per.map_err(|wrong| self.problems.error(typed.per.at, wrong.what, wrong.help)).ok()?;
-        if matches!(per, PerWord::NotYet) {
-            self.problems.not_yet(
-                typed.per.at,
-                "counting per country is not supported yet",
-                "count per destination_prefix",
-            );
-        }
-        let later = [
-            (&typed.spend, "limit `minutes`"),
-            (&typed.short_calls, "limit `new_calls`"),
-            (&typed.sequential_numbers, "limit `new_calls`"),
-        ];
-        for (limit, help) in later {
-            if let Some(At { at, .. }) = limit.read() {
-                self.problems.not_yet(*at, "this limit is not supported yet", help);
-            }
+        if let (Some(spend), None) = (typed.spend.read(), &self.deck) {
+            let help = "add `rates: { file: rates.csv }` to the policy: what a minute to each prefix costs";
+            return self.odd(spend.at, "`spend` without prices", help);
         }
         if !typed.has_limit() {
             return self.odd(typed.at, "a `count` without a limit", "add one, such as `new_calls: 10/min`");
         }
-        if let (Some(rate), PerWord::Built(Per::User)) = (typed.failed_logins.read(), per) {
+        if let (Some(rate), Per::User) = (typed.failed_logins.read(), per) {
             let what = "a stranger who guesses passwords can lock out the owner of the user name";
             self.problems.warning(rate.at, what, "count failed logins per source");
         }
@@ -201,14 +204,17 @@ impl Compiler<'_> {
             typed.minutes.read().map(|Rate { count, per }| {
                 Limit::Minutes(Budget { talk: MINUTE.saturating_mul(*count), per: *per })
             }),
+            typed.spend.read().map(|allowance| Limit::Spend(allowance.value.0)),
+            typed
+                .short_calls
+                .read()
+                .map(|ShortCallsWord(rate, under)| Limit::ShortCalls { rate: *rate, under: *under }),
+            typed.sequential_numbers.read().map(|rate| Limit::SequentialNumbers(rate.0)),
         ]
         .into_iter()
         .flatten()
         .collect();
-        match per {
-            PerWord::Built(per) if !limits.is_empty() => Some(Count { per, limits }),
-            _ => None,
-        }
+        (!limits.is_empty()).then(|| Count { per, limits, deck: self.deck.clone() })
     }
 
     fn when(&mut self, typed: &raw::When) -> Vec<Condition> {
@@ -228,6 +234,7 @@ impl Compiler<'_> {
             time,
             country,
             source_country,
+            longer_than,
         } = typed;
         let names = self.names;
         let mut conditions = Vec::new();
@@ -260,6 +267,9 @@ impl Compiler<'_> {
             let help = "add `geoip: GeoLite2-Country.mmdb` to the config, or whichever database you have";
             self.problems.error(typed.at, "nobody knows where sources are", help);
         }
+        if let Some(length) = *longer_than {
+            conditions.push(Condition { negated: false, matcher: Matcher::LongerThan(length) });
+        }
         if let Some(YesNo(tls)) = tls {
             conditions.push(Condition { negated: false, matcher: Matcher::Tls(*tls) });
         }
@@ -282,11 +292,9 @@ impl raw::Count {
     fn has_limit(&self) -> bool {
         let raw::Count { at: _, per: _, calls_at_once, new_calls, requests, packets, .. } = self;
         let raw::Count { failed_logins, minutes, spend, short_calls, sequential_numbers, .. } = self;
-        [new_calls, requests, packets].iter().any(|limit| limit.is_there())
-            || [spend, short_calls, sequential_numbers].iter().any(|limit| limit.is_there())
-            || calls_at_once.is_there()
-            || failed_logins.is_there()
-            || minutes.is_there()
+        [new_calls, requests, packets, sequential_numbers].iter().any(|limit| limit.is_there())
+            || [calls_at_once.is_there(), failed_logins.is_there(), minutes.is_there()].contains(&true)
+            || [spend.is_there(), short_calls.is_there()].contains(&true)
     }
 }
 

@@ -121,6 +121,51 @@ fn every_mistake_is_told_with_its_place_and_what_to_type() {
 }
 
 #[test]
+fn budgets_are_tested_in_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("rates.csv"), "44,0.60,0,1/1\n882,3.00,1.00,60/60\n").unwrap();
+    let text = r#"
+policy: budgets
+applies_to: [calls, in_call]
+rates: { file: rates.csv }
+rules:
+  - { name: day,    count: { per: user, spend: 20.00/day, minutes: 10h/month }, over: [reject 403, hang_up, alert] }
+  - { name: short,  count: { per: country, short_calls: 20/h under 6s }, over: reject 403 }
+  - { name: row,    count: { per: user, sequential_numbers: 5/10min }, over: reject 403 }
+  - { name: hours,  when: { longer_than: 2h }, then: hang_up }
+tests:
+  - { name: some is left,   given: { user: "201", to: "+4420", spend: 19.98 }, expect: allow }
+  - { name: not enough,     given: { user: "201", to: "+8821", spend: 16.01 }, expect: day }
+  - { name: just enough,    given: { user: "201", to: "+8821", spend: 16 }, expect: allow }
+  - { name: short ones,     given: { to: "+4420", short_calls: 20 }, expect: short }
+  - { name: in a row,       given: { user: "201", to: "+4420", sequential_numbers: 5 }, expect: row }
+  - { name: a long call,    given: { talked: 3h }, expect: hours }
+  - { name: not so long,    given: { talked: 1h }, expect: default }
+"#;
+    let path = folder.path().join("p.yaml");
+    std::fs::write(&path, text.replace("10h/month", "600/month")).unwrap();
+    let loaded = load(&[path], &names(), Instant::now()).unwrap_or_else(|report| panic!("{report}"));
+    assert_eq!((loaded.policies.len(), loaded.tests), (1, 7));
+    assert!(loaded.runnable().is_ok());
+}
+
+#[test]
+fn what_is_wrong_with_a_budget_is_told() {
+    let text = r#"
+policy: wrong budgets
+applies_to: calls
+rules:
+  - { name: a, count: { per: user, spend: 20.00/day }, over: reject 403 }
+  - { name: b, count: { per: user, spend: a lot/day }, over: reject 403 }
+  - { name: c, count: { per: user, short_calls: 5/h under nothing }, over: reject 403 }
+  - { name: d, count: { per: user, calls_at_once: 2 }, over: hang_up }
+  - { name: e, when: { to: "+44" }, then: hang_up }
+  - { name: f, when: { longer_than: 2h }, then: reject 403 }
+"#;
+    insta::assert_snapshot!(told(text, ""));
+}
+
+#[test]
 fn what_comes_later_is_parsed_and_run_refuses_it() {
     let text = r#"
 policy: later
@@ -129,10 +174,8 @@ lists:
   feed: { url: "https://example.com/bad.txt", refresh: 1h }
 rules:
   - { name: a, when: { source: $feed }, then: challenge }
-  - { name: b, count: { per: country, spend: 20.00/day }, over: [reject 403, hang_up] }
-  - { name: c, count: { per: user, short_calls: 5/10min }, over: alert }
 tests:
-  - { name: cannot be tested yet, given: { to: "1" }, expect: b }
+  - { name: cannot be tested yet, given: { to: "1" }, expect: default }
 "#;
     insta::assert_snapshot!(told(text, ""));
     let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::raw;
 use super::rules::{RESERVED, named};
-use super::words::{self, StageWord, YesNo};
+use super::words::{self, SpentSoFar, StageWord, YesNo};
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean};
@@ -96,42 +96,45 @@ fn given(
     }
     if let Some(At { at, value: n }) = &typed.trunk {
         let trunk = named("trunk", n, names.trunk(n), &names.trunks);
-        trunk.map_or_else(|wrong| tell(*at, wrong), |trunk| given.trunk = Some(trunk));
+        trunk.map_or_else(|wrong| tell(*at, wrong), |trunk| given.known.trunk = Some(trunk));
     }
     if let Some(At { at, value: n }) = &typed.zone {
         let zone = named("zone", n, names.zone(n), &names.zones);
-        zone.map_or_else(|wrong| tell(*at, wrong), |zone| given.zone = zone);
+        zone.map_or_else(|wrong| tell(*at, wrong), |zone| given.known.zone = zone);
     }
     if let Some(At { at, value: n }) = &typed.listener {
         let listener = named("listener", n, names.listener(n), &names.listeners);
-        listener.map_or_else(|wrong| tell(*at, wrong), |listener| given.listener = listener);
+        listener.map_or_else(|wrong| tell(*at, wrong), |listener| given.known.listener = listener);
     }
     if let Some(At { at, value }) = &typed.party {
         match Party::from_word(value) {
-            Ok(Party::Trunks) if given.trunk.is_none() => {
+            Ok(Party::Trunks) if given.known.trunk.is_none() => {
                 tell(*at, Wrong::new("which trunk?", "name it: `trunk: …`"));
             }
-            Ok(party) => given.from_pbx = party == Party::Pbx,
+            Ok(party) => given.known.from_pbx = party == Party::Pbx,
             Err(wrong) => tell(*at, wrong),
         }
     }
     if let Some(At { at, value }) = &typed.source_country {
         words::country(value).map_or_else(|wrong| tell(*at, wrong), |c| given.source_country = Some(c));
     }
-    given.source = typed.source.unwrap_or(given.source);
-    given.tls = matches!(typed.tls, Some(YesNo(true)));
+    given.known.source = typed.source.unwrap_or(given.known.source);
+    given.known.tls = matches!(typed.tls, Some(YesNo(true)));
     let text = |typed: &Option<String>| typed.as_deref().map(Into::into);
-    given.user = text(&typed.user);
+    given.known.user = text(&typed.user);
     // As whoever stands there dials them.
-    let plan = names.dial_plan(given.zone);
+    let plan = names.dial_plan(given.known.zone);
     let number = |typed: &Option<String>| {
         let number = number::normalise(typed.as_deref()?);
         Some(plan.map_or(Cow::Borrowed(&*number), |plan| plan.e164(&number)).as_ref().into())
     };
-    given.from = number(&typed.from);
-    given.to = number(&typed.to);
-    given.agent = text(&typed.agent);
-    given.method = text(&typed.method);
+    given.known.from = number(&typed.from);
+    given.known.to = number(&typed.to);
+    given.known.agent = text(&typed.agent);
+    if let Some(method) = &typed.method {
+        given.known.method = method.as_str().into();
+    }
+    given.known.talked = typed.talked;
     fine.then_some(given)
 }
 
@@ -141,6 +144,7 @@ fn stage(policy: &Policy, typed: &raw::Given) -> Stage {
     match typed.stage {
         Some(StageWord(stage)) => stage,
         None if typed.packets.is_some() => Stage::Packets,
+        None if typed.talked.is_some() => Stage::InCall,
         None if register => Stage::Registrations,
         None if policy.stages.contains(&Stage::Calls) => Stage::Calls,
         None => policy.stages.first().copied().unwrap_or(Stage::Calls),
@@ -155,5 +159,8 @@ fn counted(typed: &raw::Given) -> Counted {
         packets: typed.packets,
         failed_logins: typed.failed_logins,
         minutes: typed.minutes,
+        spend: typed.spend.map(|SpentSoFar(money)| money),
+        short_calls: typed.short_calls,
+        sequential_numbers: typed.sequential_numbers,
     }
 }

@@ -10,8 +10,9 @@ use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean, words};
 use crate::config::words::Rate;
 use crate::policy::country::Country;
+use crate::policy::deck::Money;
 use crate::policy::matcher::Party;
-use crate::policy::settings::{self, Per};
+use crate::policy::settings::{self, Allowance, Per};
 use crate::policy::window::Window;
 use crate::policy::{Action, Stage};
 
@@ -46,11 +47,11 @@ pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
                 "remove one: each request is asked once",
             );
         }
-        if matches!(stage.value.0, Stage::Routes | Stage::Relay | Stage::InCall) {
+        if matches!(stage.value.0, Stage::Routes | Stage::Relay) {
             problems.not_yet(
                 stage.at,
                 "this stage is not supported yet",
-                "policies speak at packets, registrations and calls",
+                "policies speak at packets, registrations, calls and in_call",
             );
         }
     }
@@ -59,24 +60,15 @@ pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
 
 words!(Party, "party", { "phones" => Party::Phones, "pbx" => Party::Pbx, "trunks" => Party::Trunks });
 
-words!(PerWord, "key to count by", {
-    "source" => PerWord::Built(Per::Source),
-    "source/24" => PerWord::Built(Per::SourceNetwork),
-    "user" => PerWord::Built(Per::User),
-    "trunk" => PerWord::Built(Per::Trunk),
-    "destination_prefix" => PerWord::Built(Per::DestinationPrefix),
-    "all" => PerWord::Built(Per::All),
-    "country" => PerWord::NotYet,
+words!(Per, "key to count by", {
+    "source" => Per::Source,
+    "source/24" => Per::SourceNetwork,
+    "user" => Per::User,
+    "trunk" => Per::Trunk,
+    "destination_prefix" => Per::DestinationPrefix,
+    "all" => Per::All,
+    "country" => Per::Country,
 });
-
-/// `per:`.
-#[derive(Clone, Copy, Debug)]
-pub enum PerWord {
-    /// Works.
-    Built(Per),
-    /// A later issue's.
-    NotYet,
-}
 
 /// `10/min burst 4`; without `burst` all ten may come at once.
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +89,48 @@ impl FromWord for BurstRate {
             return Err(Wrong::new("a burst of 0 lets nothing through", "write `burst 1` or more"));
         }
         Ok(BurstRate(settings::Rate { events, per, burst }))
+    }
+}
+
+/// `20.00/day`
+#[derive(Clone, Copy, Debug)]
+pub struct AllowanceWord(pub Allowance);
+
+impl FromWord for AllowanceWord {
+    fn from_word(text: &str) -> Result<AllowanceWord, Wrong> {
+        let help = "write so much money in so long, such as `20.00/day`";
+        let wrong = || Wrong::new(format!("`{text}` is no budget"), help);
+        let (money, per) = text.split_once('/').ok_or_else(wrong)?;
+        // The rate of 1 in that window knows how windows are written.
+        let Rate { per, .. } = Rate::from_word(&format!("1/{}", per.trim())).map_err(|_| wrong())?;
+        Ok(AllowanceWord(Allowance { money: money.trim().parse().map_err(|_| wrong())?, per }))
+    }
+}
+
+/// `19.99`, of a test.
+#[derive(Clone, Copy, Debug)]
+pub struct SpentSoFar(pub Money);
+
+impl FromWord for SpentSoFar {
+    fn from_word(text: &str) -> Result<SpentSoFar, Wrong> {
+        let wrong = || Wrong::new(format!("`{text}` is no sum of money"), "write it as `19.99`");
+        text.parse().map(SpentSoFar).map_err(|_| wrong())
+    }
+}
+
+/// `20/h under 6s`; without `under`, calls of less than ten seconds are short.
+#[derive(Clone, Copy, Debug)]
+pub struct ShortCallsWord(pub settings::Rate, pub Duration);
+
+const SHORT: Duration = Duration::from_secs(10);
+
+impl FromWord for ShortCallsWord {
+    fn from_word(text: &str) -> Result<ShortCallsWord, Wrong> {
+        let (rate, under) = match text.split_once(" under ") {
+            Some((rate, under)) => (rate, Duration::from_word(under.trim())?),
+            None => (text, SHORT),
+        };
+        Ok(ShortCallsWord(BurstRate::from_word(rate)?.0, under))
     }
 }
 
@@ -155,6 +189,11 @@ fn reject(text: &str) -> Result<Action, Wrong> {
             })?,
     };
     Ok(Action::Reject { status, reason: reason.into() })
+}
+
+/// What `hang_up` alone says to a call that begins.
+pub fn forbidden() -> Action {
+    Action::Reject { status: 403, reason: usual_reason(403).into() }
 }
 
 fn usual_reason(status: u16) -> &'static str {

@@ -1,3 +1,5 @@
+mod live;
+
 use std::time::Instant;
 
 use proptest::prelude::*;
@@ -29,7 +31,7 @@ fn reject(status: u16) -> Answer {
 
 fn drop_and_ban(seconds: u64) -> Answer {
     let verdict = Some(Verdict::Refuse(Action::Drop));
-    Answer { verdict, ban: Some(Duration::from_secs(seconds)), alert: false }
+    Answer { verdict, ban: Some(Duration::from_secs(seconds)), ..Answer::default() }
 }
 
 fn rule(name: &str, answer: Answer) -> Rule {
@@ -43,7 +45,7 @@ fn to(mut rule: Rule, numbers: &[&str]) -> Rule {
 }
 
 fn count(mut rule: Rule, per: Per, limits: &[Limit]) -> Rule {
-    rule.count = Some(Count { per, limits: limits.to_vec() });
+    rule.count = Some(Count { per, limits: limits.to_vec(), deck: None });
     rule
 }
 
@@ -63,7 +65,7 @@ fn calls(rules: Vec<Rule>) -> Policy {
 }
 
 fn engine(policies: Vec<Policy>) -> Engine {
-    let capacity = Capacity { keys: 1024, gauges: 8, bans: 8, notes: 4 };
+    let capacity = Capacity { keys: 1024, budgets: 64, last_called: 64, gauges: 8, bans: 8, notes: 4 };
     Engine::new(Settings { policies, never_ban: Vec::new(), geo: None, capacity }, &NodeKey::new([1; 16]))
 }
 
@@ -189,7 +191,7 @@ fn minutes_are_booked_when_the_call_ends_and_forgiven_when_their_window_does() {
     }
     assert_eq!(decided(&mut engine, &call("202", "+44"), at(start, 1)), "default");
     assert_eq!(decided(&mut engine, &call("201", "+44"), at(start, 86_399)), "!p / budget");
-    assert_eq!(decided(&mut engine, &call("201", "+44"), at(start, 86_400)), "default");
+    assert_eq!(decided(&mut engine, &call("201", "+44"), at(start, 86_400 + 86_400 / 23 + 1)), "default");
 }
 
 #[test]
@@ -390,7 +392,7 @@ impl Made {
     fn rule(&self, number: usize) -> Rule {
         let answer = self.verdict.clone().unwrap_or(Answer { alert: true, ..Answer::default() });
         let mut made = to(rule(&number.to_string(), answer), &self.to);
-        made.count = self.count.clone().map(|(per, limits)| Count { per, limits });
+        made.count = self.count.clone().map(|(per, limits)| Count { per, limits, deck: None });
         made
     }
 }

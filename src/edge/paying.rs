@@ -1,0 +1,31 @@
+//! Budgets in the middle of a call (DESIGN §6): it pays ahead while it lasts, and is hung up on both legs when it cannot,
+//! or when a policy of `in_call` says so.
+
+use super::call::CallId;
+use super::ending::End;
+use super::event::Event;
+use super::{Edge, Timer};
+use crate::base::Now;
+
+impl Edge {
+    /// The call was answered, or what it has paid for runs out.
+    pub(super) fn pay_on(&mut self, id: CallId, now: Now) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(answered) = call.answered else { return };
+        let talked = now.unix.0.saturating_sub(answered.0);
+        match self.policy.go_on(&mut call.gauges, talked, now) {
+            Ok(again) => {
+                let timers = &mut self.timers;
+                call.paying = again
+                    .and_then(|length| now.instant.checked_add(length.saturating_sub(talked)))
+                    .map(|due| timers.set(due, Timer::PayOn(id)));
+            }
+            Err(hang_up) => {
+                let call_id = call.call_id.clone();
+                call.hung_up_by = Some(hang_up.rule.clone());
+                self.tell(Event::HungUp { call_id, hang_up });
+                self.hang_up(id, End::Policy, now);
+            }
+        }
+    }
+}

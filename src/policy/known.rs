@@ -1,0 +1,74 @@
+//! Facts that are kept: of a live call, of a decision that is asked about later, of a test.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Facts, Stage};
+use crate::base::{ListenerId, TrunkId, ZoneId};
+
+/// [`Facts`], owned. The fields mean the same.
+#[allow(missing_docs)]
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub stage: Stage,
+    pub source: IpAddr,
+    pub source_proven: bool,
+    pub listener: ListenerId,
+    pub zone: ZoneId,
+    pub trunk: Option<TrunkId>,
+    pub from_pbx: bool,
+    pub method: Arc<str>,
+    pub user: Option<Arc<str>>,
+    pub from: Option<Arc<str>>,
+    pub to: Option<Arc<str>>,
+    pub agent: Option<Arc<str>>,
+    pub tls: bool,
+    pub emergency: bool,
+    pub talked: Option<Duration>,
+}
+
+impl Known {
+    /// As policy is asked with them.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            stage: self.stage,
+            source: self.source,
+            source_proven: self.source_proven,
+            listener: self.listener,
+            zone: self.zone,
+            trunk: self.trunk,
+            from_pbx: self.from_pbx,
+            method: &self.method,
+            user: self.user.as_deref(),
+            from: self.from.as_deref(),
+            to: self.to.as_deref(),
+            agent: self.agent.as_deref(),
+            tls: self.tls,
+            emergency: self.emergency,
+            talked: self.talked,
+        }
+    }
+}
+
+impl From<&Facts<'_>> for Known {
+    fn from(facts: &Facts<'_>) -> Known {
+        Known {
+            stage: facts.stage,
+            source: facts.source,
+            source_proven: facts.source_proven,
+            listener: facts.listener,
+            zone: facts.zone,
+            trunk: facts.trunk,
+            from_pbx: facts.from_pbx,
+            method: facts.method.into(),
+            user: facts.user.map(Into::into),
+            from: facts.from.map(Into::into),
+            to: facts.to.map(Into::into),
+            agent: facts.agent.map(Into::into),
+            tls: facts.tls,
+            emergency: facts.emergency,
+            talked: facts.talked,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Budgets in the middle of a call: who has spent what there is, is hung up on both legs, and the bill stays under it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use turnpike::base::NodeKey;
+use turnpike::policy::deck::{Deck, Money, Tariff};
+use turnpike::policy::settings::{Allowance, Answer, Budget, Count, Limit, Mode, Per, Policy, Rule, Verdict};
+use turnpike::policy::{self, Action, Stage};
+
+use super::calls::{establish, hang_up};
+use super::ua::{Leg, answer, request, response, sdp};
+use super::world::{Actor, World, settings};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// 0.60 a minute, by the second, to wherever it goes.
+fn deck() -> Arc<Deck> {
+    let mut deck = Deck::default();
+    deck.insert("49", Tariff { per_minute: Money(600_000), connect: Money(0), first: 1, next: 1 });
+    Arc::new(deck)
+}
+
+fn world_with(limit: Limit, per: Per) -> World {
+    let action = Action::Reject { status: 403, reason: "Forbidden".into() };
+    let answer =
+        Answer { verdict: Some(Verdict::Refuse(action)), hang_up: true, alert: true, ..Answer::default() };
+    let count = Some(Count { per, limits: vec![limit], deck: Some(deck()) });
+    let rule = Rule { name: "toll / budget".into(), when: Vec::new(), count, answer };
+    let policies = vec![Policy {
+        name: "toll".into(),
+        mode: Mode::Enforce,
+        stages: vec![Stage::Calls],
+        rules: vec![rule],
+        default: Answer::ALLOW,
+        deck: Some(deck()),
+    }];
+    let engine =
+        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
+    World::ruled_by(engine, settings())
+}
+
+fn spend(millionths: u64) -> Limit {
+    Limit::Spend(Allowance { money: Money(millionths), per: DAY })
+}
+
+/// The PBX calls out through the first carrier; both legs.
+fn call_out(world: &mut World, tag: &str) -> Leg {
+    let (pbx, acme) = (Actor::pbx(), Actor::carrier());
+    let invite = request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", tag, "", &sdp("10.20.0.20", 7_000));
+    establish(world, &pbx, &acme, &invite).0
+}
+
+/// Answers the BYEs that the edge sends to both sides.
+fn expect_hung_up(world: &mut World) {
+    for actor in [Actor::pbx(), Actor::carrier()] {
+        let bye = world.expect(&actor, "BYE");
+        assert!(bye.contains("Reason: SIP;cause=403;text=\"Limit reached\""), "{bye}");
+        assert!(!bye.contains("toll"), "whose limit it was is nobody's business: {bye}");
+        world.send(&actor, response(&bye, "200 OK", "", "", ""));
+    }
+}
+
+#[test]
+fn a_call_that_has_spent_its_budget_is_hung_up_on_both_legs() {
+    let mut world = world_with(spend(1_000_000), Per::All);
+    call_out(&mut world, "100");
+    world.pass(Duration::from_millis(99_400));
+    world.expect_nothing(&Actor::pbx());
+    world.pass(Duration::from_millis(100));
+    expect_hung_up(&mut world);
+    let cdr = world.cdrs()[0].clone();
+    assert_eq!((cdr.end, cdr.hung_up_by.as_deref()), ("hung up by policy", Some("toll / budget")));
+    assert_eq!((cdr.spend, cdr.country.map(|c| c.to_string())), (Some(Money(1_000_000)), Some("DE".into())));
+    // The budget is spent: the next one does not begin.
+    let pbx = Actor::pbx();
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", "101", "", ""));
+    world.expect(&pbx, "SIP/2.0 403");
+    assert_eq!(&*world.refused()[0].rule, "toll / budget");
+    world.assert_clean();
+}
+
+#[test]
+fn ten_calls_at_once_together_stay_under_the_budget() {
+    let mut world = world_with(spend(4_000_000), Per::All);
+    for caller in 0..10 {
+        call_out(&mut world, &format!("1{caller:02}"));
+        world.pass(Duration::from_secs(1));
+    }
+    for _ in 0..60 {
+        world.pass(Duration::from_secs(1));
+        for actor in [Actor::pbx(), Actor::carrier()] {
+            for bye in world.take(&actor).into_iter().filter(|message| message.starts_with("BYE")) {
+                world.send(&actor, response(&bye, "200 OK", "", "", ""));
+            }
+        }
+    }
+    assert_eq!(world.cdrs().len(), 10);
+    let bill: Money = world.cdrs().iter().filter_map(|cdr| cdr.spend).sum();
+    assert!(bill <= Money(4_000_000), "{bill}");
+    assert!(bill >= Money(3_900_000), "hardly anything is lost to paying ahead: {bill}");
+    world.assert_clean();
+}
+
+#[test]
+fn a_call_that_ends_in_time_pays_what_it_took_and_no_timer_is_left() {
+    let minutes = Limit::Minutes(Budget { talk: Duration::from_secs(120), per: DAY });
+    let mut world = world_with(minutes, Per::All);
+    for tag in ["100", "101"] {
+        let mut leg = call_out(&mut world, tag);
+        world.pass(Duration::from_secs(59));
+        hang_up(&mut world, &mut leg, &Actor::carrier());
+    }
+    assert!(world.cdrs().iter().all(|cdr| cdr.end == "bye from caller"));
+    call_out(&mut world, "102");
+    world.pass(Duration::from_secs(2));
+    expect_hung_up(&mut world);
+    world.assert_clean();
+}
+
+#[test]
+fn a_call_that_nobody_answers_costs_nothing() {
+    let mut world = world_with(spend(20_000), Per::All);
+    let (pbx, acme, bravo) = (Actor::pbx(), Actor::carrier(), Actor::second_carrier());
+    for tag in ["100", "101", "102"] {
+        let invite = request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", tag, "", "");
+        world.send(&pbx, &invite);
+        let seen = world.expect(&acme, "INVITE");
+        world.send(&acme, response(&seen, "486 Busy Here", "x", "", ""));
+        world.take(&acme);
+        world.expect(&pbx, "SIP/2.0 486");
+    }
+    assert!(world.take(&bravo).is_empty());
+    assert!(world.cdrs().iter().all(|cdr| cdr.spend.is_none()));
+    let invite = request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", "103", "", "");
+    world.send(&pbx, &invite);
+    let seen = world.expect(&acme, "INVITE");
+    world.send(&acme, answer(&acme, &seen, "200 OK", "b", &sdp("198.51.100.1", 4_000)));
+    world.expect(&pbx, "SIP/2.0 200");
+}
