@@ -53,6 +53,7 @@ record! {
         networks: Option<Vec<IpNetwork>>,
         media: Option<Media>,
         numbers: Option<DialPlan>,
+        session_timer: Option<SessionTimer>,
     }
 }
 
@@ -64,6 +65,14 @@ record! {
         international: Option<Vec<At<String>>>,
         area: Option<At<String>>,
         shortest: Option<u16>,
+    }
+}
+
+record! {
+    /// `session_timer:` of a zone or trunk.
+    SessionTimer is "a session timer" {
+        expires: At<Duration>,
+        min: Option<At<Duration>>,
     }
 }
 
@@ -268,6 +277,7 @@ record! {
         caller_id: Option<CallerId>,
         numbers: Option<NumberRules>,
         headers: Option<Headers>,
+        session_timer: Option<SessionTimer>,
         media: Option<Media>,
         tls: Option<PeerTls>,
     }

@@ -39,7 +39,9 @@ pub fn refusal(request: &Message, source: &Source, refusal: &Refusal, key: &Node
     let status = refusal.status().unwrap_or(500);
     let retry = refusal.retry_after().map(|seconds| seconds.to_string());
     let retry: Option<(&str, &[u8])> = retry.as_deref().map(|seconds| ("Retry-After", seconds.as_bytes()));
-    let extra = retry.or(refusal.unsupported().map(|tags| ("Unsupported", tags)));
+    let shortest = refusal.shortest_session().map(|seconds| seconds.to_string());
+    let shortest = shortest.as_deref().map(|seconds| ("Min-SE", seconds.as_bytes()));
+    let extra = retry.or(refusal.unsupported().map(|tags| ("Unsupported", tags))).or(shortest);
     let asked = refusal
         .challenge()
         .into_iter()

@@ -192,6 +192,7 @@ impl Edge {
         self.stop_silence(context);
         let forwarded = self
             .choose_hop(context, index, now)
+            .and_then(|hop| self.check_session(context).map(|()| hop))
             .and_then(|hop| self.anchor(context, hop))
             .and_then(|anchored| self.forward(server, context, anchored, now));
         match forwarded {

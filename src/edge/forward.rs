@@ -120,6 +120,7 @@ impl Edge {
         if let Warrant::Permit(_) = context.warrant {
             self.apply_trunk_rules(&mut edit, context, hop);
         }
+        self.ask_for_timer(&mut edit, context);
         self.raise_cseq(&mut edit, context);
         if message.method() != Method::Ack
             && let Some(trunk) = self.login_towards(context, hop.place)

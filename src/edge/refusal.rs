@@ -108,6 +108,9 @@ pub enum Refusal {
     /// We are going down.
     #[error("draining")]
     Draining,
+    /// The session would expire sooner than so many seconds, which a zone or trunk wants at least (RFC 4028 §8.1).
+    #[error("session expires too soon")]
+    SessionTooShort(u32),
     /// Another offer waits for its answer (RFC 3261 §14.2, RFC 3311 §5.2).
     #[error("an offer is pending")]
     OfferPending,
@@ -146,6 +149,7 @@ impl Refusal {
             Refusal::Cancelled => 487,
             Refusal::NoRoute | Refusal::NoSuchContact => 404,
             Refusal::FlowFailed => 430,
+            Refusal::SessionTooShort(_) => 422,
             Refusal::Silent => 408,
             Refusal::OfferPending => 491,
             Refusal::TrunkLimit
@@ -199,6 +203,14 @@ impl Refusal {
     pub fn unsupported(&self) -> Option<&[u8]> {
         match self {
             Refusal::Invalid(Invalid::Extension { unsupported }) => Some(unsupported),
+            _ => None,
+        }
+    }
+
+    /// RFC 4028 §6: Min-SE of a 422.
+    pub fn shortest_session(&self) -> Option<u32> {
+        match self {
+            Refusal::SessionTooShort(seconds) => Some(*seconds),
             _ => None,
         }
     }

@@ -271,6 +271,7 @@ impl Edge {
             }
         }
         self.remove_by_trunk_rules(&mut edit, context);
+        self.add_timer(&mut edit, context, response);
         // RFC 3261 §8.2.6.2: the caller's own From, also where a trunk was shown another one.
         let (theirs, ours) = (context.request.message.header(Name::From), response.header(Name::From));
         if let (Some(theirs), Some(ours)) = (theirs, ours)
@@ -323,12 +324,12 @@ impl Edge {
         match &context.errand {
             Errand::Call { call, .. } => {
                 self.answered(*call, now);
-                self.refresh_session(*call, response, now);
+                self.refresh_session(*call, context, response, now);
             }
             Errand::InCall { call, from, .. } if response.method() == Method::Bye => {
                 self.end_dialog(*call, *from, &context.request.message, now);
             }
-            Errand::InCall { call, .. } => self.refresh_session(*call, response, now),
+            Errand::InCall { call, .. } => self.refresh_session(*call, context, response, now),
             Errand::Register(contacts) => self.registered(context, contacts, response, now),
             Errand::Standalone => {}
         }

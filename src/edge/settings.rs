@@ -110,6 +110,8 @@ pub struct Zone {
     pub media: Media,
     /// How numbers are dialled there; `None`: policy sees them as they come.
     pub dial_plan: Option<Arc<DialPlan>>,
+    /// Session timers of calls to and from it, if it asks for them.
+    pub session_timer: Option<SessionTimer>,
 }
 
 #[allow(missing_docs)]
@@ -390,6 +392,17 @@ pub struct Trunk {
     pub health: Option<Probing>,
     /// How often we register with it; only with `auth`.
     pub register: Option<Duration>,
+    /// Session timers of its calls; `None`: the zone's.
+    pub session_timer: Option<SessionTimer>,
+}
+
+/// That sessions expire unless they are refreshed (RFC 4028), in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimer {
+    /// They are asked to expire after this long, or sooner where the ends want that.
+    pub expires: u32,
+    /// Never sooner than this; at least 90.
+    pub shortest: u32,
 }
 
 /// Our name and password at a carrier.

@@ -224,6 +224,7 @@ pub fn settings() -> Settings {
         relay: relay(ip),
         media: media(),
         dial_plan: None,
+        session_timer: None,
     };
     let listener = |name: &str, zone, transport, bind: &str, advertise: &str| Listener {
         name: name.into(),
@@ -244,6 +245,7 @@ pub fn settings() -> Settings {
         rules: TrunkRules::default(),
         auth: None,
         register: None,
+        session_timer: None,
         health: None,
     };
     let route = |name: &str, from: Vec<Party>, to: &[&str], send_to: Vec<Party>| Route {

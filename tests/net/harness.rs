@@ -51,6 +51,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             relay: None,
             media,
             dial_plan: None,
+            session_timer: None,
         }],
         listeners: vec![
             listener("udp", Transport::Udp),

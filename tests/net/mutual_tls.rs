@@ -90,6 +90,7 @@ fn node_for_trunks(authority: &Authority) -> (turnpike::net::Node, tempfile::Tem
             rules: TrunkRules::default(),
             auth: None,
             register: None,
+            session_timer: None,
             health: None,
         };
         settings.edge.trunks = vec![trunk("acme", &["sip.acme.test"]), trunk("bravo", &["sbc.bravo.test"])];

@@ -1,7 +1,8 @@
-//! Session timers (RFC 4028) pass through as they are, and end what nobody refreshes.
+//! Session timers (RFC 4028) pass through as they are where no zone or trunk asks for them, and end what nobody refreshes.
 
 use std::time::Duration;
 
+use turnpike::edge::settings::{SessionTimer, Settings};
 use turnpike::relay::Side;
 
 use super::scene::{PBX, PHONE, Scene, audio};
@@ -146,4 +147,75 @@ fn lives_for_second(call: &mut Scene) {
 #[test]
 fn a_call_that_ends_before() {
     call_that_expires(GRANTED).end();
+}
+
+/// The trunk's or zone's own settings: here those of the PBX's zone.
+fn timed(settings: &mut Settings) {
+    settings.zones[1].session_timer = Some(SessionTimer { expires: 900, shortest: 300 });
+}
+
+/// §8.1: "A proxy MAY insert a Session-Expires header field", "MAY reduce", "MUST NOT ... lower than" Min-SE, "MUST NOT increase".
+#[test]
+fn a_side_that_asks_for_timers_gets_them() {
+    for (said, passed) in [
+        ("", "900"),
+        ("Supported: timer\r\n", "900"),
+        ("Supported: timer\r\nMin-SE: 1200\r\n", "1200"),
+        ("Supported: timer\r\nSession-Expires: 1800;refresher=uas;x=1\r\n", "900;refresher=uas;x=1"),
+        ("Supported: timer\r\nSession-Expires: 1800\r\nMin-SE: 1200\r\n", "1200"),
+        ("Supported: timer\r\nx: 600;refresher=uac\r\n", "600;refresher=uac"),
+        ("Session-Expires: 1800\r\n", "900"),
+    ] {
+        let call = Scene::ringing_with(timed, said, &audio(PHONE, 4000));
+        let fields = [headers(&call.seen, "Session-Expires"), headers(&call.seen, "x")].concat();
+        assert_eq!(fields, [passed], "{said}");
+        assert_eq!(headers(&call.seen, "Min-SE"), headers(&call.invite, "Min-SE"), "{said}");
+    }
+}
+
+/// §8.1: who knows no 422 has its value raised, and Min-SE with it.
+#[test]
+fn too_short_a_session_of_one_who_knows_no_timers_is_raised() {
+    let call = Scene::ringing_with(timed, "Session-Expires: 120\r\nMin-SE: 90\r\n", &audio(PHONE, 4000));
+    assert_eq!(
+        (headers(&call.seen, "Session-Expires"), headers(&call.seen, "Min-SE")),
+        (vec!["300"], vec!["300"])
+    );
+}
+
+/// §8.1, §6: 422 with our Min-SE.
+#[test]
+fn too_short_a_session_is_refused() {
+    let mut call =
+        Scene::ringing_with(timed, "Supported: timer\r\nSession-Expires: 300\r\n", &audio(PHONE, 4000));
+    call.respond("200 OK", "t", "Session-Expires: 300;refresher=uac\r\n", &audio(PBX, 5000));
+    call.ask(Side::A, "ACK", "");
+    let mut short = call.a.as_mut().unwrap().request("UPDATE", "");
+    short = short.replacen("\r\nContact", "\r\nSupported: timer\r\nSession-Expires: 299\r\nContact", 1);
+    call.world.send(&call.phone.clone(), short);
+    let refused = call.expect_at(Side::A, "SIP/2.0 422 Session Interval Too Small");
+    assert_eq!(header(&refused, "Min-SE"), "300");
+    assert_eq!(&*call.world.refused()[0].rule, "session expires too soon");
+    lives_for(&mut call, 300);
+}
+
+/// §8.2: the callee knows nothing of timers, so the caller alone refreshes; and where neither does, none runs.
+#[test]
+fn a_caller_whose_callee_knows_no_timers_is_told_to_refresh() {
+    let timed_call = |said: &str| {
+        let mut call = Scene::ringing_with(timed, said, &audio(PHONE, 4000));
+        call.respond("200 OK", "t", "", &audio(PBX, 5000));
+        call.ask(Side::A, "ACK", "");
+        call
+    };
+    let mut call = timed_call("Supported: 100rel, timer\r\n");
+    assert_eq!(
+        (headers(&call.came, "Session-Expires"), headers(&call.came, "Require")),
+        (vec!["900;refresher=uac"], vec!["timer"])
+    );
+    lives_for(&mut call, 900);
+    let mut call = timed_call("");
+    assert!(headers(&call.came, "Session-Expires").is_empty() && headers(&call.came, "Require").is_empty());
+    call.world.pass(Duration::from_secs(3_600));
+    assert_eq!(call.pairs(), 1);
 }

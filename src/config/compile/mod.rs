@@ -8,6 +8,7 @@ mod dial_plan;
 mod files;
 mod media;
 mod routes;
+mod sessions;
 mod targets;
 mod trunk_rules;
 mod turn;

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::super::raw;
 use super::super::read::At;
 use super::super::words::{Rate, is_host_name};
-use super::{Context, id, media, trunk_rules, zones};
+use super::{Context, id, media, sessions, trunk_rules, zones};
 use crate::base::{ListenerId, Transport, ZoneId};
 use crate::edge::settings::{Auth, Host, Listener, Pbx, Probing, Target, TlsPeer, Trunk, Verify};
 use crate::net::settings::PeerTrust;
@@ -97,6 +97,7 @@ pub(super) fn trunks(cx: &mut Context<'_>, listeners: &[Listener], tls: &mut Tls
             rules: trunk_rules::rules(cx, trunk),
             register: trunk.register.as_ref().filter(|_| auth.is_some()).map(|register| register.every),
             health: probing(cx, trunk.health.as_ref()),
+            session_timer: sessions::session_timer(cx, trunk.session_timer.as_ref()),
             auth,
         });
     }

@@ -8,7 +8,7 @@ use ipnetwork::IpNetwork;
 use super::super::raw;
 use super::super::read::At;
 use super::super::words::{Bind, bracketed};
-use super::{Context, dial_plan, media};
+use super::{Context, dial_plan, media, sessions};
 use crate::base::{Transport, ZoneId};
 use crate::edge::settings::{Admit, Anchor, Listener, Media, Zone};
 use crate::net::settings::{ListenerTls, ListenerWeb};
@@ -38,6 +38,7 @@ pub(super) fn zones(cx: &mut Context<'_>) -> Vec<Zone> {
             relay,
             media,
             dial_plan: zone.numbers.as_ref().map(|numbers| dial_plan::dial_plan(cx, numbers).into()),
+            session_timer: sessions::session_timer(cx, zone.session_timer.as_ref()),
         });
     }
     zones
