@@ -175,7 +175,7 @@ record! {
         zone: At<String>,
         bind: At<Bind>,
         advertise: Option<HostPort>,
-        certificate: Option<At<String>>,
+        certificate: Option<At<Vec<At<String>>>>,
         client_ca: Option<At<PathBuf>>,
         origins: Option<At<Vec<String>>>,
     }

@@ -115,9 +115,43 @@ impl OwnCertificate {
     }
 }
 
-impl ResolvesServerCert for OwnCertificate {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current())
+/// What a listener shows: of several certificates the one for the name that the client has asked for.
+#[derive(Debug)]
+pub(super) struct OwnCertificates {
+    default: Arc<OwnCertificate>,
+    others: Vec<Arc<OwnCertificate>>,
+}
+
+impl OwnCertificates {
+    /// The first is for clients that ask for no name, or for one that none of them carries; `None` if there is none.
+    pub fn new(certificates: Vec<Arc<OwnCertificate>>) -> Option<OwnCertificates> {
+        let mut certificates = certificates.into_iter();
+        Some(OwnCertificates { default: certificates.next()?, others: certificates.collect() })
+    }
+
+    /// This one for everybody.
+    pub fn one(certificate: Arc<OwnCertificate>) -> OwnCertificates {
+        OwnCertificates { default: certificate, others: Vec::new() }
+    }
+
+    /// The one to show to a client that asks for this name and can check these signatures.
+    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Arc<CertifiedKey> {
+        let default = self.default.current();
+        let Some(name) = name.and_then(|name| ServerName::try_from(name).ok()) else { return default };
+        let is_right =
+            |shown: &Arc<CertifiedKey>| carries(shown, &name) && shown.key.choose_scheme(schemes).is_some();
+        if self.others.is_empty() || is_right(&default) {
+            return default;
+        }
+        self.others.iter().map(|other| other.current()).find(is_right).unwrap_or(default)
+    }
+}
+
+/// RFC 6066 §3: a name that we do not know is no reason to hang up. Peers that verify will; those that do not ask by address, or
+/// by a name of the PBX's, and want to be served.
+impl ResolvesServerCert for OwnCertificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.choose(hello.server_name(), hello.signature_schemes()))
     }
 }
 
@@ -175,7 +209,10 @@ fn keep_self_signed(
 ) -> Result<(PathBuf, PathBuf), CertificateError> {
     let folder = data_dir.join("certificates");
     let (chain, key) = (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
-    if read(name, &chain, &key).is_ok_and(|kept| carries(&kept.tls, names)) {
+    let has_all = |kept: &Current| {
+        names.iter().all(|name| ServerName::try_from(&**name).is_ok_and(|name| carries(&kept.tls, &name)))
+    };
+    if read(name, &chain, &key).is_ok_and(|kept| has_all(&kept)) {
         return Ok((chain, key));
     }
     let failed =
@@ -188,12 +225,9 @@ fn keep_self_signed(
     Ok((chain, key))
 }
 
-fn carries(kept: &CertifiedKey, names: &[String]) -> bool {
-    let Ok(certificate) = kept.end_entity_cert().and_then(ParsedCertificate::try_from) else { return false };
-    names.iter().all(|name| {
-        ServerName::try_from(name.as_str())
-            .is_ok_and(|name| rustls::client::verify_server_name(&certificate, &name).is_ok())
-    })
+fn carries(certificate: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let leaf = certificate.end_entity_cert().and_then(ParsedCertificate::try_from);
+    leaf.is_ok_and(|leaf| rustls::client::verify_server_name(&leaf, name).is_ok())
 }
 
 /// Certificate and key in PEM form.
@@ -217,6 +251,41 @@ mod tests {
 
     fn leaf(certificate: &OwnCertificate) -> Vec<u8> {
         certificate.current().end_entity_cert().unwrap().to_vec()
+    }
+
+    #[test]
+    fn the_certificate_for_the_name_is_shown_and_else_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str, names: &[&str]| {
+            let names = names.iter().map(|name| name.to_string()).collect();
+            let settings = Certificate { name: name.into(), source: CertificateSource::SelfSigned { names } };
+            Arc::new(OwnCertificate::load(&settings, dir.path()).unwrap())
+        };
+        let all = [
+            make("first", &["sip.example.com"]),
+            make("tenants", &["*.tenants.example.com"]),
+            make("second", &["sip.example.org", "sip.example.net"]),
+        ];
+        let certificates = OwnCertificates::new(all.to_vec()).unwrap();
+        let shown = |name: Option<&str>, schemes: &[SignatureScheme]| {
+            let shown = certificates.choose(name, schemes);
+            all.iter().find(|one| one.current().cert == shown.cert).unwrap().name().to_owned()
+        };
+        let ecdsa = [SignatureScheme::ECDSA_NISTP256_SHA256];
+        for (name, expected) in [
+            (Some("sip.example.com"), "first"),
+            (Some("SIP.Example.NET"), "second"),
+            (Some("a.tenants.example.com"), "tenants"),
+            (Some("a.b.tenants.example.com"), "first"),
+            (Some("other.example"), "first"),
+            (Some("..."), "first"),
+            (None, "first"),
+        ] {
+            assert_eq!(shown(name, &ecdsa), expected, "{name:?}");
+        }
+        let rsa_alone = [SignatureScheme::RSA_PSS_SHA256];
+        assert_eq!(shown(Some("sip.example.org"), &rsa_alone), "first", "none that the client can check");
+        assert!(OwnCertificates::new(Vec::new()).is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::bind::{bind_all, bind_turn};
-use super::certificates::{CertificateError, OwnCertificate};
+use super::certificates::{CertificateError, OwnCertificate, OwnCertificates};
 use super::places::Places;
 use super::relay::{TurnServer, TurnWorkers, UdpRelay, dtls, streams};
 use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
@@ -352,7 +352,7 @@ fn turn_tls(
     certificates: &[Arc<OwnCertificate>],
 ) -> Result<Vec<Option<Arc<rustls::ServerConfig>>>, StartError> {
     let of_tls = turn_certificates(turn, certificates, TurnTransport::Tls)?.into_iter();
-    let server = |certificate| tls::server(certificate, None);
+    let server = |certificate| tls::server(OwnCertificates::one(certificate), None, &[]);
     Ok(of_tls.map(|certificate| certificate.map(server).transpose()).collect::<Result<_, _>>()?)
 }
 
@@ -395,8 +395,10 @@ fn tls_servers(
         }
         let missing = || StartError::NoCertificate(listener.name.clone());
         let settings = net.listeners.get(i).and_then(Option::as_ref).ok_or_else(missing)?;
-        let certificate = certificates.get(settings.certificate).ok_or_else(missing)?;
-        Ok(Some(tls::server(certificate.clone(), settings.client_ca.as_deref())?))
+        let shown = settings.certificates.iter().filter_map(|index| certificates.get(*index).cloned());
+        let shown = OwnCertificates::new(shown.collect()).ok_or_else(missing)?;
+        let spoken = if listener.transport.is_web() { tls::WEB } else { tls::SIP };
+        Ok(Some(tls::server(shown, settings.client_ca.as_deref(), spoken)?))
     };
     edge.listeners.iter().enumerate().map(server).collect()
 }

@@ -68,8 +68,8 @@ pub enum CertificateSource {
 /// TLS of one listener.
 #[derive(Clone, Debug)]
 pub struct ListenerTls {
-    /// Index into [`NetSettings::certificates`].
-    pub certificate: usize,
+    /// Indices into [`NetSettings::certificates`]. A client is shown the first that carries the name it asks for (SNI), else the first.
+    pub certificates: Vec<usize>,
     /// Clients must show a certificate that this CA (PEM file) has signed (mTLS).
     pub client_ca: Option<PathBuf>,
 }

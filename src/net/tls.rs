@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{CertificateError as Reason, ClientConfig, RootCertStore, ServerConfig};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{CertificateError as Reason, ClientConfig, DistinguishedName, RootCertStore, ServerConfig};
 
-use super::certificates::OwnCertificate;
+use super::certificates::{OwnCertificate, OwnCertificates};
 use crate::edge::settings::{TlsPeer, Verify};
 
 /// TLS settings that cannot be used.
@@ -39,24 +40,30 @@ pub(super) struct Client {
     pub config: Arc<ClientConfig>,
 }
 
-/// A listener's side: this certificate; with `client_ca` only clients whose certificate that CA has signed.
+/// What is spoken on a SIP listener, for clients that negotiate it (ALPN): the registered name, and what LiveKit says instead.
+pub(super) const SIP: &[&[u8]] = &[b"sip/2", b"sip"];
+
+/// What is spoken before WebSocket is (RFC 7118).
+pub(super) const WEB: &[&[u8]] = &[b"http/1.1"];
+
+/// A listener's side: these certificates; with `client_ca` only clients whose certificate that CA has signed.
+///
+/// A client that negotiates nothing is served. RFC 7301 §3.2: one that offers only what is not `spoken` is refused, so that a
+/// browser that was lured here never gets to talk to a phone's port under our name; where nothing is listed, all are served.
 pub(super) fn server(
-    certificate: Arc<OwnCertificate>,
+    certificates: OwnCertificates,
     client_ca: Option<&Path>,
+    spoken: &[&[u8]],
 ) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
     let builder = match client_ca {
         None => builder.with_no_client_auth(),
-        Some(file) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots_from(file)?), provider)
-                .build()
-                .map_err(|error| ca_error(file, error))?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(file) => builder.with_client_cert_verifier(Arc::new(AnyPurpose::new(file, provider)?)),
     };
-    let mut config = builder.with_cert_resolver(certificate);
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
+    config.alpn_protocols = spoken.iter().map(|name| name.to_vec()).collect();
     // Tickets, not a table of sessions: nothing to fill up.
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     Ok(Arc::new(config))
@@ -124,6 +131,75 @@ fn roots_from(file: &Path) -> Result<RootCertStore, TlsError> {
 
 fn ca_error(file: &Path, reason: impl ToString) -> TlsError {
     TlsError::Ca { file: file.to_owned(), reason: reason.to_string() }
+}
+
+/// `client_ca`: signed by one of these CAs, for whatever purpose. Public CAs certify servers alone now (the browsers' rules, 2026), and a
+/// carrier such as Microsoft Teams shows the one certificate that it has in both roles.
+#[derive(Debug)]
+struct AnyPurpose {
+    clients: Arc<dyn ClientCertVerifier>,
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyPurpose {
+    fn new(client_ca: &Path, provider: Arc<CryptoProvider>) -> Result<AnyPurpose, TlsError> {
+        let roots = Arc::new(roots_from(client_ca)?);
+        let algorithms = provider.signature_verification_algorithms;
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider)
+            .build()
+            .map_err(|error| ca_error(client_ca, error))?;
+        Ok(AnyPurpose { clients, roots, algorithms })
+    }
+}
+
+impl ClientCertVerifier for AnyPurpose {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.clients.root_hint_subjects()
+    }
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        match self.clients.verify_client_cert(end_entity, intermediates, now) {
+            Err(rustls::Error::InvalidCertificate(
+                Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. },
+            )) => {
+                let leaf = ParsedCertificate::try_from(end_entity)?;
+                let algorithms = self.algorithms.all;
+                verify_server_cert_signed_by_trust_anchor(
+                    &leaf,
+                    &self.roots,
+                    intermediates,
+                    now,
+                    algorithms,
+                )?;
+                Ok(ClientCertVerified::assertion())
+            }
+            verdict => verdict,
+        }
+    }
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.clients.verify_tls12_signature(message, certificate, signature)
+    }
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &rustls::DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.clients.verify_tls13_signature(message, certificate, signature)
+    }
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.clients.supported_verify_schemes()
+    }
 }
 
 /// `verify: chain`: signed by a CA that we trust, whatever its name.

@@ -86,7 +86,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             dns: Vec::new(),
             data_dir: data_dir.to_owned(),
             certificates: vec![Certificate { name: "demo".into(), source: demo }],
-            listeners: vec![None, None, Some(ListenerTls { certificate: 0, client_ca: None })],
+            listeners: vec![None, None, Some(ListenerTls { certificates: vec![0], client_ca: None })],
             web: vec![None, None, None],
             tls_peers: Vec::new(),
             turn: None,

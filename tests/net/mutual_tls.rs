@@ -5,7 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
@@ -124,6 +126,20 @@ fn a_trunk_is_known_by_the_name_of_its_certificate() {
         let mut stream = client(to, &ca, Some(&signed(&authority, dns(stranger))));
         assert_eq!(call(&mut stream, to), 403, "{stranger}");
     }
+}
+
+/// Public CAs certify nothing but servers any more (2026), and carriers show what they have.
+#[test]
+fn a_certificate_for_servers_alone_is_as_good() {
+    let authority = authority();
+    let (node, dir) = node_for_trunks(&authority);
+    let to = node.listener("tls").unwrap();
+    let mut params = CertificateParams::new(vec!["sip.acme.test".to_owned()]).unwrap();
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate().unwrap();
+    let shown = (params.signed_by(&key, &authority).unwrap().pem(), key);
+    let mut stream = client(to, &dir.path().join("certificates/demo.pem"), Some(&shown));
+    assert_eq!(call(&mut stream, to), 503, "it may call; that the PBX is not there is another matter");
 }
 
 #[test]

@@ -5,11 +5,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
+};
 use turnpike::base::Transport;
-use turnpike::net::settings::CertificateSource;
+use turnpike::net::settings::{Certificate, CertificateSource};
 
 use crate::harness::*;
 
@@ -37,6 +41,106 @@ pub fn over(stream: TcpStream, ca: &Path, versions: &[&'static SupportedProtocol
 /// To a node whose certificate was made on its first start in `dir`.
 pub fn connect_to_demo(to: SocketAddr, dir: &Path) -> Tls {
     connect(to, &dir.join("certificates/demo.pem"), &[&rustls::version::TLS13])
+}
+
+/// A handshake that offers these protocols (ALPN) and does not look at the certificate's signer; the name asked for, and what
+/// was shown and chosen.
+fn shake_hands(
+    to: SocketAddr,
+    name: &'static str,
+    offered: &[&str],
+) -> std::io::Result<(CertificateDer<'static>, Option<Vec<u8>>)> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let mut connection = ClientConnection::new(Arc::new(config), name.try_into().unwrap()).unwrap();
+    let mut stream = tcp(to);
+    connection.complete_io(&mut stream)?;
+    let shown = connection.peer_certificates().unwrap()[0].clone().into_owned();
+    Ok((shown, connection.alpn_protocol().map(<[u8]>::to_vec)))
+}
+
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+/// RFC 6066 §3.
+#[test]
+fn of_several_certificates_the_one_for_the_name_is_shown_else_the_first() {
+    let (node, dir) = node(|settings| {
+        let source = CertificateSource::SelfSigned { names: vec!["sip.second.test".into()] };
+        settings.net.certificates.push(Certificate { name: "second".into(), source });
+        settings.net.listeners[2].as_mut().unwrap().certificates = vec![0, 1];
+    });
+    let to = node.listener("tls").unwrap();
+    let kept = |name: &str| {
+        CertificateDer::from_pem_file(dir.path().join(format!("certificates/{name}.pem"))).unwrap()
+    };
+    for (name, expected) in [
+        ("localhost", "demo"),
+        ("sip.second.test", "second"),
+        ("sip.third.test", "demo"),
+        // A client that calls an address asks for no name.
+        ("127.0.0.1", "demo"),
+    ] {
+        assert_eq!(shake_hands(to, name, &[]).unwrap().0, kept(expected), "{name}");
+    }
+}
+
+/// RFC 7301 §3.2.
+#[test]
+fn a_client_that_speaks_something_else_than_sip_is_refused_and_one_that_says_nothing_is_not() {
+    let (node, _dir) = node(|_| {});
+    let to = node.listener("tls").unwrap();
+    for (offered, chosen) in [
+        (&["sip/2"][..], Some("sip/2")),
+        (&["sip"], Some("sip")),
+        (&["h2", "sip/2"], Some("sip/2")),
+        (&[], None),
+    ] {
+        let (_, protocol) = shake_hands(to, "localhost", offered).unwrap();
+        assert_eq!(protocol.as_deref(), chosen.map(str::as_bytes), "{offered:?}");
+    }
+    for offered in [&["h2"][..], &["h2", "http/1.1"]] {
+        let refused = shake_hands(to, "localhost", offered).unwrap_err();
+        assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
+    }
 }
 
 fn assert_served(stream: &mut Tls, to: SocketAddr) {

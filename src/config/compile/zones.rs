@@ -173,7 +173,7 @@ fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<Listen
         }
         return None;
     }
-    let Some(certificate) = &listener.certificate else {
+    let Some(certificates) = listener.certificate.as_ref().filter(|names| !names.value.is_empty()) else {
         let known: Vec<_> = raw.certificates.iter().flat_map(|c| c.names()).collect();
         let help = match known.first() {
             Some(name) => format!("add `certificate: {name}`"),
@@ -184,8 +184,9 @@ fn listener_tls(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<Listen
         cx.absent(bind.at, "a TLS listener needs `certificate`", help);
         return None;
     };
-    let certificate = cx.index(raw.certificates.as_ref(), "certificate", certificate)?;
-    Some(ListenerTls { certificate, client_ca })
+    let index = |name| cx.index(raw.certificates.as_ref(), "certificate", name);
+    let certificates: Vec<usize> = certificates.value.iter().filter_map(index).collect();
+    Some(ListenerTls { certificates, client_ca })
 }
 
 fn listener_web(cx: &mut Context<'_>, listener: &raw::Listener) -> Option<ListenerWeb> {

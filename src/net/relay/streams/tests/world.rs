@@ -12,7 +12,7 @@ use rustls::{
 };
 
 use super::super::*;
-use crate::net::certificates::OwnCertificate;
+use crate::net::certificates::{OwnCertificate, OwnCertificates};
 use crate::net::settings::{Capacity, Certificate, CertificateSource};
 use crate::net::tls;
 
@@ -56,7 +56,7 @@ impl World {
         let certificate = Arc::new(OwnCertificate::load(&certificate, data_dir.path()).unwrap());
         let poll = Poll::new().unwrap();
         let settings = Settings {
-            tls: vec![None, Some(tls::server(certificate, None).unwrap())],
+            tls: vec![None, Some(tls::server(OwnCertificates::one(certificate), None, &[]).unwrap())],
             places: Places::new(capacity),
             outbound_bytes: capacity.outbound_bytes,
             patience: patience(),
