@@ -147,7 +147,7 @@ fn a_banned_source_loses_its_allocations_and_is_not_answered() {
         answer: Answer {
             verdict: Some(Verdict::Refuse(Action::Drop)),
             ban: Some(Duration::from_secs(3600)),
-            alert: false,
+            ..Answer::default()
         },
     };
     let policy = Policy {

@@ -18,7 +18,7 @@ fn no_scanners() -> Policy {
         name: "scanners / names".into(),
         when: vec![Condition { negated: false, matcher: agents }],
         count: None,
-        answer: Answer { verdict: Some(Verdict::Refuse(Action::Drop)), ban, alert: false },
+        answer: Answer { verdict: Some(Verdict::Refuse(Action::Drop)), ban, ..Answer::default() },
     };
     Policy {
         name: "scanners".into(),
