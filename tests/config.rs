@@ -155,6 +155,13 @@ fn the_example_loads_and_runs() {
         compiled.names.zones.iter().map(|n| &**n).collect::<Vec<_>>(),
         ["internet", "carriers", "office"]
     );
+    let hidden: Vec<_> =
+        compiled.edge.zones.iter().map(|zone| (zone.hides_topology, zone.hides_call_ids)).collect();
+    assert_eq!(
+        hidden,
+        [(true, false), (true, false), (false, false)],
+        "who is outside does not see the inside"
+    );
     snapshot(&in_tests("edge-check"), &folder.shown(&compiled.report));
     assert!(compiled.runnable().is_ok(), "there is nothing in it that `run` cannot do");
     let shown = format!("{compiled:#?}");

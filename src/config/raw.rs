@@ -49,7 +49,7 @@ record! {
     Zone is "a zone" {
         trust: Trust,
         admit: At<Admit>,
-        hide: Option<Hide>,
+        hide: Option<At<Vec<Hide>>>,
         networks: Option<Vec<IpNetwork>>,
         media: Option<Media>,
         numbers: Option<DialPlan>,
@@ -85,13 +85,19 @@ record! {
 
 words!(Trust, "level of trust", { "none" => Trust::None, "peer" => Trust::Peer, "full" => Trust::Full });
 
-words!(Hide, "thing to hide", { "topology" => Hide::Topology, "nothing" => Hide::Nothing });
+words!(Hide, "thing to hide", {
+    "topology" => Hide::Topology,
+    "call_id" => Hide::CallId,
+    "nothing" => Hide::Nothing,
+});
 
-/// `hide:` of a zone.
+/// A word of `hide:` of a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hide {
     /// How other zones are built.
     Topology,
+    /// The Call-IDs of other zones.
+    CallId,
     /// Headers pass as RFC 3261 has a proxy pass them.
     Nothing,
 }

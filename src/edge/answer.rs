@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::Edge;
 use super::flow::FlowEnd;
 use super::refusal::Refusal;
 use crate::base::NodeKey;
@@ -34,8 +35,28 @@ pub fn answer(
     out.into()
 }
 
-/// The response that a refusal asks for.
-pub fn refusal(request: &Message, source: &Source, refusal: &Refusal, key: &NodeKey) -> Bytes {
+impl Edge {
+    /// A response to a request that was [revealed](Edge::reveal).
+    pub(super) fn answer(
+        &self,
+        request: &Message,
+        source: &Source,
+        status: u16,
+        reason: &str,
+        extra: &[(&str, &[u8])],
+    ) -> Bytes {
+        let bytes = answer(request, source, status, reason, &self.settings.key, extra);
+        self.answer_with_shown_call_id(bytes, source)
+    }
+
+    /// The response that a refusal asks for.
+    pub(super) fn refusal(&self, request: &Message, source: &Source, why: &Refusal) -> Bytes {
+        let bytes = refusal(request, source, why, &self.settings.key);
+        self.answer_with_shown_call_id(bytes, source)
+    }
+}
+
+fn refusal(request: &Message, source: &Source, refusal: &Refusal, key: &NodeKey) -> Bytes {
     let status = refusal.status().unwrap_or(500);
     let retry = refusal.retry_after().map(|seconds| seconds.to_string());
     let retry: Option<(&str, &[u8])> = retry.as_deref().map(|seconds| ("Retry-After", seconds.as_bytes()));

@@ -161,7 +161,7 @@ impl Edge {
 
     /// RFC 3261 §16.2: a 100 at once, so that the caller does not repeat its INVITE.
     fn trying(&mut self, request: &Request) {
-        let bytes = answer::answer(&request.message, &request.source, 100, "Trying", &self.settings.key, &[]);
+        let bytes = self.answer(&request.message, &request.source, 100, "Trying", &[]);
         let to = answer::way_back(&request.source);
         self.transactions.respond(request.server, 100, bytes, to, request.at.instant);
     }

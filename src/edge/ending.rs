@@ -183,18 +183,20 @@ impl Edge {
     }
 
     /// A request of our own in one side's name as the other one may see it.
-    fn hidden_own(&self, bytes: Vec<u8>, way: &Way, dialog: &Dialog, towards: Side) -> Vec<u8> {
+    fn hidden_own(&self, bytes: Vec<u8>, way: &Way, dialog: &Dialog, towards: Side) -> Bytes {
+        let bytes = Bytes::from(bytes);
         let hides = self.settings.zone(way.zone).is_some_and(|zone| zone.hides_topology);
-        let Some(face) = self.face(way.listener, way.transport).filter(|_| hides) else { return bytes };
-        let parsed = Message::parse(bytes.clone().into(), &self.settings.limits.message);
-        let sender = dialog.target(dialog_side(towards.other()));
-        let hidden = parsed.ok().and_then(|request| self.hide_request(&request, way.zone, &face, 0, sender));
-        hidden.unwrap_or(bytes)
+        let hidden = self.face(way.listener, way.transport).filter(|_| hides).and_then(|face| {
+            let request = Message::parse(bytes.clone(), &self.settings.limits.message).ok()?;
+            let sender = dialog.target(dialog_side(towards.other()));
+            self.hide_request(&request, way.zone, &face, 0, sender)
+        });
+        self.with_shown_call_ids(hidden.map_or(bytes, Bytes::from), way.zone)
     }
 
     /// Sends a request of our own whose answer matters to nobody.
-    fn send_own(&mut self, bytes: Vec<u8>, way: &Way, trunk: Option<TrunkId>, now: Now) {
-        let Ok(mut request) = Message::parse(bytes.into(), &self.settings.limits.message) else { return };
+    fn send_own(&mut self, bytes: Bytes, way: &Way, trunk: Option<TrunkId>, now: Now) {
+        let Ok(mut request) = Message::parse(bytes, &self.settings.limits.message) else { return };
         if let Some(trunk) = trunk {
             let bytes = self.logged_in(&request, trunk);
             let Ok(with_login) = Message::parse(bytes, &self.settings.limits.message) else { return };
@@ -227,7 +229,7 @@ impl Edge {
         if !dialog.ack(towards, response.cseq().number, &ack_via, &mut ack) {
             return;
         }
-        let ack = Bytes::from(self.hidden_own(ack, &way, &dialog, side_of(towards)));
+        let ack = self.hidden_own(ack, &way, &dialog, side_of(towards));
         let mut bye = Vec::with_capacity(512);
         let tag = Bytes::copy_from_slice(response.to().tag().unwrap_or_default());
         context.successes.push((tag, Success::HungUp(way.to, ack.clone())));

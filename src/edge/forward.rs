@@ -17,6 +17,7 @@ use super::refusal::Refusal;
 use super::targets::{Owner, TargetState};
 use super::{Edge, uri};
 use crate::base::{ListenerId, Now, Transport};
+use crate::relay::Side;
 use crate::sip::digest::Asked;
 use crate::sip::message::{Edit, Message, Method, Name, param};
 use crate::sip::proxy::branch::Branch;
@@ -137,24 +138,26 @@ impl Edge {
         }
         let mut out = Vec::with_capacity(message.bytes().len() + 640);
         edit.write(&mut out);
-        self.hidden_request(out, context, hop, record_route.len()).into()
+        let hidden = self.hidden_request(out.into(), context, hop, record_route.len());
+        self.with_shown_call_ids(hidden, hop.zone)
     }
 
     /// The request as the hop's zone may see it. Last of all, so that what rules have put in is hidden too.
-    fn hidden_request(&self, bytes: Vec<u8>, context: &Context, hop: &Hop, own_routes: usize) -> Vec<u8> {
+    fn hidden_request(&self, bytes: Bytes, context: &Context, hop: &Hop, own_routes: usize) -> Bytes {
         let face = self.face(hop.listener, hop.transport).filter(|_| self.is_hidden_from(context, hop));
         let Some(face) = face else { return bytes };
-        let target = match context.errand {
-            Errand::InCall { call, from, .. } => self.calls.get(call).and_then(|call| {
-                let (index, _) = call.sender(&context.request.message)?;
-                call.forks.get(index)?.dialog.target(dialog_side(from))
-            }),
-            _ => None,
-        };
-        let Ok(request) = Message::parse(bytes.clone().into(), &self.settings.limits.message) else {
-            return bytes;
-        };
-        self.hide_request(&request, hop.zone, &face, own_routes, target).unwrap_or(bytes)
+        let Ok(request) = Message::parse(bytes.clone(), &self.settings.limits.message) else { return bytes };
+        let target = self.target_of(context, |from| from);
+        let hidden = self.hide_request(&request, hop.zone, &face, own_routes, target);
+        hidden.map_or(bytes, Bytes::from)
+    }
+
+    /// The remote target of a side of the call that a request belongs to; which one, by the side that sent it.
+    pub(super) fn target_of(&self, context: &Context, which: fn(Side) -> Side) -> Option<&[u8]> {
+        let Errand::InCall { call, from, .. } = context.errand else { return None };
+        let call = self.calls.get(call)?;
+        let (index, _) = call.sender(&context.request.message)?;
+        call.forks.get(index)?.dialog.target(dialog_side(which(from)))
     }
 
     pub(super) fn mint_branch(&mut self, context: &Context) -> Branch {

@@ -171,7 +171,7 @@ impl Edge {
             FlowEnd::from(from) == FlowEnd::from(source) || from.remote.0.ip() == source.remote.0.ip()
         });
         let (status, reason) = if mine { (200, "OK") } else { (481, "Call/Transaction Does Not Exist") };
-        let bytes = answer::answer(&cancel, source, status, reason, &self.settings.key, &[]);
+        let bytes = self.answer(&cancel, source, status, reason, &[]);
         let to = answer::way_back(source);
         if mine {
             self.transactions.respond(server, status, bytes, to, now.instant);

@@ -97,14 +97,14 @@ impl Edge {
     }
 
     fn receive_request(&mut self, message: Message, source: &Source, now: Now) {
-        let message = self.reveal(message);
+        let message = self.reveal(message, source);
         match self.transactions.receive_request(&message, source, now.instant) {
             Matched::Absorbed => {}
             Matched::Ack => self.acknowledge(message, source, now),
             Matched::Cancel(cancel, invite) => self.cancel(message, source, cancel, invite, now),
             Matched::Full => {
                 let refusal = Refusal::TransactionsFull;
-                let bytes = answer::refusal(&message, source, &refusal, &self.settings.key);
+                let bytes = self.refusal(&message, source, &refusal);
                 self.tell_refused(&message, source, &refusal, now);
                 self.send(answer::way_back(source), bytes);
             }
@@ -140,6 +140,7 @@ impl Edge {
     }
 
     fn receive_response(&mut self, response: Message, source: &Source, now: Now) {
+        let response = self.with_inside_call_ids(response, source.listener);
         let Edge { settings, targets, certified, transactions, .. } = self;
         let may_answer = |asked: &_| may_answer(asked, source, settings, targets, certified);
         let ResponseFor::Client(client) = transactions.receive_response(&response, may_answer, now.instant)
@@ -166,7 +167,7 @@ impl Edge {
             self.transactions.abandon(request.server);
             return;
         };
-        let bytes = answer::refusal(&request.message, &request.source, &refusal, &self.settings.key);
+        let bytes = self.refusal(&request.message, &request.source, &refusal);
         let to = answer::way_back(&request.source);
         let who = identify::who(&request.source, &self.settings, &self.targets, &self.certified);
         if who.is_ok_and(|who| who.speaker != Speaker::Stranger) {
@@ -183,7 +184,7 @@ impl Edge {
         let allow: (&str, &[u8]) =
             ("Allow", b"INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, REFER, NOTIFY, MESSAGE");
         let extra = [allow, ("Accept", b"application/sdp")];
-        let bytes = answer::answer(&request.message, &request.source, 200, "OK", &self.settings.key, &extra);
+        let bytes = self.answer(&request.message, &request.source, 200, "OK", &extra);
         self.transactions.abandon(request.server);
         self.send(answer::way_back(&request.source), bytes);
     }

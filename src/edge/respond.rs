@@ -213,7 +213,7 @@ impl Edge {
         if refusal != Refusal::Cancelled {
             self.tell_refused(&request.message, &request.source, &refusal, now);
         }
-        let bytes = answer::refusal(&request.message, &request.source, &refusal, &self.settings.key);
+        let bytes = self.refusal(&request.message, &request.source, &refusal);
         let status = refusal.status().unwrap_or(status);
         self.failed(context, status, None, now);
         let to = answer::way_back(&context.request.source);
@@ -256,7 +256,7 @@ impl Edge {
         let mut edit = Edit::new(response);
         let hop = context.current_hop();
         match hop.filter(|hop| self.is_hidden_from(context, hop)) {
-            Some(_) => put_back(&mut edit, response, &context.request),
+            Some(_) => put_back_vias(&mut edit, &context.request),
             None => drop(remove_via(&mut edit, response)),
         }
         if let Some(hop) = hop {
@@ -290,6 +290,9 @@ impl Edge {
         if let Some(hop) = hop {
             self.hide_way_back(&mut edit, context, hop, response);
         }
+        if let Some(call_id) = self.shown_call_id(response.call_id(), context.who.zone) {
+            edit.set(Name::CallId, &call_id);
+        }
         for (name, value) in challenges {
             edit.append(name, value);
         }
@@ -311,11 +314,14 @@ impl Edge {
             routes.iter().rev().for_each(|route| edit.add_above(Name::RecordRoute, route));
         }
         let (source, zone) = (&context.request.source, context.who.zone);
-        let is_register = matches!(context.errand, Errand::Register(_));
-        if let Some(face) = self.face(source.listener, source.transport)
-            && self.settings.hides(hop.zone, zone)
-        {
-            self.hide_response(edit, response, zone, &face, is_register);
+        let hides_far = self.settings.hides(hop.zone, zone);
+        if hides_far || self.is_hidden_from(context, hop) {
+            put_back_to(edit, response, &context.request.message);
+        }
+        if let Some(face) = self.face(source.listener, source.transport).filter(|_| hides_far) {
+            let is_register = matches!(context.errand, Errand::Register(_));
+            let target = self.target_of(context, Side::other);
+            self.hide_response(edit, response, zone, &face, is_register, target);
         }
     }
 
@@ -362,14 +368,18 @@ impl Edge {
     }
 }
 
-/// The Via and To of the request, for a response to one that went out with others.
-fn put_back<'m>(edit: &mut Edit<'m>, response: &'m Message, request: &Request) {
+/// The Vias of the request, for a response to one that went out with ours alone.
+fn put_back_vias(edit: &mut Edit<'_>, request: &Request) {
     let (message, from) = (&request.message, request.source.remote.0);
     let mut stamped = Edit::new(message);
     stamped.stamp_top_via(from.ip(), from.port());
     edit.remove_all(Name::Via);
     let vias: Vec<_> = message.elements(Name::Via).collect();
     vias.iter().rev().for_each(|via| edit.add_above(Name::Via, &stamped.written(*via)));
+}
+
+/// RFC 3261 §8.2.6.2: the To of the request, with the tag that the far end gave it.
+fn put_back_to<'m>(edit: &mut Edit<'m>, response: &'m Message, message: &Message) {
     if let (Some(theirs), Some(ours)) = (message.header(Name::To), response.header(Name::To)) {
         let tag = response.to().tag().filter(|_| message.to().tag().is_none());
         let tag = tag.map(|tag| [b";tag=", tag].concat()).unwrap_or_default();

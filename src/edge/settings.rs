@@ -100,6 +100,8 @@ pub struct Zone {
     pub trust: Trust,
     /// It sees nothing of how other zones are built.
     pub hides_topology: bool,
+    /// Nor the Call-IDs that other zones make, which often hold an address.
+    pub hides_call_ids: bool,
     /// Who may speak.
     pub admit: Admit,
     /// Sources that belong to it; empty: any.

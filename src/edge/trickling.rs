@@ -29,8 +29,7 @@ impl Edge {
         let media = self.calls.get(*call).and_then(|call| call.media.as_ref());
         let ends = media.is_some_and(|media| !media.passes_ice()) && fragment(&request.message).is_some();
         if ends {
-            let bytes =
-                super::answer::answer(&request.message, &request.source, 200, "OK", &self.settings.key, &[]);
+            let bytes = self.answer(&request.message, &request.source, 200, "OK", &[]);
             let to = super::answer::way_back(&request.source);
             self.transactions.respond(request.server, 200, bytes, to, now.instant);
         }

@@ -17,7 +17,7 @@ pub struct View<'v> {
     pub host: &'v dyn Fn(IpAddr) -> bool,
     /// Stands for every other address that may not be seen, where no media goes to it; `None`: those stay.
     pub instead: Option<IpAddr>,
-    /// Stands in `o=` for whatever address or name is there; a session name that holds an address goes too.
+    /// Stands in `o=` for whatever address or name is there; its user, the session's name and what else is said in words go too.
     pub origin: Option<IpAddr>,
 }
 
@@ -43,10 +43,12 @@ pub fn show(body: &[u8], view: &View<'_>, out: &mut Vec<u8>) {
         let stays = match text {
             [b'a', b'=', attribute @ ..] => view.attribute(attribute, refused == Some(true), out),
             [b'o', b'=', ..] => view.origin(text, out),
-            [b's', b'=', ..] if view.origin.is_some() && names_address(text) => {
+            [b's', b'=', ..] if view.origin.is_some() => {
                 out.extend_from_slice(b"s=-");
                 true
             }
+            // Whom to ask, and where (RFC 8866 §5.4 to §5.6): free text, and the hosts of links and mail.
+            [b'i' | b'u' | b'e' | b'p', b'=', ..] => view.origin.is_none(),
             // A section that media goes to, or the session for one, was given an address of ours, or is not ours to change.
             [b'c', b'=', ..] if refused.unwrap_or_else(|| !is_inherited(behind)) => {
                 view.host_at(1, text, out)
@@ -142,12 +144,15 @@ impl View<'_> {
         true
     }
 
-    /// RFC 8866 §5.2: what stands in the host's place need not be reachable; it makes the origin a unique one.
+    /// RFC 8866 §5.2: what stands in the host's place need not be reachable; it makes the origin a unique one. The user there is often
+    /// the name of the software.
     fn origin(&self, text: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(origin) = self.origin else { return self.host_at(4, text, out) };
-        let head = Fields::of(text).nth(3).and_then(|(network, _)| text.get(..network));
-        if let Some(head) = head {
-            out.extend_from_slice(head);
+        let at = |field| Fields::of(text).nth(field).map(|(at, _)| at);
+        let numbers = at(1).zip(at(3)).and_then(|(id, network)| text.get(id..network));
+        if let Some(numbers) = numbers {
+            out.extend_from_slice(b"o=- ");
+            out.extend_from_slice(numbers);
             // Writing to a Vec does not fail.
             drop(write!(out, "IN IP{} {origin}", if origin.is_ipv4() { 4 } else { 6 }));
         }
@@ -157,12 +162,6 @@ impl View<'_> {
     fn sees(&self, ip: IpAddr) -> bool {
         (self.host)(ip) || ip.is_unspecified() || self.instead == Some(ip)
     }
-}
-
-/// Some word of a line is an IP address.
-fn names_address(text: &[u8]) -> bool {
-    let words = text.split(|byte| !(byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':')));
-    words.filter(|word| word.len() > 2).any(|word| ip(word).is_some())
 }
 
 /// Some section that is not refused has no `c=` of its own, among those in `behind`.
@@ -227,6 +226,22 @@ mod tests {
             assert_eq!(shown(body.as_bytes()), format!("{want}{end}").as_bytes());
         }
         assert_eq!(shown(seen.as_bytes()), want.as_bytes());
+    }
+
+    #[test]
+    fn a_hidden_origin_says_nothing_of_who_wrote_it() {
+        let view = View {
+            candidate: &|_| true,
+            remote: &|_| true,
+            host: &|_| true,
+            instead: None,
+            origin: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10))),
+        };
+        let body = "v=0\r\no=FreeSWITCH  17 2 IN IP6 fd00::7\r\ns=on pbx7\r\ni=a\r\nu=http://pbx7/\r\ne=a@pbx7\r\np=1\r\nt=0 0\r\nm=audio 1 RTP/AVP 0\r\ni=b\r\n";
+        let mut out = Vec::new();
+        show(body.as_bytes(), &view, &mut out);
+        let want = "v=0\r\no=- 17 2 IN IP4 203.0.113.10\r\ns=-\r\nt=0 0\r\nm=audio 1 RTP/AVP 0\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), want);
     }
 
     #[test]

@@ -73,24 +73,28 @@ impl<'u> Uri<'u> {
 
     /// The user part with %-escapes undone, as policy and numbers read it.
     pub fn user_unescaped(&self) -> Option<Cow<'u, [u8]>> {
-        let user = self.user?;
-        if memchr(b'%', user).is_none() {
-            return Some(Cow::Borrowed(user));
-        }
-        let mut plain = Vec::with_capacity(user.len());
-        let mut rest = user;
-        while let Some((byte, behind)) =
-            escaped(rest).or_else(|| rest.split_first().map(|(byte, behind)| (*byte, behind)))
-        {
-            plain.push(byte);
-            rest = behind;
-        }
-        Some(Cow::Owned(plain))
+        self.user.map(unescaped)
     }
 }
 
+/// A part of a URI with %-escapes undone.
+pub fn unescaped(part: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'%', part).is_none() {
+        return Cow::Borrowed(part);
+    }
+    let mut plain = Vec::with_capacity(part.len());
+    let mut rest = part;
+    while let Some((byte, behind)) =
+        escaped(rest).or_else(|| rest.split_first().map(|(byte, behind)| (*byte, behind)))
+    {
+        plain.push(byte);
+        rest = behind;
+    }
+    Cow::Owned(plain)
+}
+
 /// `%` HEXDIG HEXDIG at the start of `bytes`: the byte it stands for, and what follows.
-fn escaped(bytes: &[u8]) -> Option<(u8, &[u8])> {
+pub fn escaped(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let [b'%', high, low, rest @ ..] = bytes else { return None };
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
     Some(((digit(high)? * 16 + digit(low)?) as u8, rest))

@@ -1,11 +1,16 @@
 //! What each method carries passes as it is, in dialogs and outside of them, either way.
 
 use super::calls::{establish, hang_up, register};
+use super::topology::hiding;
 use super::ua::{self, Leg, answer, body, header, headers, request, response, sdp};
 use super::world::{Actor, World};
 
-fn registered() -> (World, Actor, Actor, String) {
-    let mut world = World::new();
+/// One world where headers pass as they are, and one where the inside is hidden.
+fn worlds() -> [World; 2] {
+    [World::new(), hiding(&["topology"])]
+}
+
+fn registered(mut world: World) -> (World, Actor, Actor, String) {
     let (phone, pbx) = (Actor::tls_phone(1, "192.0.2.7:49152"), Actor::pbx());
     let contact = register(&mut world, &phone, "alice");
     (world, phone, pbx, ua::uri_in(&contact).to_string())
@@ -58,41 +63,47 @@ fn carried(
 
 #[test]
 fn each_method_passes_within_a_call() {
-    let (mut world, phone, pbx, _) = registered();
-    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", &sdp("192.0.2.7", 5_004));
-    let (mut a, mut b) = establish(&mut world, &phone, &pbx, &invite);
-    for row in METHODS.iter().filter(|row| row.0 != "PUBLISH") {
-        for (from, to) in [(&mut a, pbx), (&mut b, phone)] {
-            let text = from.request(row.0, "");
-            let [seen, _] = carried(&mut world, &from.actor.clone(), &to, &text, *row);
-            assert_eq!(headers(&seen, "Route"), [""; 0]);
+    for world in worlds() {
+        let (mut world, phone, pbx, _) = registered(world);
+        let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", &sdp("192.0.2.7", 5_004));
+        let (mut a, mut b) = establish(&mut world, &phone, &pbx, &invite);
+        for row in METHODS.iter().filter(|row| row.0 != "PUBLISH") {
+            for (from, to) in [(&mut a, pbx), (&mut b, phone)] {
+                let text = from.request(row.0, "");
+                let [seen, _] = carried(&mut world, &from.actor.clone(), &to, &text, *row);
+                assert_eq!(headers(&seen, "Route"), [""; 0]);
+            }
         }
+        hang_up(&mut world, &mut a, &pbx);
+        world.assert_clean();
     }
-    hang_up(&mut world, &mut a, &pbx);
-    world.assert_clean();
 }
 
 #[test]
 fn each_method_passes_outside_of_dialogs() {
-    let (mut world, phone, pbx, contact) = registered();
-    for row in METHODS {
-        for (from, to, uri, user) in
-            [(phone, pbx, "sip:100@example.com", "alice"), (pbx, phone, contact.as_str(), "100")]
-        {
-            let text = request(&from, row.0, uri, user, "", "");
-            let [seen, _] = carried(&mut world, &from, &to, &text, *row);
-            let begins_a_dialog = matches!(row.0, "SUBSCRIBE" | "REFER");
-            assert_eq!(!headers(&seen, "Record-Route").is_empty(), begins_a_dialog, "{}", row.0);
+    for world in worlds() {
+        let (mut world, phone, pbx, contact) = registered(world);
+        for row in METHODS {
+            for (from, to, uri, user) in
+                [(phone, pbx, "sip:100@example.com", "alice"), (pbx, phone, contact.as_str(), "100")]
+            {
+                let text = request(&from, row.0, uri, user, "", "");
+                let [seen, _] = carried(&mut world, &from, &to, &text, *row);
+                let begins_a_dialog = matches!(row.0, "SUBSCRIBE" | "REFER");
+                assert_eq!(!headers(&seen, "Record-Route").is_empty(), begins_a_dialog, "{}", row.0);
+            }
         }
+        assert_eq!(world.status().calls, 0);
+        world.assert_clean();
     }
-    assert_eq!(world.status().calls, 0);
-    world.assert_clean();
 }
 
 #[test]
 fn subscriptions_of_either_side_go_on_without_a_call() {
-    for method in ["SUBSCRIBE", "REFER"] {
-        let (mut world, phone, pbx, contact) = registered();
+    for (method, world) in
+        ["SUBSCRIBE", "REFER"].into_iter().flat_map(|method| worlds().map(|world| (method, world)))
+    {
+        let (mut world, phone, pbx, contact) = registered(world);
         for (from, to, uri, user) in
             [(phone, pbx, "sip:100@example.com", "alice"), (pbx, phone, contact.as_str(), "100")]
         {
@@ -117,31 +128,35 @@ fn subscriptions_of_either_side_go_on_without_a_call() {
 /// RFC 3262: a reliable provisional answer, its PRACK and the answer to that; then UPDATE in the early dialog (RFC 3311 §5).
 #[test]
 fn prack_and_update_pass_before_the_answer() {
-    let (mut world, phone, pbx, _) = registered();
-    let extra = "Supported: 100rel\r\n";
-    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", extra, &sdp("192.0.2.7", 5_004));
-    world.send(&phone, &invite);
-    let seen = world.expect(&pbx, "INVITE");
-    assert_eq!(header(&seen, "Supported"), "100rel");
-    let rings = answer(&pbx, &seen, "183 Session Progress", "b", &sdp("10.20.0.20", 7_000));
-    world.send(&pbx, rings.replacen("\r\nContact", "\r\nRequire: 100rel\r\nRSeq: 42\r\nContact", 1));
-    let came = world.expect(&phone, "SIP/2.0 183");
-    assert_eq!((header(&came, "Require"), header(&came, "RSeq")), ("100rel", "42"));
-    let mut a = Leg::caller(&phone, &invite, &came);
-    for (method, line) in [("PRACK", "RAck: 42 1 INVITE"), ("UPDATE", "Session-Expires: 1800;refresher=uac")]
-    {
-        let text = a.request(method, "").replacen("\r\nContact", &format!("\r\n{line}\r\nContact"), 1);
-        world.send(&phone, text);
-        let seen = world.expect(&pbx, method);
-        assert!(seen.contains(&format!("\r\n{line}\r\n")), "{seen}");
-        world.send(&pbx, response(&seen, "200 OK", "", "", ""));
+    for world in worlds() {
+        let (mut world, phone, pbx, _) = registered(world);
+        let extra = "Supported: 100rel\r\n";
+        let invite =
+            request(&phone, "INVITE", "sip:100@example.com", "alice", extra, &sdp("192.0.2.7", 5_004));
+        world.send(&phone, &invite);
+        let seen = world.expect(&pbx, "INVITE");
+        assert_eq!(header(&seen, "Supported"), "100rel");
+        let rings = answer(&pbx, &seen, "183 Session Progress", "b", &sdp("10.20.0.20", 7_000));
+        world.send(&pbx, rings.replacen("\r\nContact", "\r\nRequire: 100rel\r\nRSeq: 42\r\nContact", 1));
+        let came = world.expect(&phone, "SIP/2.0 183");
+        assert_eq!((header(&came, "Require"), header(&came, "RSeq")), ("100rel", "42"));
+        let mut a = Leg::caller(&phone, &invite, &came);
+        for (method, line) in
+            [("PRACK", "RAck: 42 1 INVITE"), ("UPDATE", "Session-Expires: 1800;refresher=uac")]
+        {
+            let text = a.request(method, "").replacen("\r\nContact", &format!("\r\n{line}\r\nContact"), 1);
+            world.send(&phone, text);
+            let seen = world.expect(&pbx, method);
+            assert!(seen.contains(&format!("\r\n{line}\r\n")), "{seen}");
+            world.send(&pbx, response(&seen, "200 OK", "", "", ""));
+            world.expect(&phone, "SIP/2.0 200");
+        }
+        world.send(&pbx, answer(&pbx, &seen, "200 OK", "b", ""));
         world.expect(&phone, "SIP/2.0 200");
+        let ack = a.request("ACK", "").replacen("CSeq: 3 ACK", "CSeq: 1 ACK", 1);
+        world.send(&phone, ack);
+        world.expect(&pbx, "ACK");
+        hang_up(&mut world, &mut a, &pbx);
+        world.assert_clean();
     }
-    world.send(&pbx, answer(&pbx, &seen, "200 OK", "b", ""));
-    world.expect(&phone, "SIP/2.0 200");
-    let ack = a.request("ACK", "").replacen("CSeq: 3 ACK", "CSeq: 1 ACK", 1);
-    world.send(&phone, ack);
-    world.expect(&pbx, "ACK");
-    hang_up(&mut world, &mut a, &pbx);
-    world.assert_clean();
 }

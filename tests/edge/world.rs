@@ -219,6 +219,7 @@ pub fn settings() -> Settings {
         name: name.into(),
         trust,
         hides_topology: false,
+        hides_call_ids: false,
         admit,
         networks: networks.iter().map(|network| network.parse().expect("network")).collect(),
         relay: relay(ip),

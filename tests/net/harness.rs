@@ -46,6 +46,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             name: "lab".into(),
             trust: Trust::Full,
             hides_topology: false,
+            hides_call_ids: false,
             admit: Admit::Any,
             networks: Vec::new(),
             relay: None,

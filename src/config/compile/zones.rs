@@ -10,7 +10,7 @@ use super::super::read::At;
 use super::super::words::{Bind, bracketed};
 use super::{Context, dial_plan, media, sessions};
 use crate::base::{Transport, ZoneId};
-use crate::edge::settings::{Admit, Anchor, Listener, Media, Zone};
+use crate::edge::settings::{Admit, Anchor, Listener, Media, Trust, Zone};
 use crate::net::settings::{ListenerTls, ListenerWeb};
 use crate::relay::RelayAddresses;
 
@@ -32,7 +32,9 @@ pub(super) fn zones(cx: &mut Context<'_>) -> Vec<Zone> {
         zones.push(Zone {
             name: name.value.as_str().into(),
             trust: zone.trust,
-            hides_topology: zone.hide == Some(raw::Hide::Topology),
+            // Who is outside sees nothing of the inside, unless the file says otherwise.
+            hides_topology: hides(zone, raw::Hide::Topology).unwrap_or(zone.trust != Trust::Full),
+            hides_call_ids: hides(zone, raw::Hide::CallId).unwrap_or(false),
             admit: zone.admit.value,
             networks: zone.networks.clone().unwrap_or_default(),
             relay,
@@ -44,8 +46,19 @@ pub(super) fn zones(cx: &mut Context<'_>) -> Vec<Zone> {
     zones
 }
 
+/// Whether the file says that the zone is not to see this; `None` if it says nothing.
+fn hides(zone: &raw::Zone, what: raw::Hide) -> Option<bool> {
+    zone.hide.as_ref().map(|hide| hide.value.contains(&what))
+}
+
 fn check_zone(cx: &mut Context<'_>, name: &At<String>, zone: &raw::Zone, has_relay: bool, media: Media) {
     reserved(cx, name);
+    if let Some(hide) = zone.hide.as_ref().filter(|hide| hide.value.contains(&raw::Hide::Nothing))
+        && hide.value.len() > 1
+    {
+        let help = "write `hide: nothing`, or `hide: [topology, call_id]`";
+        cx.problems.error(hide.at, "`nothing` does not go with other words", help);
+    }
     match zone.admit.value {
         Admit::Authenticated => {
             if cx.raw.users.is_none() {

@@ -1,6 +1,6 @@
 //! Which hosts are inside of zones that a message must not tell of, and where they stand in a header field.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::base::ZoneId;
 use crate::edge::anchor::Scope;
 use crate::edge::settings::{Host, Settings, Trust};
+use crate::sip::uri::escaped;
 
 /// Ends of names that mean something inside alone (RFC 6762, RFC 8375, and what administrators use).
 const LOCAL: [&[u8]; 6] = [b".local", b".lan", b".internal", b".intern", b".home.arpa", b".localdomain"];
@@ -24,6 +25,8 @@ pub struct Foreign {
     known_names: FxHashSet<Box<[u8]>>,
     known_addresses: FxHashSet<IpAddr>,
     networks: Vec<IpNetwork>,
+    /// Networks of other zones that are trusted in full.
+    inside: Vec<IpNetwork>,
 }
 
 impl Foreign {
@@ -31,6 +34,10 @@ impl Foreign {
     pub fn to(zone: ZoneId, settings: &Settings) -> Foreign {
         let networks = settings.zone(zone).map(|zone| zone.networks.clone()).unwrap_or_default();
         let mut foreign = Foreign { networks, ..Foreign::default() };
+        let inside =
+            settings.zone_ids().filter(|other| *other != zone).filter_map(|other| settings.zone(other));
+        let inside = inside.filter(|other| other.trust == Trust::Full);
+        foreign.inside = inside.flat_map(|other| other.networks.iter().copied()).collect();
         for listener in &settings.listeners {
             let host = host_of(&listener.advertise);
             let is_inside = settings.zone(listener.zone).is_some_and(|zone| zone.trust == Trust::Full);
@@ -88,16 +95,18 @@ impl<'f, 'm> Inside<'f, 'm> {
     }
 
     /// Is this one of them?
-    pub fn has(&self, host: &[u8]) -> bool {
+    fn has(&self, host: &[u8]) -> bool {
         let is_of_message = || self.hosts.iter().any(|inside| inside.eq_ignore_ascii_case(host));
         if let Some(ip) = ip(host) {
             let ip = ip.to_canonical();
+            let lies_in = |networks: &[IpNetwork]| networks.iter().any(|network| network.contains(ip));
             let known = ip.is_unspecified()
                 || self.foreign.known_addresses.contains(&ip)
-                || self.foreign.networks.iter().any(|network| network.contains(ip));
+                || lies_in(&self.foreign.networks);
             return !known
                 && (Scope::of(ip) != Scope::Global
                     || self.foreign.addresses.contains(&ip)
+                    || lies_in(&self.foreign.inside)
                     || is_of_message());
         }
         let name = host.to_ascii_lowercase();
@@ -107,31 +116,62 @@ impl<'f, 'm> Inside<'f, 'm> {
                 || is_of_message())
     }
 
+    /// Where a host must stand, a name of one label is one of them too: nobody outside can resolve it.
+    pub fn has_host(&self, host: &[u8]) -> bool {
+        let is_local = ip(host).is_none() && !host.contains(&b'.');
+        self.has(host) || is_local && !self.foreign.known_names.contains(&host.to_ascii_lowercase()[..])
+    }
+
     /// Where such hosts stand in a header field's value, each with its port.
     pub fn places(&self, value: &[u8]) -> SmallVec<[Range<usize>; 2]> {
         let mut places = SmallVec::new();
-        let mut at = 0;
+        let (mut at, mut before) = (0, None);
         while let Some(rest) = value.get(at..).filter(|rest| !rest.is_empty()) {
-            let len = match rest.first() {
-                Some(b'[') => memchr::memchr(b']', rest).map_or(1, |end| end + 1),
-                _ => rest.iter().take_while(|byte| is_of_host(**byte)).count(),
-            };
-            let Some(word) = rest.get(..len).filter(|word| !word.is_empty()) else {
-                at += 1;
+            let len = word_len(rest);
+            if len == 0 {
+                let escaped = escaped(rest).map(|(byte, _)| byte);
+                at += if escaped.is_some() { 3 } else { 1 };
+                before = escaped.or(rest.first().copied());
                 continue;
-            };
-            let before = at.checked_sub(1).and_then(|before| value.get(before));
-            // A name of one label is a host only where a host must stand.
-            let may_be =
-                word.contains(&b'.') || word.first() == Some(&b'[') || matches!(before, Some(b'@' | b':'));
-            let behind = rest.get(len..).unwrap_or_default();
-            if may_be && self.has(word) {
+            }
+            let (word, behind) = rest.split_at_checked(len).unwrap_or((rest, b""));
+            if self.is_place(word, before, behind) {
                 places.push(at..at + len + port_len(behind));
             }
             at += len;
+            before = None;
         }
         places
     }
+
+    fn is_place(&self, word: &[u8], before: Option<u8>, behind: &[u8]) -> bool {
+        let next = escaped(behind).map(|(byte, _)| byte).or(behind.first().copied());
+        match before {
+            _ if ip(word).is_some() => self.has(word),
+            // A user, whatever it looks like.
+            _ if next == Some(b'@') => false,
+            Some(b'@') => self.has_host(word),
+            Some(b':') => self.has(word),
+            _ => word.contains(&b'.') && self.has(word),
+        }
+    }
+}
+
+/// Length of the word at the start that may be a host; 0 if there is none.
+fn word_len(text: &[u8]) -> usize {
+    let run = |is_part: fn(u8) -> bool| text.iter().take_while(|byte| is_part(**byte)).count();
+    if text.first() == Some(&b'[') {
+        return memchr::memchr(b']', text).map_or(0, |end| end + 1);
+    }
+    // An IPv6 address without brackets, as some fields have it.
+    let address = run(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+    let address = text.get(..address).unwrap_or_default();
+    if address.contains(&b':') && ip(address).is_some() {
+        return address.len();
+    }
+    let word = text.get(..run(is_of_host)).unwrap_or_default();
+    // A full stop ends a sentence.
+    word.len() - word.iter().rev().take_while(|byte| !byte.is_ascii_alphanumeric()).count()
 }
 
 fn is_of_host(byte: u8) -> bool {
@@ -145,13 +185,13 @@ fn port_len(text: &[u8]) -> usize {
 }
 
 fn ip(host: &[u8]) -> Option<IpAddr> {
-    if !matches!(host.first(), Some(b'0'..=b'9' | b'[')) {
+    if !matches!(host.first(), Some(b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b'[' | b':')) {
         return None;
     }
     let host = std::str::from_utf8(host).ok()?;
     match host.strip_prefix('[') {
         Some(inner) => Ipv6Addr::from_str(inner.strip_suffix(']')?).ok().map(IpAddr::V6),
-        None => Ipv4Addr::from_str(host).ok().map(IpAddr::V4),
+        None => IpAddr::from_str(host).ok(),
     }
 }
 
@@ -192,6 +232,10 @@ mod tests {
             ["198.51.100.7", "host.local"]
         );
         assert_eq!(places("<sip:+4930@sip.acme.example?X=1>"), ["sip.acme.example"]);
+        assert_eq!(places("<sip:a@b.invalid?X=c%4010.20.0.20%3A5060>"), ["10.20.0.20"]);
+        assert_eq!(places("from fd00::1, then 10.20.0.20."), ["fd00::1", "10.20.0.20"]);
+        assert_eq!(places("<sip:100@asterisk7;user=phone>"), ["asterisk7"]);
+        assert_eq!(places("<sip:10.20.0.20@sip.example.com>"), ["10.20.0.20"]);
     }
 
     #[test]
@@ -204,6 +248,9 @@ mod tests {
             "<sip:a@8.8.8.8>;q=0.5",
             "0.0.0.0",
             "[",
+            "<sip:alice.local@sip.example.com>",
+            "tel:100;phone-context=+49",
+            "Sun, 22 Nov 2026 23:00:00 GMT",
         ] {
             assert_eq!(places(value), [""; 0], "{value}");
         }

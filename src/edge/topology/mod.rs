@@ -1,7 +1,8 @@
 //! Topology hiding (RFC 5853 §3.1): what leaves towards a zone that hides shows nothing of how other zones are built. Via,
 //! Record-Route and Contact are ours alone; what they said stands sealed in ours, and is put back when a request comes in
-//! with it, so that routing is the same as without, and after a restart too.
+//! with it, so that routing is the same as without. Nothing of it is remembered: what was shown before a restart opens after it.
 
+mod call_ids;
 mod inside;
 
 use smallvec::SmallVec;
@@ -10,9 +11,12 @@ use super::Edge;
 use super::context::{Context, Hop};
 use super::settings::Listener;
 use crate::base::{ListenerId, Transport, ZoneId};
-use crate::sip::message::{Edit, Element, Message, Method, Name, NameAddr, param, params_of};
+use crate::sip::message::{
+    Edit, Element, Message, Method, Name, NameAddr, StartLine, param, params_of, part_of_type,
+};
 use crate::sip::proxy::branch::Branch;
 use crate::sip::proxy::hidden::{self, Hidden, ROUTES};
+use crate::sip::transaction::Source;
 use crate::sip::uri::{Scheme, Uri};
 pub use inside::Foreign;
 use inside::{Inside, host_of};
@@ -72,7 +76,8 @@ impl Edge {
     }
 
     /// A request as its sender would have written it, had it been shown all.
-    pub(super) fn reveal(&self, request: Message) -> Message {
+    pub(super) fn reveal(&self, request: Message, source: &Source) -> Message {
+        let request = self.with_inside_call_ids(request, source.listener);
         let revealed = self.revealed(&request);
         let revealed =
             revealed.and_then(|bytes| Message::parse(bytes.into(), &self.settings.limits.message).ok());
@@ -159,7 +164,8 @@ impl Edge {
             self.hide_contacts(&mut edit, request, face, &mut inside);
         }
         for (element, target) in addresses(request, Name::ReferTo) {
-            let uri = Uri::parse(target.uri).filter(|uri| uri.scheme != Scheme::Tel && inside.has(uri.host));
+            let uri =
+                Uri::parse(target.uri).filter(|uri| uri.scheme != Scheme::Tel && inside.has_host(uri.host));
             if let Some(uri) = uri {
                 // The user is what routes know; whose host it is at, we say.
                 let mut shown = face.uri(uri.user.unwrap_or_default(), uri.scheme == Scheme::Sips);
@@ -171,6 +177,7 @@ impl Edge {
             }
         }
         hide_hosts(&mut edit, request, &inside, face);
+        shorten_fragment(&mut edit, request);
         Some(written(&edit, request))
     }
 
@@ -182,34 +189,39 @@ impl Edge {
         zone: ZoneId,
         face: &Face<'_>,
         is_register: bool,
+        target: Option<&[u8]>,
     ) {
         let Some(foreign) = self.foreign.get(usize::from(zone.0)) else { return };
         let mut inside = Inside::new(foreign);
+        if let Some(uri) = target.and_then(Uri::parse) {
+            inside.add(uri.host);
+        }
         if !is_register {
             self.hide_contacts(edit, response, face, &mut inside);
         }
         hide_hosts(edit, response, &inside, face);
     }
 
-    fn hide_contacts<'m>(
+    fn hide_contacts<'m: 'i, 'i>(
         &self,
         edit: &mut Edit<'m>,
         message: &'m Message,
         face: &Face<'_>,
-        inside: &mut Inside<'_, 'm>,
+        inside: &mut Inside<'_, 'i>,
     ) {
         // RFC 3261 §21.3: where else the callee may be; elsewhere is not always inside.
         let is_redirect = message.status().is_some_and(|status| (300..400).contains(&status));
         for (element, contact) in addresses(message, Name::Contact) {
             let Some(uri) = Uri::parse(contact.uri).filter(|uri| uri.scheme != Scheme::Tel) else { continue };
-            if is_redirect && !inside.has(uri.host) {
+            if is_redirect && !inside.has_host(uri.host) {
                 continue;
             }
             inside.add(uri.host);
             let token = hidden::seal(&self.settings.key, Hidden::Contact, message.call_id(), contact.uri);
             let mut value = [b"<", &face.uri(&token, uri.scheme == Scheme::Sips)[..], b">"].concat();
             for (name, text) in params_of(contact.params).flatten() {
-                if !OF_INSTANCE.iter().any(|hidden| name.eq_ignore_ascii_case(hidden)) {
+                let tells = OF_INSTANCE.iter().any(|hidden| name.eq_ignore_ascii_case(hidden));
+                if !tells && inside.places(text).is_empty() {
                     let equals: &[u8] = if text.is_empty() { b"" } else { b"=" };
                     value.extend([b";", name, equals, text].into_iter().flatten());
                 }
@@ -235,7 +247,7 @@ impl Edge {
 
 /// Takes out what tells of software, and writes our host over those of the inside. A response's From and To are the
 /// receiver's own.
-fn hide_hosts<'m>(edit: &mut Edit<'m>, message: &'m Message, inside: &Inside<'_, 'm>, face: &Face<'_>) {
+fn hide_hosts<'m>(edit: &mut Edit<'m>, message: &'m Message, inside: &Inside<'_, '_>, face: &Face<'_>) {
     edit.remove_listed(&REMOVED);
     let is_response = message.status().is_some();
     for (name, element) in message.headers() {
@@ -253,6 +265,29 @@ fn hide_hosts<'m>(edit: &mut Edit<'m>, message: &'m Message, inside: &Inside<'_,
             edit.replace_span(element.at + place.start, place.len(), face.host().as_bytes());
         }
     }
+    if let StartLine::Response { reason, .. } = message.start()
+        && let Some(at) = message.offset_of(reason)
+    {
+        for place in inside.places(reason) {
+            edit.replace_span(at + place.start, place.len(), face.host().as_bytes());
+        }
+    }
+}
+
+/// What NOTIFY says of a transfer may be a whole response of the inside; its status line is enough (RFC 3515 §2.4.5).
+fn shorten_fragment(edit: &mut Edit<'_>, request: &Message) {
+    if request.method() != Method::Notify {
+        return;
+    }
+    let Ok(Some(range)) = part_of_type(request, b"message/sipfrag") else { return };
+    let body = request.body();
+    let fragment = body.get(range.clone()).unwrap_or_default();
+    let Some(end) = memchr::memchr(b'\n', fragment).map(|at| at + 1).filter(|end| *end < fragment.len())
+    else {
+        return;
+    };
+    let parts = [body.get(..range.start), fragment.get(..end), body.get(range.end..)];
+    edit.set_body(&parts.into_iter().flatten().collect::<Vec<_>>().concat());
 }
 
 /// Values of a field that are addresses.

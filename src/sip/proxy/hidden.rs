@@ -1,9 +1,10 @@
 //! What the far side must not see of a message, sealed into a token that stands in its place: a Contact URI, the routes of a
-//! dialog. The token holds all of it, so it opens after a restart too, and nobody without the node's key reads it.
+//! dialog, a Call-ID. The token holds all of it, so it opens after a restart too, and nobody without the node's key reads it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE;
 
+use super::token::{BASE32_U64, encode};
 use crate::base::NodeKey;
 
 /// What is hidden. One kind is no good where another is asked for.
@@ -13,6 +14,8 @@ pub enum Hidden {
     Contact,
     /// Route values behind ours, in a parameter of our Record-Route.
     Routes,
+    /// A Call-ID.
+    CallId,
 }
 
 impl Hidden {
@@ -21,6 +24,7 @@ impl Hidden {
         match self {
             Hidden::Contact => b'h',
             Hidden::Routes => b'r',
+            Hidden::CallId => b'i',
         }
     }
 
@@ -28,6 +32,7 @@ impl Hidden {
         match self {
             Hidden::Contact => "hidden contact",
             Hidden::Routes => "hidden routes",
+            Hidden::CallId => "hidden call-id",
         }
     }
 }
@@ -56,6 +61,23 @@ pub fn open(key: &NodeKey, hidden: Hidden, token: &[u8]) -> Option<Vec<u8>> {
     Some(text)
 }
 
+/// A Call-ID that a zone has made, as all other zones know it: told from theirs without a table, and still found by who
+/// searches a log for it.
+pub fn mark(key: &NodeKey, zone: &str, call_id: &[u8]) -> Vec<u8> {
+    [call_id, b"-", &mark_of(key, zone, call_id)].concat()
+}
+
+/// What that zone calls it; `None` if the Call-ID is not one of that zone's.
+pub fn unmark<'c>(key: &NodeKey, zone: &str, marked: &'c [u8]) -> Option<&'c [u8]> {
+    let (call_id, mark) = marked.split_at_checked(marked.len().checked_sub(1 + BASE32_U64)?)?;
+    let mark = mark.strip_prefix(b"-")?;
+    (mark == mark_of(key, zone, call_id)).then_some(call_id)
+}
+
+fn mark_of(key: &NodeKey, zone: &str, call_id: &[u8]) -> [u8; BASE32_U64] {
+    encode(key.mac("call-id of a zone", &[zone.as_bytes(), call_id]) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +103,17 @@ mod tests {
             let token = seal(&key, Hidden::Routes, &call_id, &text);
             prop_assert!(token.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_')));
             prop_assert_eq!(open(&key, Hidden::Routes, &token), Some(text));
+        }
+
+        #[test]
+        fn a_marked_call_id_is_its_zones_alone(call_id: Vec<u8>) {
+            let key = NodeKey::new([1; 16]);
+            let marked = mark(&key, "internet", &call_id);
+            prop_assert!(marked.starts_with(&call_id));
+            prop_assert_eq!(unmark(&key, "internet", &marked), Some(&call_id[..]));
+            prop_assert_eq!(unmark(&key, "carriers", &marked), None);
+            prop_assert_eq!(unmark(&key, "internet", &call_id), None);
+            prop_assert_eq!(unmark(&NodeKey::new([2; 16]), "internet", &marked), None);
         }
 
         #[test]
