@@ -101,3 +101,8 @@ fn s140_scanners() {
 fn s150_located_carrier() {
     scenario("150-located-carrier");
 }
+
+#[test]
+fn s160_lossy_network() {
+    scenario("160-lossy-network");
+}

@@ -26,6 +26,7 @@ finish() {
         rm -rf "/etc/netns/$net-$name"
     done
     rm -rf "${asterisk_root:?}/etc/$net"
+    rmdir "/sys/fs/cgroup/cpu/$net" "/sys/fs/cgroup/$net" 2>/dev/null || true
     if [ $status -ne 0 ]; then
         for log in "$work"/*.log; do [ -s "$log" ] && { echo "--- $log"; grep -v loader.c "$log" | tr '\r' '\n' | grep -v 'bit/s' | tail -n 40; }; done
         echo "everything is kept in $work"
@@ -72,12 +73,42 @@ network() {
     done
 }
 
+# bad_wire HOST INTERFACE LOSS DUPLICATION DELAY JITTER: what HOST sends and hears there passes through a cable that loses, duplicates
+# (per cent) and reorders (ms). What it has done is in $work/wire-HOST-INTERFACE.log when its process has got SIGTERM.
+bad_wire() {
+    local wire=wire-$1-$2 port="p$1$2" switch
+    for switch in world office; do on $switch ip link show "$port" >/dev/null 2>&1 && break; done
+    namespace "$wire"
+    ip -n "$net-$switch" link set "$port" netns "$net-$wire"
+    ip -n "$net-$wire" link set "$port" name near up
+    ip -n "$net-$wire" link add far type veth peer name "$port" netns "$net-$switch"
+    ip -n "$net-$wire" link set far up
+    ip -n "$net-$switch" link set "$port" master br0 up
+    start "$wire" "$wire" "$lib/bad_wire.py" near far "${@:3}"
+}
+
 # start NAME HOST COMMAND…: in the background, output in $work/NAME.log, pid in $work/NAME.pid.
 start() {
     local name=$1 host=$2
     shift 2
     ip netns exec "$net-$host" "$@" >"$work/$name.log" 2>&1 </dev/null &
     echo $! >"$work/$name.pid"
+}
+
+# throttle NAME PERCENT: what was started under this name has no more than so much of one core from now on.
+throttle() {
+    local group=/sys/fs/cgroup/cpu/$net
+    [ -d /sys/fs/cgroup/cpu ] || group=/sys/fs/cgroup/$net
+    mkdir -p "$group"
+    # In slices of 10 ms, so that it is slow rather than stopped and started.
+    if [ -e "$group/cpu.max" ]; then
+        echo "$(($2 * 100)) 10000" >"$group/cpu.max"
+    else
+        echo 10000 >"$group/cpu.cfs_period_us"
+        echo $(($2 * 100)) >"$group/cpu.cfs_quota_us"
+        echo 262144 >"$group/cpu.shares"
+    fi
+    cat "$work/$1.pid" >"$group/cgroup.procs"
 }
 
 # wait_for SECONDS WHAT COMMAND…: polls until the command succeeds.
