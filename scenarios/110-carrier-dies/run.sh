@@ -20,7 +20,8 @@ traffic() {
     wait_for 10 "the first carrier takes calls" taken_by acme 30
 }
 
-# judge N GONE BACK: the traffic is over; what became of its calls, around the times at which the first carrier was gone and back.
+# judge N GOING GONE BACK: the traffic is over; what became of its calls, around the times at which the first carrier was taken away (which takes a
+# moment) and back.
 judge() {
     local status=0
     wait_for 90 "the traffic is over" gone traffic
@@ -29,7 +30,7 @@ judge() {
     [ $status -le 1 ] || fail "sipp ended with $status"
     wait_for 40 "each call has its CDR" taken_by '[ab][a-z]*' "$1"
     tail -n "+$((cdrs + 1))" "$work/data/cdr.jsonl" >"$work/cdrs"
-    "$here/verdict.py" "$work/cdrs" "$work/edge.log" "$work/stats" "$work/errors" "$2" "$3" || fail "see above"
+    "$here/verdict.py" "$work/cdrs" "$work/edge.log" "$work/stats" "$work/errors" "${@:2}" || fail "see above"
 }
 
 is_up() { sed "1,$1d" "$work/edge.log" | grep -q "target is up target=sip:198.51.100.20"; }
@@ -45,28 +46,30 @@ voice
 # 1. In the midst of the traffic the first carrier is killed: its host answers with ICMP. It comes back, answers OPTIONS, and has calls again.
 traffic 200
 told=$(so_far)
-gone=$(date +%s.%N)
+going=$(date +%s.%N)
 ip netns pids "$net-acme" | xargs kill -9
+gone=$(date +%s.%N)
 wait_for 10 "the log says that it is down" is_down "$told"
 wait_for 10 "the second carrier takes calls" taken_by bell 40
 carrier acme 198.51.100.20
 wait_for 15 "the log says that it is up" is_up "$told"
-judge 200 "$gone" "$(date +%s.%N)"
+judge 200 "$going" "$gone" "$(date +%s.%N)"
 
 # 2. The same with a carrier that falls silent: a firewall drops what comes to it, and what it sends; nobody tells us.
 traffic 250
 told=$(so_far)
-gone=$(date +%s.%N)
+going=$(date +%s.%N)
 on acme nft -f - <<'N'
 table ip silence {
     chain in { type filter hook input priority 0; drop; }
     chain out { type filter hook output priority 0; drop; }
 }
 N
+gone=$(date +%s.%N)
 wait_for 10 "the log says that it is down" is_down "$told"
 wait_for 15 "the second carrier takes calls" taken_by bell 80
 on acme nft delete table ip silence
 wait_for 15 "the log says that it is up" is_up "$told"
-judge 250 "$gone" "$(date +%s.%N)"
+judge 250 "$going" "$gone" "$(date +%s.%N)"
 
 nothing_left

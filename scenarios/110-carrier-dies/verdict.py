@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""verdict.py CDRS LOG STATS ERRORS GONE BACK: what became of the calls around the times (seconds) at which the first carrier was gone and back.
+"""verdict.py CDRS LOG STATS ERRORS GOING GONE BACK: what became of the calls around the times (seconds) between which the first carrier was taken
+away, and at which it was back.
 CDRS and LOG are Turnpike's; STATS and ERRORS what sipp, the caller, counted and complained of."""
 import csv
 import datetime
@@ -8,7 +9,7 @@ import re
 import sys
 
 cdrs, log, stats, errors = sys.argv[1:5]
-gone, back = map(float, sys.argv[5:])
+going, gone, back = map(float, sys.argv[5:])
 
 
 def seconds(text):
@@ -18,7 +19,7 @@ def seconds(text):
 def told():
     """When the log said that the carrier is down."""
     for line in open(log):
-        if "target is down target=sip:198.51.100.20" in line and seconds(line.split()[0]) >= gone - 0.1:
+        if "target is down target=sip:198.51.100.20" in line and seconds(line.split()[0]) >= going:
             return seconds(line.split()[0])
 
 
@@ -38,7 +39,7 @@ def demand(what, bad):
 
 # A call that was talking over the carrier when it died is lost with it; its caller hears so when it hangs up. No other may fail, for the caller
 # either.
-on_it = {c["call_id"] for c in calls if c["to_party"] == "acme" and c["started"] <= gone <= c["ended"]}
+on_it = {c["call_id"] for c in calls if c["to_party"] == "acme" and c["started"] <= gone and going <= c["ended"]}
 failed = int(list(csv.DictReader(open(stats), delimiter=";"))[-1]["FailedCall(C)"])
 try:
     named = set(re.findall(r"\d+-\d+@10\.20\.0\.20", open(errors).read()))
@@ -49,7 +50,7 @@ demand(f"of {len(calls)} calls the caller saw {failed} fail, all of them among t
 demand("all were answered", [c for c in calls if c["waited"] is None])
 cut = [c for c in calls if c["end"] != "bye from caller"]
 demand(f"{len(cut)} did not end as they should, all of them among those too", [c for c in cut if c["call_id"] not in on_it])
-early = [c for c in calls if gone <= c["started"] < down]
+early = [c for c in calls if going <= c["started"] < down]
 demand(f"{len(early)} began between death and health mark, and were answered within 5 s", [c for c in early if c["waited"] > 5])
 later = [c for c in calls if down + 0.2 < c["started"] < back - 1]
 demand(f"{len(later)} began after the mark, all by the second carrier",

@@ -34,6 +34,7 @@ impl Edge {
         }
         let listener = self.settings.tcp_listener(hop.zone, remote)?;
         let transport = Transport::Tcp;
+        let remote = self.targets.stream_address(remote);
         let to = Destination::Address { listener, transport, remote, tls: u16::MAX };
         let tried = context.hops.iter().take(context.attempts.len()).any(|before| before.to == to);
         (!tried).then_some(Hop { to, transport, listener, ..*hop })

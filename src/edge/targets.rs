@@ -283,6 +283,16 @@ impl Targets {
         state.is_news(now)
     }
 
+    /// Where a server that is spoken to over UDP takes connections: where its records (RFC 3263) say, else at the same port.
+    pub fn stream_address(&self, remote: SocketAddr) -> SocketAddr {
+        let is_it = |state: &&TargetState| state.servers.iter().any(|(server, _)| server.remote == remote);
+        let servers = self.states.iter().filter(is_it).flat_map(|state| &state.servers);
+        let mut streams = servers.filter(|(server, _)| {
+            server.transport == Transport::Tcp && server.remote.ip() == remote.ip()
+        });
+        streams.next().map_or(remote, |(server, _)| server.remote)
+    }
+
     /// A server that is spoken to over UDP may take a request over TCP, as far as we know.
     pub fn takes_streams(&self, remote: SocketAddr, now: Instant) -> bool {
         let mut servers = self.states.iter().flat_map(|state| &state.servers);

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use turnpike::base::Transport;
-use turnpike::edge::settings::{Auth, Listener, Settings};
+use turnpike::edge::settings::{Auth, Host, Listener, Settings};
 use turnpike::sip::digest::Secret;
+use turnpike::sip::locate::{Server, Wanted};
 use turnpike::sip::transaction::Destination;
 
 use super::calls::{hang_up, register};
@@ -169,6 +170,28 @@ fn a_reinvite_that_outgrows_a_datagram_takes_the_same_ways() {
     }
     hang_up(&mut world, &mut a, &pbx);
     world.assert_clean();
+}
+
+#[test]
+fn where_the_dns_names_a_port_for_tcp_it_goes_there() {
+    let mut world = World::with(|changed| {
+        settings(changed);
+        let host = &mut changed.trunks[0].hosts[0];
+        host.host = Host::Name("acme.example".into());
+        (host.port, host.transport) = (None, None);
+        host.ways.push((Transport::Tcp, CARRIER_TCP));
+    });
+    let supported = [Transport::Udp, Transport::Tcp].into_iter().collect();
+    let wanted =
+        Wanted { name: "acme.example".into(), port: None, transport: None, secure: false, supported };
+    let server = |remote: &str, transport, rank| Server { remote: remote.parse().unwrap(), transport, rank, weight: 1 };
+    let servers = [server("198.51.100.1:5060", Transport::Udp, 0), server("198.51.100.1:5080", Transport::Tcp, 1)];
+    world.edge.handle_located(&wanted, &servers, world.now);
+    let pbx = Actor::pbx();
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", &large(1_300)));
+    let to = world.mail.iter().find(|(_, text)| text.starts_with("INVITE")).map(|(to, _)| *to).unwrap();
+    let Destination::Address { remote, transport, .. } = to else { panic!("{to:?}") };
+    assert_eq!((remote.to_string().as_str(), transport), ("198.51.100.1:5080", Transport::Tcp));
 }
 
 #[test]
