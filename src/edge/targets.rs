@@ -287,9 +287,8 @@ impl Targets {
     pub fn stream_address(&self, remote: SocketAddr) -> SocketAddr {
         let is_it = |state: &&TargetState| state.servers.iter().any(|(server, _)| server.remote == remote);
         let servers = self.states.iter().filter(is_it).flat_map(|state| &state.servers);
-        let mut streams = servers.filter(|(server, _)| {
-            server.transport == Transport::Tcp && server.remote.ip() == remote.ip()
-        });
+        let mut streams = servers
+            .filter(|(server, _)| server.transport == Transport::Tcp && server.remote.ip() == remote.ip());
         streams.next().map_or(remote, |(server, _)| server.remote)
     }
 

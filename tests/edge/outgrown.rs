@@ -184,8 +184,14 @@ fn where_the_dns_names_a_port_for_tcp_it_goes_there() {
     let supported = [Transport::Udp, Transport::Tcp].into_iter().collect();
     let wanted =
         Wanted { name: "acme.example".into(), port: None, transport: None, secure: false, supported };
-    let server = |remote: &str, transport, rank| Server { remote: remote.parse().unwrap(), transport, rank, weight: 1 };
-    let servers = [server("198.51.100.1:5060", Transport::Udp, 0), server("198.51.100.1:5080", Transport::Tcp, 1)];
+    let server = |remote: &str, transport, rank| Server {
+        remote: remote.parse().unwrap(),
+        transport,
+        rank,
+        weight: 1,
+    };
+    let servers =
+        [server("198.51.100.1:5060", Transport::Udp, 0), server("198.51.100.1:5080", Transport::Tcp, 1)];
     world.edge.handle_located(&wanted, &servers, world.now);
     let pbx = Actor::pbx();
     world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", &large(1_300)));
