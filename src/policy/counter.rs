@@ -16,7 +16,7 @@ use super::budget::{Budgets, Meter, Paid, SavedBudget, Terms};
 use super::country::Country;
 use super::deck::Deck;
 use super::matcher::Asked;
-use super::settings::{Capacity, Count, Limit, Per, Rate};
+use super::settings::{Capacity, Count, Limit, New, Per, REMEMBERED, Rate};
 use super::table::{Remembered, Table};
 use super::trial::Counted;
 use crate::base::{NodeKey, Now};
@@ -123,6 +123,9 @@ impl Counters {
             | Limit::FailedLogins(rate)
             | Limit::ShortCalls { rate, .. }
             | Limit::SequentialNumbers(rate) => self.is_ahead(key, *rate, call.at),
+            Limit::New(what, rate) => call
+                .news(*what, key)
+                .is_some_and(|news| self.rates.get(news).0 <= call.at && self.is_ahead(key, *rate, call.at)),
             Limit::Minutes(_) | Limit::Spend(_) => {
                 let terms = limit.terms();
                 let meter = call.meter(limit);
@@ -150,6 +153,13 @@ impl Counters {
                 hold.push(Held::IfShort { key, spacing: rate.spacing(), under });
             }
             Limit::SequentialNumbers(rate) => self.called(key, *rate, call),
+            Limit::New(what, rate) => {
+                let Some(news) = call.news(*what, key) else { return };
+                if self.rates.get(news).0 <= call.at {
+                    self.spend(key, rate.spacing(), 1, call.at);
+                }
+                self.rates.set(news, Tat(call.at.saturating_add(nanos(REMEMBERED))));
+            }
             Limit::Minutes(_) | Limit::Spend(_) => {
                 if let (Some(terms), Some(meter)) = (limit.terms(), call.meter(limit)) {
                     self.has_changed = true;
@@ -267,7 +277,8 @@ impl Counters {
                 | Limit::Packets(rate)
                 | Limit::FailedLogins(rate)
                 | Limit::ShortCalls { rate, .. }
-                | Limit::SequentialNumbers(rate) => {
+                | Limit::SequentialNumbers(rate)
+                | Limit::New(_, rate) => {
                     self.spend(key, rate.spacing(), u32::try_from(amount).unwrap_or(u32::MAX), at);
                 }
                 Limit::Minutes(_) | Limit::Spend(_) => {
@@ -320,6 +331,7 @@ impl Counters {
             }
             (Per::Source, _) | (Per::User, None) => write_address(&mut hasher, asked.source, 32),
             (Per::SourceNetwork, _) => write_address(&mut hasher, asked.source, 24),
+            (Per::From, _) => hasher.write(asked.from.as_deref()?.as_bytes()),
             (Per::Trunk, _) => hasher.write_u16(asked.facts.trunk?.0),
             (Per::DestinationPrefix, _) => hasher.write(destination_prefix(asked.to.as_deref()?).as_bytes()),
             (Per::Country, _) => hasher.write(&Country::of_number(asked.to.as_deref()?)?.0),
@@ -346,12 +358,21 @@ impl Limit {
             Limit::Packets(_) => stage == Stage::Packets,
             Limit::Requests(_) => !matches!(stage, Stage::Packets | Stage::InCall),
             Limit::FailedLogins(_) => stage != Stage::Packets,
+            Limit::New(New::Source | New::SourceCountry, _) => {
+                matches!(stage, Stage::Registrations | Stage::Calls)
+            }
             _ => stage == Stage::Calls,
         }
     }
 
     fn is_for_calls(&self) -> bool {
-        !matches!(self, Limit::Requests(_) | Limit::Packets(_) | Limit::FailedLogins(_))
+        !matches!(
+            self,
+            Limit::Requests(_)
+                | Limit::Packets(_)
+                | Limit::FailedLogins(_)
+                | Limit::New(New::Source | New::SourceCountry, _)
+        )
     }
 
     /// Of a budget: what it allows.
@@ -378,6 +399,9 @@ impl Limit {
             Limit::Spend(_) => 7,
             Limit::ShortCalls { .. } => 8,
             Limit::SequentialNumbers(_) => 9,
+            Limit::New(New::Country, _) => 10,
+            Limit::New(New::SourceCountry, _) => 11,
+            Limit::New(New::Source, _) => 12,
         };
         // What was spent in a window of another length, before a restart, says nothing of this one.
         let window = self.terms().map_or(0, |terms| terms.per.as_secs());
@@ -401,6 +425,17 @@ impl Counting<'_> {
             Limit::Spend(_) => self.deck?.price(self.asked.to.as_deref()?).map(Meter::Money),
             _ => Some(Meter::Talk),
         }
+    }
+
+    /// Where it is remembered that this key has had what the request comes with.
+    fn news(&self, what: New, key: u64) -> Option<u64> {
+        let mut hasher = SipHasher13::new_with_keys(key, self.rule);
+        match what {
+            New::Country => hasher.write(&Country::of_number(self.asked.to.as_deref()?)?.0),
+            New::SourceCountry => hasher.write(&self.asked.source_country?.0),
+            New::Source => write_address(&mut hasher, self.asked.source, 24),
+        }
+        Some(hasher.finish())
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Asked<'f> {
     pub user: Option<std::borrow::Cow<'f, str>>,
     pub at: UnixTime,
     /// Of the source, if a rule asks for it and the database knows.
-    source_country: Option<Country>,
+    pub source_country: Option<Country>,
 }
 
 impl<'f> Asked<'f> {

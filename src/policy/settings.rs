@@ -73,7 +73,10 @@ pub struct Policy {
 impl Policy {
     pub(super) fn asks_for_source_country(&self) -> bool {
         let mut conditions = self.rules.iter().flat_map(|rule| &rule.when);
+        let mut limits =
+            self.rules.iter().filter_map(|rule| rule.count.as_ref()).flat_map(|count| &count.limits);
         conditions.any(|condition| matches!(condition.matcher, Matcher::SourceCountry(_)))
+            || limits.any(|limit| matches!(limit, Limit::New(New::SourceCountry, _)))
     }
 }
 
@@ -162,6 +165,8 @@ pub enum Per {
     SourceNetwork,
     /// The user; of a request without one, its source.
     User,
+    /// The number or name in From; a request without one is not counted.
+    From,
     /// The trunk; a request that comes from none is not counted.
     Trunk,
     /// The called number up to its fifth digit: country and network.
@@ -198,7 +203,23 @@ pub enum Limit {
     },
     /// Calls to a number close to the one before.
     SequentialNumbers(Rate),
+    /// Calls or registrations with something that this key has not had for [`REMEMBERED`].
+    New(New, Rate),
 }
+
+/// What can be new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum New {
+    /// `new_countries`: the country of the called number.
+    Country,
+    /// `new_source_countries`: the country that it comes from.
+    SourceCountry,
+    /// `new_sources`: where it comes from, by /24 or /64.
+    Source,
+}
+
+/// What has not been seen for so long is new.
+pub const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
 /// `10/min burst 4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::country::Country;
 use super::deck::Money;
 use super::geo::Geo;
-use super::settings::{Capacity, Limit, Mode, Policy, Settings};
+use super::settings::{Capacity, Limit, Mode, New, Policy, Settings};
 use super::{Action, Engine, Facts, Known, Stage};
 use crate::base::{NodeKey, Now, UnixTime};
 
@@ -56,6 +56,9 @@ pub struct Counted {
     pub spend: Option<Money>,
     pub short_calls: Option<u32>,
     pub sequential_numbers: Option<u32>,
+    pub new_countries: Option<u32>,
+    pub new_source_countries: Option<u32>,
+    pub new_sources: Option<u32>,
 }
 
 impl Counted {
@@ -69,6 +72,9 @@ impl Counted {
             Limit::FailedLogins(_) => self.failed_logins,
             Limit::ShortCalls { .. } => self.short_calls,
             Limit::SequentialNumbers(_) => self.sequential_numbers,
+            Limit::New(New::Country, _) => self.new_countries,
+            Limit::New(New::SourceCountry, _) => self.new_source_countries,
+            Limit::New(New::Source, _) => self.new_sources,
             Limit::Minutes(_) => return self.minutes.map(|minutes| u64::from(minutes) * 60_000),
             Limit::Spend(_) => return self.spend.map(|money| money.0),
         };

@@ -199,6 +199,9 @@ record! {
         spend: Optional<At<AllowanceWord>>,
         short_calls: Optional<ShortCallsWord>,
         sequential_numbers: Optional<BurstRate>,
+        new_countries: Optional<BurstRate>,
+        new_source_countries: Optional<At<BurstRate>>,
+        new_sources: Optional<BurstRate>,
     }
 }
 
@@ -237,6 +240,9 @@ record! {
         spend: Option<SpentSoFar>,
         short_calls: Option<u32>,
         sequential_numbers: Option<u32>,
+        new_countries: Option<u32>,
+        new_source_countries: Option<u32>,
+        new_sources: Option<u32>,
         talked: Option<Duration>,
     }
 }

@@ -12,7 +12,7 @@ use crate::config::words::Rate;
 use crate::config::yaml::Position;
 use crate::policy::deck::Deck;
 use crate::policy::matcher::{Condition, Matcher, Party};
-use crate::policy::settings::{Answer, Budget, Count, Limit, Per, Rule, Verdict};
+use crate::policy::settings::{Answer, Budget, Count, Limit, New, Per, Rule, Verdict};
 use crate::policy::{Action, Stage};
 
 /// Compiles the rules of one policy.
@@ -210,6 +210,9 @@ impl Compiler<'_> {
                 .read()
                 .map(|ShortCallsWord(rate, under)| Limit::ShortCalls { rate: *rate, under: *under }),
             typed.sequential_numbers.read().map(|rate| Limit::SequentialNumbers(rate.0)),
+            typed.new_countries.read().map(|rate| Limit::New(New::Country, rate.0)),
+            typed.new_source_countries.read().map(|rate| Limit::New(New::SourceCountry, rate.value.0)),
+            typed.new_sources.read().map(|rate| Limit::New(New::Source, rate.0)),
         ]
         .into_iter()
         .flatten()
@@ -292,8 +295,11 @@ impl raw::Count {
     fn has_limit(&self) -> bool {
         let raw::Count { at: _, per: _, calls_at_once, new_calls, requests, packets, .. } = self;
         let raw::Count { failed_logins, minutes, spend, short_calls, sequential_numbers, .. } = self;
-        [new_calls, requests, packets, sequential_numbers].iter().any(|limit| limit.is_there())
-            || [calls_at_once.is_there(), failed_logins.is_there(), minutes.is_there()].contains(&true)
+        let raw::Count { new_countries, new_source_countries, new_sources, .. } = self;
+        let rates = [new_calls, requests, packets, sequential_numbers, new_countries, new_sources];
+        rates.iter().any(|limit| limit.is_there())
+            || [failed_logins, new_source_countries].iter().any(|limit| limit.is_there())
+            || [calls_at_once.is_there(), minutes.is_there()].contains(&true)
             || [spend.is_there(), short_calls.is_there()].contains(&true)
     }
 }

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::raw;
 use super::rules::{RESERVED, named};
 use super::words::{self, SpentSoFar, StageWord, YesNo};
+use crate::base::TrunkId;
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean};
@@ -18,6 +19,9 @@ use crate::policy::{Stage, number};
 
 /// When a test takes place that does not say: a Monday at noon, in the zone of the policy's first `time`.
 const USUAL_TIME: &str = "2026-01-05 12:00";
+
+/// A carrier that no config names: shipped policies know none by name.
+const ANY_TRUNK: TrunkId = TrunkId(u16::MAX);
 
 /// Runs them all; each that fails is told at its name.
 pub fn run(
@@ -108,8 +112,8 @@ fn given(
     }
     if let Some(At { at, value }) = &typed.party {
         match Party::from_word(value) {
-            Ok(Party::Trunks) if given.known.trunk.is_none() => {
-                tell(*at, Wrong::new("which trunk?", "name it: `trunk: …`"));
+            Ok(Party::Trunks) => {
+                given.known.trunk.get_or_insert(ANY_TRUNK);
             }
             Ok(party) => given.known.from_pbx = party == Party::Pbx,
             Err(wrong) => tell(*at, wrong),
@@ -162,5 +166,8 @@ fn counted(typed: &raw::Given) -> Counted {
         spend: typed.spend.map(|SpentSoFar(money)| money),
         short_calls: typed.short_calls,
         sequential_numbers: typed.sequential_numbers,
+        new_countries: typed.new_countries,
+        new_source_countries: typed.new_source_countries,
+        new_sources: typed.new_sources,
     }
 }

@@ -64,6 +64,7 @@ words!(Per, "key to count by", {
     "source" => Per::Source,
     "source/24" => Per::SourceNetwork,
     "user" => Per::User,
+    "from" => Per::From,
     "trunk" => Per::Trunk,
     "destination_prefix" => Per::DestinationPrefix,
     "all" => Per::All,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::policy::deck::{Deck, Money, Tariff};
-use crate::policy::settings::Allowance;
+use crate::policy::settings::{Allowance, New};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -171,4 +171,67 @@ fn in_a_call_policies_are_asked_every_minute() {
     assert_eq!(talk(&mut engine, &mut other.gauges, start).0, f64::INFINITY, "`default` ends no call");
     engine.release(permit.gauges, Duration::from_secs(660), at(start, 660));
     engine.release(other.gauges, DAY, at(start, 660));
+}
+
+#[test]
+fn what_a_user_has_not_had_for_a_month_is_new() {
+    let one = Limit::New(New::Country, rate(1, 86_400, 1));
+    let mut engine = engine(vec![calls(vec![count(rule("new country", reject(403)), Per::User, &[one])])]);
+    let start = Instant::now();
+    let month = 30 * 86_400;
+    for (second, number, outcome) in [
+        (0, "+442071", "default"),
+        (1, "+37255500", "!p / new country"),
+        (2, "+441534", "!p / new country"),
+        (3, "+442072", "default"),
+        (4, "203", "default"),
+        (90_000, "+37255500", "default"),
+        (90_001, "+442073", "default"),
+        (90_002 + month, "+442074", "default"),
+        (90_003 + month, "+37255500", "!p / new country"),
+    ] {
+        assert_eq!(
+            decided(&mut engine, &call("201", number), at(start, second)),
+            outcome,
+            "{second}: {number}"
+        );
+    }
+    assert_eq!(decided(&mut engine, &call("202", "+37255500"), at(start, 1)), "default");
+}
+
+#[test]
+fn sources_are_new_by_their_network_and_registrations_count_too() {
+    let two = Limit::New(New::Source, rate(2, 3_600, 2));
+    let stages = [Stage::Registrations, Stage::Calls];
+    let mut engine =
+        engine(vec![policy(&stages, vec![count(rule("sources", reject(403)), Per::User, &[two])])]);
+    let start = Instant::now();
+    let from = |source: [u8; 4], stage| Facts { stage, source: source.into(), ..call("201", "+44") };
+    for (source, stage, outcome) in [
+        ([192, 0, 2, 1], Stage::Registrations, "default"),
+        ([192, 0, 2, 9], Stage::Calls, "default"),
+        ([198, 51, 100, 1], Stage::Calls, "default"),
+        ([203, 0, 113, 1], Stage::Calls, "!p / sources"),
+        ([192, 0, 2, 1], Stage::Calls, "default"),
+    ] {
+        assert_eq!(decided(&mut engine, &from(source, stage), at(start, 0)), outcome, "{source:?}");
+    }
+}
+
+#[test]
+fn a_caller_is_counted_by_what_its_carrier_says_of_it() {
+    let two = Limit::NewCalls(rate(2, 60, 2));
+    let mut engine = engine(vec![calls(vec![count(rule("wangiri", reject(486)), Per::From, &[two])])]);
+    let start = Instant::now();
+    let from = |number| Facts { from: Some(number), ..call("x", "100") };
+    for (caller, outcome) in
+        [("+2391", "default"), ("+2391", "default"), ("+2391", "!p / wangiri"), ("+2392", "default")]
+    {
+        assert_eq!(decided(&mut engine, &from(caller), at(start, 0)), outcome);
+    }
+    assert_eq!(
+        decided(&mut engine, &call("x", "100"), at(start, 0)),
+        "default",
+        "nobody is nobody in particular"
+    );
 }
