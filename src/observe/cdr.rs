@@ -18,6 +18,11 @@ use crate::policy::deck::Money;
 
 /// CDRs that wait for the disk; more are lost, and counted.
 const QUEUE: usize = 4_096;
+/// How long the thread rests when it has written. A call that ends alone is written at once; where thousands end in a
+/// second, waking the thread for each would cost more than the call itself.
+const REST: Duration = Duration::from_millis(20);
+/// Room for lines that is kept from one round to the next, bytes.
+const KEPT: usize = 256 * 1024;
 
 /// The way to the writing thread.
 #[derive(Debug)]
@@ -80,22 +85,57 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
-            match job {
-                Job::Write(cdr) => {
-                    let line = line(&self.node, &cdr);
-                    if let Err(error) = self.file.write_all(line.as_bytes()) {
-                        lost(&self.metrics, &error.to_string());
+        let mut lines = Lines::default();
+        while let Ok(first) = jobs.recv() {
+            // As many as the queue holds: those that come in the meantime are for the next round.
+            for job in std::iter::once(first).chain(jobs.try_iter().take(QUEUE)) {
+                match job {
+                    Job::Write(cdr) => lines.push(&self.node, &cdr),
+                    Job::Reopen => {
+                        self.write(&mut lines);
+                        self.reopen();
                     }
                 }
-                Job::Reopen => match open(&self.path) {
-                    Ok(file) => self.file = file,
-                    Err(error) => {
-                        tracing::warn!(path = %self.path.display(), %error, "cannot reopen the CDR file")
-                    }
-                },
+            }
+            self.write(&mut lines);
+            thread::sleep(REST);
+        }
+    }
+
+    fn write(&mut self, lines: &mut Lines) {
+        if let Err(error) = self.file.write_all(lines.text.as_bytes()) {
+            (0..lines.count).for_each(|_| lost(&self.metrics, &error.to_string()));
+        }
+        lines.clear();
+    }
+
+    fn reopen(&mut self) {
+        match open(&self.path) {
+            Ok(file) => self.file = file,
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "cannot reopen the CDR file")
             }
         }
+    }
+}
+
+/// Lines that are written together.
+#[derive(Default)]
+struct Lines {
+    text: String,
+    count: usize,
+}
+
+impl Lines {
+    fn push(&mut self, node: &str, cdr: &Cdr) {
+        self.text.push_str(&line(node, cdr));
+        self.count += 1;
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(KEPT);
+        self.count = 0;
     }
 }
 
