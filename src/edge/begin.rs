@@ -166,7 +166,7 @@ impl Edge {
         self.transactions.respond(request.server, 100, bytes, to, request.at.instant);
     }
 
-    /// Does what the response context decided, and puts it back.
+    /// Does what the response context decided, and puts it back unless nothing is left for it to do.
     pub(super) fn advance(&mut self, server: ServerId, mut context: Box<Context>, now: Now) {
         while let Some(verdict) = context.responses.poll() {
             match verdict {
@@ -183,7 +183,9 @@ impl Edge {
                 Verdict::Final(Final::Status(status)) => self.fail(server, &mut context, status, now),
             }
         }
-        self.contexts.put(server, context);
+        if !context.is_done() {
+            self.contexts.put(server, context);
+        }
     }
 
     /// One hop: Routed → Anchored → Forwarded.

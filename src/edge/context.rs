@@ -186,6 +186,13 @@ impl Context {
         self.attempts.iter().position(|attempt| *attempt == Some(client))
     }
 
+    /// Its final answer went back, and nothing that may still come is its business: of an INVITE that could be another
+    /// 2xx, and of a hop that was left too soon, that it lives. Its server transaction remembers the answer for another 32
+    /// seconds by itself; not to keep all this as long is half of what a call costs in memory.
+    pub fn is_done(&self) -> bool {
+        self.responses.is_final() && self.request.message.method() != Method::Invite && !self.abandoned
+    }
+
     /// A 2xx to its INVITE went back.
     pub fn has_passed(&self) -> bool {
         self.successes.iter().any(|(_, success)| matches!(success, Success::Passed(_)))

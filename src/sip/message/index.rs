@@ -16,6 +16,8 @@ pub(super) struct Field {
 }
 
 const ABSENT: u16 = u16::MAX;
+/// Most messages have no more fields.
+const USUAL: usize = 16;
 
 /// The index of one message. Given back by [`super::Message::into_scratch`] and taken again by
 /// [`super::Message::parse_with`], so that reading a message allocates nothing.
@@ -63,6 +65,7 @@ impl Index {
     /// Reads the header fields from `at` on; the place of the empty line that ends them.
     pub(super) fn read(&mut self, bytes: &[u8], mut at: usize, limits: &Limits) -> Result<usize, Malformed> {
         self.clear();
+        self.fields.reserve(USUAL);
         let most = limits.headers.min(usize::from(ABSENT) - 1);
         loop {
             let line = bytes.get(at..).unwrap_or_default();
