@@ -223,6 +223,10 @@ async fn read(
         if !goes_on {
             return std::future::pending().await;
         }
+        // A long message must not leave its room behind for as long as the connection lasts.
+        if buffer.is_empty() {
+            buffer = BytesMut::new();
+        }
     }
 }
 

@@ -63,7 +63,10 @@ impl Framer {
             return Ok(None);
         }
         *self = Framer::default();
-        Ok(Some(Frame::Message(buffer.split_to(message).freeze())))
+        // Copied: what is kept of it for half a minute must not keep the whole buffer.
+        let bytes = Bytes::copy_from_slice(buffer.get(..message).unwrap_or_default());
+        buffer.advance(message);
+        Ok(Some(Frame::Message(bytes)))
     }
 
     /// Goes on through the lines of the head; its length, empty line included, once it has ended.
