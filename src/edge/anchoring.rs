@@ -138,6 +138,9 @@ impl Edge {
 
     /// TURN clients may reach what this offer or answer names. One that cannot be read names nothing.
     fn name_peers(&mut self, id: CallId, from: Side, part: Part, tag: &[u8], sdp: &[u8]) {
+        if !self.relay.serves_turn() {
+            return;
+        }
         let (Some(call), Ok(session)) = (self.calls.get_mut(id), Session::parse(sdp)) else { return };
         let was_full = call.peers.is_full();
         let (peers, relay) = (&mut call.peers, &mut *self.relay);

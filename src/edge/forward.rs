@@ -24,7 +24,7 @@ use crate::sip::proxy::branch::Branch;
 use crate::sip::proxy::forward::{Hop as NextHop, forward, record_route};
 use crate::sip::proxy::route_info::{RouteInfo, route_info};
 use crate::sip::proxy::token::{Token, TokenKind};
-use crate::sip::transaction::{ClientId, ServerId};
+use crate::sip::transaction::{ClientId, Outgoing, ServerId};
 use crate::sip::uri::{Scheme, Uri};
 
 /// Headers by which one trusted party tells another who calls, for whom, and who pays (RFC 3325, RFC 5502, RFC 5806,
@@ -63,26 +63,37 @@ impl Edge {
         now: Now,
     ) -> Result<Forwarded, Refusal> {
         let Anchored { mut hop, body } = anchored;
-        let mut bytes = self.request_to(context, &hop, body.as_deref());
+        let branch = self.mint_branch(context);
+        let mut bytes = self.request_to(context, &hop, &branch, body.as_deref());
         context.datagram = None;
         if let Some(tcp) = self.tcp_instead(context, &hop, bytes.len(), now) {
             self.take_stream(context, tcp);
             hop = tcp;
-            bytes = self.request_to(context, &hop, body.as_deref());
+            bytes = self.request_to(context, &hop, &branch, body.as_deref());
         }
         if let Some(body) = body {
             self.body = body;
         }
+        if bytes.len() > self.settings.limits.message.message {
+            return Err(Refusal::TooLarge);
+        }
         let sent = self.login_towards(context, hop.place).map(|_| bytes.clone());
-        let request = Message::parse(bytes, &self.settings.limits.message).map_err(|_| Refusal::TooLarge)?;
-        let client = self.transactions.send_request(request, hop.to, hop.transport, now.instant);
+        let method = context.request.message.method_bytes();
+        let request = Outgoing { bytes, method, branch: branch.as_bytes() };
+        let client = self.transactions.send(request, hop.to, hop.transport, now.instant);
         let client = client.ok_or(Refusal::TransactionsFull)?;
         self.contexts.wait(client, Waiting::Context(server));
         Ok(Forwarded { client, sent })
     }
 
     /// The bytes for one hop.
-    pub(super) fn request_to(&mut self, context: &Context, hop: &Hop, body: Option<&[u8]>) -> Bytes {
+    pub(super) fn request_to(
+        &mut self,
+        context: &Context,
+        hop: &Hop,
+        branch: &Branch,
+        body: Option<&[u8]>,
+    ) -> Bytes {
         let request = &context.request;
         let message = &request.message;
         let mut edit = Edit::new(message);
@@ -93,7 +104,6 @@ impl Edge {
             route.removed.extend(route.remaining.drain(..));
         }
         let target = self.target_uri(context, hop, &route);
-        let branch = self.mint_branch(context);
         let record_route = self.record_route(context, hop);
         let record_route: SmallVec<[&[u8]; 2]> = record_route.iter().map(|value| &value[..]).collect();
         let sent_by = self.settings.listener(hop.listener).map_or("", |listener| &listener.advertise);
@@ -103,7 +113,7 @@ impl Edge {
             record_route: &record_route,
             transport: hop.transport,
             sent_by,
-            branch: &branch,
+            branch,
         };
         forward(&mut edit, message, &route, &next);
         if !context.who.may_assert(&self.settings) {
@@ -167,12 +177,13 @@ impl Edge {
 
     /// Does this URI's host and port name one of our listeners?
     pub(super) fn is_ours(&self, uri: &Uri<'_>) -> bool {
+        let ip = uri.ip();
         self.settings.listeners.iter().any(|listener| {
             let advertised = host_and_port(&listener.advertise);
             let port = uri.port.unwrap_or(listener.transport.default_port());
             let advertised_port = advertised.1.unwrap_or(listener.transport.default_port());
             uri.host.eq_ignore_ascii_case(advertised.0.as_bytes()) && port == advertised_port
-                || uri.ip() == Some(listener.bind.ip()) && port == listener.bind.port()
+                || ip == Some(listener.bind.ip()) && port == listener.bind.port()
         })
     }
 

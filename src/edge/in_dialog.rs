@@ -153,7 +153,8 @@ impl Edge {
         let mut context = found.context(identified);
         // An answer that cannot be read is not passed on either: the callee would send media to a private address.
         let Ok(anchored) = self.anchor(&mut context, hop) else { return };
-        let bytes = self.request_to(&context, &hop, anchored.body.as_deref());
+        let branch = self.mint_branch(&context);
+        let bytes = self.request_to(&context, &hop, &branch, anchored.body.as_deref());
         self.send(hop.to, bytes);
     }
 

@@ -266,6 +266,8 @@ pub trait Relay: Send {
     fn close(&mut self, pair: PairId);
     /// Whose this address (as advertised) is, if it is one of ours and open (docs/adr/0009).
     fn owner_of(&self, addr: SocketAddr) -> Option<Owner>;
+    /// Whether there may be TURN clients: where there are none, nobody need know what calls name.
+    fn serves_turn(&self) -> bool;
     /// A call that was admitted named this media address: TURN clients whose role is `peers: calls` may reach it. Counted:
     /// as many [`Self::close_call_peer`] take it back.
     fn open_call_peer(&mut self, peer: PeerAddr);

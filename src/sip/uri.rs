@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use memchr::{memchr, memchr2};
 
-use super::message::param;
+use super::message::{is_plain_uri, param};
 use crate::base::Transport;
 
 /// What kind of URI.
@@ -41,7 +41,7 @@ impl<'u> Uri<'u> {
     /// Reads it; `None` if it is none of ours or its syntax is broken. `sip:a@evil@pbx`, a port above 65535, and
     /// control characters or blanks inside are broken.
     pub fn parse(uri: &'u [u8]) -> Option<Uri<'u>> {
-        if uri.iter().any(|byte| *byte <= b' ' || matches!(byte, 0x7f | b'<' | b'>' | b'"')) {
+        if !is_plain_uri(uri) {
             return None;
         }
         let (scheme, rest) = split_at_byte(uri, memchr(b':', uri)?)?;

@@ -142,6 +142,9 @@ impl Relay for FakeRelay {
         let pair = ports.open.values().find(has).map(|pair| Owner::Pair(pair.id));
         pair.or(ports.allocations.contains(&addr).then_some(Owner::Allocation))
     }
+    fn serves_turn(&self) -> bool {
+        true
+    }
     fn open_call_peer(&mut self, peer: PeerAddr) {
         *self.0.lock().expect("lock").call_peers.entry(peer.0).or_default() += 1;
     }

@@ -65,6 +65,9 @@ impl Relay for FakeRelay {
         pair.or(self.allocations.contains(&addr).then_some(Owner::Allocation))
     }
 
+    fn serves_turn(&self) -> bool {
+        true
+    }
     fn open_call_peer(&mut self, _peer: PeerAddr) {}
 
     fn close_call_peer(&mut self, _peer: PeerAddr) {}

@@ -20,6 +20,9 @@ impl Relay for Opened {
     fn owner_of(&self, address: SocketAddr) -> Option<Owner> {
         (address.ip() == at("203.0.113.10:0").ip()).then_some(Owner::Allocation)
     }
+    fn serves_turn(&self) -> bool {
+        true
+    }
     fn open_call_peer(&mut self, peer: PeerAddr) {
         *self.0.entry(peer.0).or_default() += 1;
     }

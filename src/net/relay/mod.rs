@@ -220,6 +220,10 @@ impl Relay for UdpRelay {
         self.of_pairs.get(&addr).copied().map(Owner::Pair).or_else(allocation)
     }
 
+    fn serves_turn(&self) -> bool {
+        self.turn.is_some()
+    }
+
     fn open_call_peer(&mut self, peer: PeerAddr) {
         self.tell_turn(|| Command::OpenCallPeer(peer));
     }

@@ -153,6 +153,10 @@ const OTHER_COMPACT: [(&[u8], u8); 8] = [
 
 /// Same header: any case, compact or long.
 pub(super) fn same_name(one: &[u8], other: &[u8]) -> bool {
+    // Else one of them is the compact form.
+    if one.len() != other.len() && one.len() != 1 && other.len() != 1 {
+        return false;
+    }
     let is_compact_of = |short: &[u8], long: &[u8]| {
         let [letter] = short else { return false };
         OTHER_COMPACT

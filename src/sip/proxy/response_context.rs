@@ -1,8 +1,6 @@
 //! The response context (RFC 3261 §16.7, §16.8, §16.10): from the targets of one request to the one final response that
 //! goes back. Targets are tried one after the other. It holds responses of any type and sends nothing itself.
 
-use std::collections::VecDeque;
-
 use smallvec::SmallVec;
 
 /// What the context wants done.
@@ -65,7 +63,8 @@ pub struct ResponseContext<R> {
     cancelled: bool,
     /// A final response has gone back.
     is_final: bool,
-    verdicts: VecDeque<Verdict<R>>,
+    /// What is to be done, in order; mostly one thing at a time.
+    verdicts: SmallVec<[Verdict<R>; 1]>,
 }
 
 impl<R> ResponseContext<R> {
@@ -81,7 +80,7 @@ impl<R> ResponseContext<R> {
             closed: false,
             cancelled: false,
             is_final: false,
-            verdicts: VecDeque::new(),
+            verdicts: SmallVec::new(),
         }
     }
 
@@ -102,7 +101,7 @@ impl<R> ResponseContext<R> {
                 *branch = Branch::Proceeding;
                 // Step 5: provisional responses other than 100 go back until a final one has.
                 if status > 100 && !self.is_final {
-                    self.verdicts.push_back(Verdict::Forward(response));
+                    self.verdicts.push(Verdict::Forward(response));
                 }
             }
             200..300 => self.on_success(target, response),
@@ -125,7 +124,7 @@ impl<R> ResponseContext<R> {
     /// 2xx still goes back.
     pub fn on_no_answer(&mut self, target: usize) {
         if self.branches.get(target) == Some(&Branch::Trying) {
-            self.verdicts.push_back(Verdict::Cancel(target));
+            self.verdicts.push(Verdict::Cancel(target));
             self.on_timeout(target);
         }
     }
@@ -144,7 +143,7 @@ impl<R> ResponseContext<R> {
 
     /// Next thing to do.
     pub fn poll(&mut self) -> Option<Verdict<R>> {
-        self.verdicts.pop_front()
+        (!self.verdicts.is_empty()).then(|| self.verdicts.remove(0))
     }
 
     /// A further target was found while the others were tried.
@@ -169,7 +168,7 @@ impl<R> ResponseContext<R> {
             *branch = Branch::Done;
         }
         if self.is_invite || !self.is_final {
-            self.verdicts.push_back(Verdict::Forward(response));
+            self.verdicts.push(Verdict::Forward(response));
         }
         self.is_final = true;
         self.closed = true;
@@ -196,7 +195,7 @@ impl<R> ResponseContext<R> {
     fn cancel_pending(&mut self) {
         for (target, branch) in self.branches.iter().enumerate() {
             if *branch != Branch::Done {
-                self.verdicts.push_back(Verdict::Cancel(target));
+                self.verdicts.push(Verdict::Cancel(target));
             }
         }
     }
@@ -207,12 +206,12 @@ impl<R> ResponseContext<R> {
             return;
         }
         if !self.closed && self.branches.len() < self.targets {
-            self.verdicts.push_back(Verdict::Try(self.branches.len()));
+            self.verdicts.push(Verdict::Try(self.branches.len()));
             self.branches.push(Branch::Trying);
         } else {
             self.is_final = true;
             let best = self.choose();
-            self.verdicts.push_back(Verdict::Final(best));
+            self.verdicts.push(Verdict::Final(best));
         }
     }
 

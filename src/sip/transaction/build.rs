@@ -2,7 +2,15 @@
 
 use bytes::Bytes;
 
+use super::Outgoing;
 use crate::sip::message::{Limits, Message, Name};
+
+impl<'r> From<&'r Message> for Outgoing<'r> {
+    fn from(request: &'r Message) -> Outgoing<'r> {
+        let branch = request.top_via().branch().unwrap_or_default();
+        Outgoing { bytes: request.bytes().clone(), method: request.method_bytes(), branch }
+    }
+}
 
 /// §17.1.1.3: Request-URI, top Via, Route, From, Call-ID and CSeq number of the INVITE, To of the response.
 pub(super) fn ack(invite: &Message, response: &Message) -> Bytes {
@@ -10,8 +18,8 @@ pub(super) fn ack(invite: &Message, response: &Message) -> Bytes {
 }
 
 /// §9.1: the same, with the To of the INVITE.
-pub(super) fn cancel(invite: &Message) -> Option<Message> {
-    read_own(hop_by_hop(b"CANCEL", invite, invite))
+pub(super) fn cancel(invite: &Message) -> Bytes {
+    hop_by_hop(b"CANCEL", invite, invite)
 }
 
 /// Reads what we wrote: the limits on what others send have been checked by then.

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::clock::{Armed, Owner};
 use super::machine::{Action, Timer};
-use super::{ClientId, Destination, ResponseFor, TransactionOutput, Transactions};
+use super::{ClientId, Destination, Outgoing, ResponseFor, TransactionOutput, Transactions};
 use super::{build, invite_client, non_invite_client};
 use crate::base::Transport;
-use crate::sip::message::{Message, Method};
+use crate::sip::message::Message;
 
 #[derive(Debug)]
 pub(super) struct Client {
@@ -20,8 +20,8 @@ pub(super) struct Client {
     is_cancel: bool,
     /// Place in the list of its destination.
     pub(super) place: usize,
-    /// The INVITE, while an ACK or CANCEL may have to be made from it.
-    invite: Option<Box<Message>>,
+    /// The INVITE, while an ACK or CANCEL may have to be made from it: it is read only then.
+    invite: Option<Bytes>,
     /// What is sent again: the request (UDP only), then the ACK.
     repeated: Bytes,
     armed: Armed,
@@ -114,19 +114,19 @@ impl ClientEvent {
 impl Transactions {
     pub(super) fn start_client(
         &mut self,
-        request: Message,
+        request: Outgoing<'_>,
         to: Destination,
         transport: Transport,
         now: Instant,
     ) -> ClientId {
-        debug_assert!(request.method() != Method::Ack);
-        let key = self.keys.client(request.top_via().branch().unwrap_or_default(), request.method_bytes());
+        let Outgoing { bytes: repeated, method, branch } = request;
+        debug_assert!(method != b"ACK");
+        let key = self.keys.client(branch, method);
         let reliable = transport.is_reliable();
-        let repeated = request.bytes().clone();
-        let is_cancel = request.method() == Method::Cancel;
-        let (state, actions, invite) = if request.method() == Method::Invite {
+        let is_cancel = method == b"CANCEL";
+        let (state, actions, invite) = if method == b"INVITE" {
             let (state, actions) = invite_client::start(reliable);
-            (ClientState::Invite(state), actions, Some(Box::new(request)))
+            (ClientState::Invite(state), actions, Some(repeated.clone()))
         } else {
             let (state, actions) = non_invite_client::start(reliable);
             (ClientState::NonInvite(state), actions, None)
@@ -165,19 +165,20 @@ impl Transactions {
     ) {
         let Some(client) = self.clients.get_mut(number) else { return };
         let to = client.to;
-        let mut cancel = None;
+        let mut to_cancel = None;
         for action in actions {
             match *action {
                 Action::SendRequest => {
                     self.outputs.push_back(TransactionOutput::Send { to, bytes: client.repeated.clone() });
                 }
                 Action::SendAck => {
-                    if let (Some(invite), Some(response)) = (client.invite.take(), response) {
+                    let invite = client.invite.take().and_then(build::read_own);
+                    if let (Some(invite), Some(response)) = (invite, response) {
                         client.repeated = build::ack(&invite, response);
                     }
                     self.outputs.push_back(TransactionOutput::Send { to, bytes: client.repeated.clone() });
                 }
-                Action::SendCancel => cancel = client.invite.as_deref().and_then(build::cancel),
+                Action::SendCancel => to_cancel = client.invite.clone().and_then(build::read_own),
                 Action::TimedOut if client.is_cancel => {}
                 Action::TimedOut => self.outputs.push_back(TransactionOutput::TimedOut(ClientId(number))),
                 Action::SendFailed if client.is_cancel => {}
@@ -200,7 +201,9 @@ impl Transactions {
             self.end_client(number);
         }
         // §9.1: the CANCEL runs in a transaction of its own.
-        if let Some(cancel) = cancel.filter(|_| self.clients.len() < 2 * self.capacity) {
+        if let Some(invite) = to_cancel.filter(|_| self.clients.len() < 2 * self.capacity) {
+            let branch = invite.top_via().branch().unwrap_or_default();
+            let cancel = Outgoing { bytes: build::cancel(&invite), method: b"CANCEL", branch };
             self.start_client(cancel, to, transport, now);
         }
     }

@@ -11,7 +11,9 @@ use super::key::Keys;
 use super::peers::Peers;
 use super::servers::{Server, ServerEvent};
 use super::table::{self, Table};
-use super::{ClientId, Destination, Received, ResponseFor, ServerId, Source, TimerValues, TransactionOutput};
+use super::{
+    ClientId, Destination, Outgoing, Received, ResponseFor, ServerId, Source, TimerValues, TransactionOutput,
+};
 use crate::base::Transport;
 use crate::sip::message::{Message, Method};
 
@@ -122,11 +124,22 @@ impl Transactions {
         self.servers.get(id.0).map(|server| &server.source)
     }
 
-    /// Sends a request in a new client transaction; its top Via's branch is ours and names the transaction. An ACK has
-    /// none (§17.1.1.1) and must not come here. `None` if full.
+    /// [`Self::send`] for a request that has been read.
     pub fn send_request(
         &mut self,
         request: Message,
+        to: Destination,
+        transport: Transport,
+        now: Instant,
+    ) -> Option<ClientId> {
+        self.send(Outgoing::from(&request), to, transport, now)
+    }
+
+    /// Sends a request in a new client transaction; its top Via's branch is ours and names the transaction. An ACK has
+    /// none (§17.1.1.1) and must not come here. `None` if full.
+    pub fn send(
+        &mut self,
+        request: Outgoing<'_>,
         to: Destination,
         transport: Transport,
         now: Instant,

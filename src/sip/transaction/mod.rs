@@ -97,6 +97,17 @@ impl Default for TimerValues {
     }
 }
 
+/// A request that was built here, with what names its transaction: it need not be read again.
+#[derive(Clone, Debug)]
+pub struct Outgoing<'r> {
+    /// As it is sent.
+    pub bytes: Bytes,
+    /// Its method.
+    pub method: &'r [u8],
+    /// The branch of its top Via.
+    pub branch: &'r [u8],
+}
+
 /// What became of a request that arrived.
 #[derive(Debug)]
 pub enum Received {
