@@ -40,7 +40,7 @@ fn two_hundred_rules() -> Settings {
     std::fs::write(&path, text).expect("written");
     let policies = load(&[path], &Names::default(), Instant::now()).expect("a policy").policies;
     assert_eq!(policies[0].rules.len(), 200);
-    Settings { policies, never_ban: Vec::new(), geo: None, capacity: Capacity::default() }
+    Settings { policies, never_ban: Vec::new(), geo: None, feeds: Vec::new(), capacity: Capacity::default() }
 }
 
 fn call() -> Facts<'static> {
@@ -87,7 +87,7 @@ fn decisions(c: &mut Criterion) {
         let text = "policy: flood\napplies_to: packets\nrules:\n  - { name: f, count: { per: source, packets: 50/s }, over: drop }\n";
         std::fs::write(&path, text).expect("written");
         let policies = load(&[path], &Names::default(), Instant::now()).expect("a policy").policies;
-        let settings = Settings { policies, never_ban: Vec::new(), geo: None, capacity: Capacity::default() };
+        let settings = Settings { policies, never_ban: Vec::new(), geo: None, feeds: Vec::new(), capacity: Capacity::default() };
         let mut engine = Engine::new(settings, &NodeKey::new([5; 16]));
         b.iter(|| {
             source = source.wrapping_add(0x9E37_79B9);

@@ -27,7 +27,8 @@ const SHIPPED: [&str; 4] = [
 fn shipped() -> Engine {
     let policies = loaded(&SHIPPED).policies;
     let never_ban = vec!["10.20.0.0/16".parse().expect("a network")];
-    let settings = Settings { policies, never_ban, geo: None, capacity: Capacity::default() };
+    let settings =
+        Settings { policies, never_ban, geo: None, feeds: Vec::new(), capacity: Capacity::default() };
     Engine::new(settings, &NodeKey::new([3; 16]))
 }
 
@@ -95,6 +96,7 @@ fn the_load_harness_policy_loads_and_runs() {
         policies: loaded.policies,
         never_ban: Vec::new(),
         geo: None,
+        feeds: Vec::new(),
         capacity: Capacity::default(),
     };
     let mut engine = Engine::new(settings, &NodeKey::new([3; 16]));

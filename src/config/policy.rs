@@ -29,7 +29,9 @@ use super::diagnose::{Problems, Report};
 use super::read::FromNode;
 use super::yaml;
 use crate::edge::settings::{Host, Trust};
+use crate::net::settings::FeedSource;
 use crate::policy::deck::Deck;
+use crate::policy::feed::Feed;
 use crate::policy::settings::{Answer, Capacity, Mode, Policy, Settings};
 
 /// What the policy files come to.
@@ -39,6 +41,8 @@ pub struct Loaded {
     pub policies: Vec<Policy>,
     /// Warnings, and what `run` refuses; no errors.
     pub report: Report,
+    /// Lists that policies have from elsewhere, at the index of their ids.
+    pub feeds: Vec<FeedSource>,
     /// Tests in the files; all of them passed.
     pub tests: usize,
 }
@@ -56,9 +60,10 @@ impl Loaded {
     /// For the engine. Whoever the config relies on is kept out of reach of bans: `never_ban`, fully trusted zones, the
     /// PBX and the trunks.
     pub fn settings(self, config: &Compiled) -> Settings {
+        let feeds = self.feeds.iter().map(|source| Feed::empty(source.kind)).collect();
         let never_ban = relied_on(config);
         let capacity = Capacity::default();
-        Settings { policies: self.policies, never_ban, geo: config.geo.clone(), capacity }
+        Settings { policies: self.policies, never_ban, geo: config.geo.clone(), feeds, capacity }
     }
 }
 
@@ -94,14 +99,15 @@ pub fn load(paths: &[PathBuf], names: &Names, clock: Instant) -> Result<Loaded, 
             }
         };
         let mut problems = Problems::default();
-        let mut lists = lists::Lists::new(files::Files::new(path.parent().unwrap_or(Path::new(""))));
+        let files = files::Files::new(path.parent().unwrap_or(Path::new("")));
+        let mut lists = lists::Lists::new(files, loaded.feeds.len());
         if let Some((policy, tests)) = read(&text, names, &known, &mut lists, clock, &mut problems) {
             known.insert(Arc::clone(&policy.name), path);
             loaded.tests += tests;
             loaded.policies.push(policy);
         }
         loaded.report.add(path, &text, problems);
-        lists.report(&mut loaded.report);
+        loaded.feeds.extend(lists.report(&mut loaded.report));
     }
     if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
 }
@@ -136,7 +142,7 @@ fn read(
         let help = format!("{} has it already; give this one another name", elsewhere.display());
         problems.error(name.at, format!("a second policy called `{}`", name.value), help);
     }
-    lists.declare(named.unwrap_or_default(), problems);
+    lists.declare(&name.value, named.unwrap_or_default(), problems);
     let prices = rates.and_then(|rates| lists.files().open(&rates.file, problems));
     let deck: Option<Arc<Deck>> = prices.map(|file| rates::deck(lists.files(), file).into());
     let stages = words::stages(&applies_to, problems);

@@ -55,6 +55,7 @@ use ipnetwork::IpNetwork;
 
 use crate::base::{FlowId, ListenerId, Now, Rng, Timers, TrunkId};
 use crate::policy;
+use crate::policy::feed::{Feed, FeedId};
 use crate::relay::Relay;
 use crate::sip::transaction::{Destination, ServerId, TimerValues, Transactions};
 use authenticate::Authentication;
@@ -208,6 +209,11 @@ impl Edge {
     /// True: drop these bytes unread (bans, `packets` rules). Asked per datagram and per new connection.
     pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {
         self.policy.refuses_packet(source.to_canonical(), listener, now)
+    }
+
+    /// A list that policies look in was fetched.
+    pub fn refresh_list(&mut self, id: FeedId, feed: Feed) {
+        self.policy.refresh(id, feed);
     }
 
     /// Sending to `to` failed (refused, no route, queue full).

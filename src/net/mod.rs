@@ -7,6 +7,7 @@ mod counted;
 mod data_dir;
 mod datagrams;
 mod dns;
+mod feeds;
 mod flow;
 mod node;
 mod open_files;

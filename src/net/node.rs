@@ -17,7 +17,7 @@ use super::relay::{TurnServer, TurnWorkers, UdpRelay, dtls, streams};
 use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::udp::own_addresses;
-use super::{data_dir, open_files, tls};
+use super::{data_dir, feeds, open_files, tls};
 use crate::base::Transport;
 use crate::config::Compiled;
 use crate::config::policy::Loaded;
@@ -26,6 +26,7 @@ use crate::edge::settings::{Listener, Settings, TlsPeer};
 use crate::observe::Observers;
 use crate::observe::metrics::Metrics;
 use crate::observe::settings::Numbers;
+use crate::policy::feed::{Feed, FeedId};
 use crate::relay::RelayAddress;
 use crate::{policy, relay, turn};
 
@@ -54,8 +55,10 @@ pub struct NodeSettings {
 impl NodeSettings {
     /// From a config and its policies. The node's key is read from `data_dir`, or made there.
     pub fn new(config: Compiled, policies: Loaded) -> Result<NodeSettings, StartError> {
+        let feeds = policies.feeds.clone();
         let policy = policies.settings(&config);
         let Compiled { data_dir, edge, relay, net, admin, logging, .. } = config;
+        let net = NetSettings { feeds, ..net };
         let admin = admin.map(|admin| admin.listen);
         let key =
             data_dir::node_key(&data_dir).map_err(|error| StartError::DataDir { path: data_dir, error })?;
@@ -117,6 +120,7 @@ pub(super) enum Command {
     Drain { grace: Duration, done: oneshot::Sender<()> },
     EndCalls,
     Reload,
+    Refresh(FeedId, Feed),
     Stop,
 }
 
@@ -131,9 +135,10 @@ pub struct Node {
 impl Node {
     /// Binds, reads or makes certificates, starts the threads.
     pub fn start(settings: NodeSettings) -> Result<Node, StartError> {
-        let NodeSettings { mut edge, policy, relay, mut net, admin, numbers } = settings;
+        let NodeSettings { mut edge, mut policy, relay, mut net, admin, numbers } = settings;
         let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };
         data_dir::make(&net.data_dir).map_err(in_data_dir)?;
+        policy.feeds = feeds::from_copies(&net.feeds, &net.data_dir);
         open_files::raise(&edge, &relay, &net);
         let names = edge.listeners.iter().map(|listener| listener.name.clone()).collect();
         let observers = Observers::start(&edge.name, names, numbers, &net.data_dir).map_err(in_data_dir)?;
@@ -167,6 +172,7 @@ impl Node {
         let turn_listeners = turn.iter().flat_map(|turn| turn.settings.listeners.clone()).collect();
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
+        feeds::start(std::mem::take(&mut net.feeds), &net.data_dir, commands.clone())?;
         let relay = UdpRelay::start(relay, edge.relay_addresses(), turn)?;
         let turn = relay.turn();
         let listeners = edge.listeners.clone();

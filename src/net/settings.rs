@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Uri;
 use ipnetwork::IpNetwork;
 use rustls::SignatureScheme;
 
+use crate::policy::feed::Kind;
 use crate::relay::RelayAddress;
 use crate::turn::credentials;
 use crate::turn::quota::{self, Role};
@@ -27,12 +29,33 @@ pub struct NetSettings {
     pub tls_peers: Vec<PeerTrust>,
     /// Name servers that are asked where hosts are; none: the system's (/etc/resolv.conf, /etc/hosts).
     pub dns: Vec<SocketAddr>,
+    /// Lists that policies have from elsewhere; same index as [`crate::policy::Settings::feeds`].
+    pub feeds: Vec<FeedSource>,
     /// The TURN server, if there is to be one.
     pub turn: Option<TurnSettings>,
     /// Capacities of connections.
     pub capacity: Capacity,
     /// How long `net/` waits.
     pub patience: Patience,
+}
+
+/// A list that somebody publishes.
+#[derive(Clone)]
+pub struct FeedSource {
+    /// Policy and list, as in the log: "toll fraud / bad networks".
+    pub name: Arc<str>,
+    /// Where: `http` or `https`. Its path may be a secret.
+    pub url: Uri,
+    /// How often it is fetched.
+    pub refresh: Duration,
+    /// What it is a list of.
+    pub kind: Kind,
+}
+
+impl std::fmt::Debug for FeedSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FeedSource({}, from {:?})", self.name, self.url.host())
+    }
 }
 
 /// What a certificate's key must be able to sign with, one of them, for DTLS to show it.

@@ -28,6 +28,7 @@ use crate::edge::settings::{Listener, Settings};
 use crate::edge::{Edge, Output};
 use crate::observe::Observers;
 use crate::policy;
+use crate::policy::feed::{Feed, FeedId};
 use crate::relay::SideCounters;
 use crate::sip::framing::{Frame, Framer};
 use crate::sip::locate::{Server, Wanted};
@@ -290,6 +291,10 @@ impl Shard {
     }
 
     /// The DNS said where hosts are.
+    pub fn refresh_list(&mut self, id: FeedId, feed: Feed) {
+        self.edge.refresh_list(id, feed);
+    }
+
     pub fn handle_located(&mut self, wanted: &Wanted, servers: &[Server]) {
         let now = now();
         self.edge.handle_located(wanted, servers, now);

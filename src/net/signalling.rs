@@ -148,6 +148,7 @@ async fn obey(
                 refresh(certificates);
                 shard.borrow_mut().reopen_files();
             }
+            Command::Refresh(id, feed) => shard.borrow_mut().refresh_list(id, feed),
             Command::Stop => return,
         }
     }

@@ -94,6 +94,11 @@ pub(super) fn client(
     Ok(Client { server_name, config: Arc::new(config) })
 }
 
+/// Our side towards a web server, as a browser has it.
+pub(super) fn web_client(host: &str) -> Result<Client, TlsError> {
+    client(&TlsPeer { server_name: host.into(), verify: Verify::Name }, None, None)
+}
+
 /// The names of a certificate that was verified: DNS names, and the hosts of SIP URIs (RFC 5922 §7.1).
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::counter::{Counters, Held, Holds, SavedCounters};
 use super::country::Country;
 use super::deck::Deck;
+use super::feed::{Feed, FeedId};
 use super::geo::Geo;
 use super::matcher::Asked;
 use super::network::NetworkSet;
@@ -33,6 +34,7 @@ pub struct Engine {
     never_ban: NetworkSet,
     /// Only if a rule asks for it.
     geo: Option<Geo>,
+    feeds: Arc<[Feed]>,
     notes: VecDeque<Note>,
     note_capacity: usize,
     by_default: Arc<str>,
@@ -62,7 +64,7 @@ pub struct Saved {
 impl Engine {
     /// Nothing counted, nobody banned. `key` keeps strangers from choosing where their counters lie.
     pub fn new(settings: Settings, key: &NodeKey) -> Engine {
-        let Settings { policies, never_ban, geo, capacity } = settings;
+        let Settings { policies, never_ban, geo, feeds, capacity } = settings;
         let room = |mode| capacity.for_rules(policies.iter().filter(|policy| policy.mode == mode));
         let (enforced, audited) = (room(Mode::Enforce), room(Mode::Audit));
         let mut engine = Engine {
@@ -75,6 +77,7 @@ impl Engine {
             new_bans: VecDeque::new(),
             never_ban: never_ban.into_iter().collect(),
             geo: geo.filter(|_| policies.iter().any(Policy::asks_for_source_country)),
+            feeds: feeds.into(),
             notes: VecDeque::new(),
             note_capacity: capacity.notes,
             by_default: "default".into(),
@@ -118,7 +121,7 @@ impl Engine {
     /// # Errors
     /// The first refusal; then nothing is held, and whatever was taken on the way has been given back.
     pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
-        let asked = Asked::new(facts, self.geo.as_ref(), now);
+        let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
         if self.bans.holds(asked.source, now.instant) && self.is_bannable(&asked) {
             return Err(Refusal { action: Action::Drop, rule: Arc::clone(&self.banned), alert: false });
         }
@@ -271,7 +274,7 @@ impl Engine {
     }
 
     fn ask_in_call(&mut self, facts: &Facts<'_>, now: Now) -> Result<(), HangUp> {
-        let asked = Asked::new(facts, self.geo.as_ref(), now);
+        let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
         let policies = std::mem::take(&mut self.stages);
         let mut nothing = GaugeHold::default();
         let outcome = self.ask_all(&policies, &asked, &mut nothing, &mut Arc::clone(&self.by_default), now);
@@ -338,13 +341,22 @@ impl Engine {
     /// Somebody's credentials were wrong (a 401/407/403 to a request that carried some): feeds `failed_logins`.
     pub fn login_failed(&mut self, source: IpAddr, user: Option<&str>, now: Now) {
         let facts = Facts { user, ..Facts::of_source(Stage::Registrations, source) };
-        let asked = Asked::new(&facts, self.geo.as_ref(), now);
+        let asked = Asked::new(&facts, self.geo.as_ref(), &self.feeds, now);
         for (mode, number, rule) in &self.login_rules {
             let counters = if *mode == Mode::Audit { &mut self.audit_counters } else { &mut self.counters };
             if let Some(count) = &rule.count {
                 counters.login_failed(*number, count, &asked, now);
             }
         }
+    }
+
+    /// A feed was fetched: from now on rules look there. Nothing that was counted is lost.
+    pub fn refresh(&mut self, id: FeedId, feed: Feed) {
+        let mut feeds = self.feeds.to_vec();
+        if let Some(known) = feeds.get_mut(id.0) {
+            *known = feed;
+        }
+        self.feeds = feeds.into();
     }
 
     /// Who was banned since, and until when, for whoever else serves sources; ask after each [`Self::decide`].
@@ -365,7 +377,7 @@ impl Engine {
 
     /// For tests in policy files: as if `given` had been counted before for everyone whom `facts` concern.
     pub(super) fn preset(&mut self, facts: &Facts<'_>, given: &Counted, now: Now) {
-        let asked = Asked::new(facts, self.geo.as_ref(), now);
+        let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
         for policy in self.stages.get(facts.stage as usize).into_iter().flatten() {
             for (number, rule) in &policy.rules {
                 if let Some(count) = &rule.count {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::country::Country;
+use super::feed::{Feed, FeedId, Subject};
 use super::geo::Geo;
 use super::network::NetworkSet;
 use super::number::NumberSet;
@@ -40,8 +41,10 @@ pub enum Matcher {
     Time(Vec<Window>),
     /// `longer_than`: the call has been answered for longer.
     LongerThan(std::time::Duration),
-    /// Parsed and checked, but not built yet: never holds, `not` or not. `run` refuses the file.
-    NotYet,
+    /// A list that changes while we run.
+    Feed(Subject, FeedId),
+    /// One of them: a list of the policy's own and one that changes, under one key.
+    AnyOf(Vec<Matcher>),
 }
 
 /// Who asks, in the words of routes.
@@ -65,10 +68,12 @@ pub(super) struct Asked<'f> {
     pub at: UnixTime,
     /// Of the source, if a rule asks for it and the database knows.
     pub source_country: Option<Country>,
+    /// As they stand now.
+    feeds: Arc<[Feed]>,
 }
 
 impl<'f> Asked<'f> {
-    pub fn new(facts: &'f Facts<'f>, geo: Option<&Geo>, now: Now) -> Self {
+    pub fn new(facts: &'f Facts<'f>, geo: Option<&Geo>, feeds: &Arc<[Feed]>, now: Now) -> Self {
         let source = facts.source.to_canonical();
         Asked {
             facts,
@@ -78,6 +83,7 @@ impl<'f> Asked<'f> {
             user: facts.user.map(number::normalise),
             at: now.unix,
             source_country: geo.and_then(|geo| geo.country(source)),
+            feeds: Arc::clone(feeds),
         }
     }
 
@@ -92,9 +98,20 @@ impl<'f> Asked<'f> {
 
 impl Condition {
     pub(super) fn holds(&self, asked: &Asked<'_>) -> bool {
+        self.matcher.fits(asked) != self.negated
+    }
+
+    /// Before parsing, only the source and the listener are known; how long a call has lasted, only in it.
+    pub(super) fn is_known_at(&self, stage: Stage) -> bool {
+        self.matcher.is_known_at(stage)
+    }
+}
+
+impl Matcher {
+    fn fits(&self, asked: &Asked<'_>) -> bool {
         let in_set = |set: &NumberSet, fact: &Option<_>| fact.as_deref().is_some_and(|n| set.contains(n));
         let facts = asked.facts;
-        let fits = match &self.matcher {
+        match self {
             Matcher::To(numbers) => in_set(numbers, &asked.to),
             Matcher::From(numbers) => in_set(numbers, &asked.from),
             Matcher::Country(countries) => {
@@ -112,19 +129,20 @@ impl Condition {
             Matcher::Tls(tls) => facts.tls == *tls,
             Matcher::Time(windows) => windows.iter().any(|w| w.contains(asked.at)),
             Matcher::LongerThan(length) => facts.talked.is_some_and(|talked| talked > *length),
-            Matcher::NotYet => return false,
-        };
-        fits != self.negated
+            Matcher::Feed(subject, feed) => {
+                asked.feeds.get(feed.0).is_some_and(|feed| subject.is_in(feed, asked))
+            }
+            Matcher::AnyOf(matchers) => matchers.iter().any(|matcher| matcher.fits(asked)),
+        }
     }
 
-    /// Before parsing, only the source and the listener are known; how long a call has lasted, only in it.
-    pub(super) fn is_known_at(&self, stage: Stage) -> bool {
-        match (&self.matcher, stage) {
-            (Matcher::LongerThan(_), stage) => stage == Stage::InCall,
-            (Matcher::Source(_) | Matcher::SourceCountry(_) | Matcher::Listener(_) | Matcher::Time(_), _) => {
-                true
-            }
-            (_, stage) => stage != Stage::Packets,
+    fn is_known_at(&self, stage: Stage) -> bool {
+        match self {
+            Matcher::LongerThan(_) => stage == Stage::InCall,
+            Matcher::Source(_) | Matcher::SourceCountry(_) | Matcher::Listener(_) | Matcher::Time(_) => true,
+            Matcher::Feed(Subject::Source, _) => true,
+            Matcher::AnyOf(matchers) => matchers.iter().all(|matcher| matcher.is_known_at(stage)),
+            _ => stage != Stage::Packets,
         }
     }
 }

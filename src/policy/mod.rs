@@ -6,6 +6,7 @@
 //! | [`matcher`] | what a rule looks at; [`number`], [`network`], [`window`]: the sets it looks in |
 //! | [`country`], [`geo`] | the country of a number and of an address |
 //! | [`dial_plan`] | from a number as it is dialled to E.164 |
+//! | [`feed`] | lists that change while we run |
 //! | [`deck`] | what a call costs; `prefixes`: how a number finds its price and its country |
 //! | [`known`] | facts that are kept |
 //! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
@@ -18,6 +19,7 @@ pub mod country;
 pub mod deck;
 pub mod dial_plan;
 mod engine;
+pub mod feed;
 pub mod geo;
 mod known;
 pub mod matcher;

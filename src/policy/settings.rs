@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnetwork::IpNetwork;
 
 use super::deck::{Deck, Money};
+use super::feed::Feed;
 use super::geo::Geo;
 use super::matcher::{Condition, Matcher};
 use super::{Action, Stage};
@@ -17,6 +18,8 @@ pub struct Settings {
     pub policies: Vec<Policy>,
     /// Never banned, and never dropped unread: `never_ban` of the config, and the addresses of the PBX and the trunks.
     pub never_ban: Vec<IpNetwork>,
+    /// Lists that change while we run, as they stand at the start; each at the index of its id.
+    pub feeds: Vec<Feed>,
     /// Where sources are; none: no rule that asks for it holds.
     pub geo: Option<Geo>,
     /// How much is remembered.

@@ -104,7 +104,8 @@ pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure
     let policy = Policy { mode: Mode::Enforce, ..policy.clone() };
     let capacity = Capacity { keys: 1, budgets: 1, last_called: 1, ..Capacity::default() };
     let geo = trial.given.source_country.map(Geo::everywhere);
-    let settings = Settings { policies: vec![policy.clone()], never_ban: Vec::new(), geo, capacity };
+    let settings =
+        Settings { policies: vec![policy.clone()], never_ban: Vec::new(), geo, feeds: Vec::new(), capacity };
     let mut engine = Engine::new(settings, &NodeKey::new([0; 16]));
     let now = Now { instant: epoch, unix: trial.given.at };
     let facts = trial.given.known.facts();

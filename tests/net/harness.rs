@@ -80,10 +80,12 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             policies: Vec::new(),
             never_ban: Vec::new(),
             geo: None,
+            feeds: Vec::new(),
             capacity: Default::default(),
         },
         relay: turnpike::relay::Settings { ports: 40_000..=40_099, workers: 1 },
         net: NetSettings {
+            feeds: Vec::new(),
             dns: Vec::new(),
             data_dir: data_dir.to_owned(),
             certificates: vec![Certificate { name: "demo".into(), source: demo }],

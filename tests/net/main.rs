@@ -8,6 +8,7 @@ mod dns;
 mod drain;
 #[path = "../support/dtls_client.rs"]
 mod dtls_client;
+mod feeds;
 mod harness;
 mod heard;
 mod hostile;

@@ -91,6 +91,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
             web,
             tls_peers: peer_trust,
             dns: raw.dns.iter().flat_map(|dns| &dns.servers).map(|server| server.value).collect(),
+            feeds: Vec::new(),
             turn,
             capacity: Capacity::default(),
             patience: Patience::default(),

@@ -1,19 +1,30 @@
 //! `lists:`: what is named once and used by many rules, compiled once for each kind of use.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Uri;
 
 use ipnetwork::IpNetwork;
 
 use super::files::{FileId, Files};
 use super::raw::List;
-use super::words;
+use super::words::{self, Url};
 use crate::config::diagnose::{Problems, Report};
 use crate::config::read::{At, FromWord, Named, Wrong, did_you_mean};
+use crate::net::settings::FeedSource;
 use crate::policy::country::Country;
-use crate::policy::matcher::Glob;
+use crate::policy::feed::{FeedId, Kind, Subject};
+use crate::policy::matcher::{Glob, Matcher};
 use crate::policy::network::NetworkSet;
 use crate::policy::number::NumberSet;
+
+/// How often a list is fetched that does not say.
+const USUAL: Duration = Duration::from_secs(3600);
+const SOONEST: Duration = Duration::from_secs(60);
 
 /// The lists of one policy file.
 pub struct Lists {
@@ -21,7 +32,18 @@ pub struct Lists {
     broken: Vec<String>,
     numbers: HashMap<String, Arc<NumberSet>>,
     networks: HashMap<String, Arc<NetworkSet>>,
+    feeds: HashMap<String, Declared>,
+    /// Those of `feeds` that a rule looks in, in the order of their ids, which begin at `first_feed`.
+    used: Vec<FeedSource>,
+    first_feed: usize,
     files: Files,
+}
+
+/// A list from a URL.
+struct Declared {
+    source: FeedSource,
+    /// It can be a list of one kind only.
+    used: Option<FeedId>,
 }
 
 /// Entries, and the file that they stand in if it is not the policy's own.
@@ -32,19 +54,22 @@ struct Entries {
 }
 
 impl Lists {
-    /// None yet.
-    pub fn new(files: Files) -> Lists {
+    /// None yet. The first feed will have the id `first_feed`.
+    pub fn new(files: Files, first_feed: usize) -> Lists {
         Lists {
             lists: HashMap::new(),
             broken: Vec::new(),
             numbers: HashMap::new(),
             networks: HashMap::new(),
+            feeds: HashMap::new(),
+            used: Vec::new(),
+            first_feed,
             files,
         }
     }
 
     /// Takes the lists that a policy declares, and reads their files.
-    pub fn declare(&mut self, named: Named<List>, problems: &mut Problems) {
+    pub fn declare(&mut self, policy: &str, named: Named<List>, problems: &mut Problems) {
         self.broken = named.broken;
         for (name, list) in named.entries {
             let files = match list {
@@ -52,7 +77,11 @@ impl Lists {
                     self.lists.insert(name.value, vec![Entries { items, file: None }]);
                     continue;
                 }
-                List::NotYet => Some(Vec::new()),
+                List::Url { url, refresh } => {
+                    let full_name = format!("{policy} / {}", name.value);
+                    self.feeds.insert(name.value, Declared::new(full_name, &url, refresh, problems));
+                    continue;
+                }
                 List::File(path) => self.files.open(&path, problems).map(|file| vec![file]),
                 List::Folder(path) => self.files.open_all(&path, problems),
             };
@@ -72,9 +101,45 @@ impl Lists {
         &mut self.files
     }
 
-    /// What is wrong in the files.
-    pub fn report(self, report: &mut Report) {
+    /// What is wrong in the files; and the feeds that are to be fetched.
+    pub fn report(self, report: &mut Report) -> Vec<FeedSource> {
         self.files.report(report);
+        self.used
+    }
+
+    /// Whatever of `items` is a feed, as a matcher for `subject`; and the others.
+    pub fn feeds<'i>(
+        &mut self,
+        subject: Subject,
+        items: &'i [At<String>],
+        problems: &mut Problems,
+    ) -> (Vec<Matcher>, Cow<'i, [At<String>]>) {
+        let is_feed =
+            |item: &At<String>| item.value.strip_prefix('$').is_some_and(|n| self.feeds.contains_key(n));
+        if !items.iter().any(is_feed) {
+            return (Vec::new(), Cow::Borrowed(items));
+        }
+        let (of_feeds, others): (Vec<_>, Vec<_>) = items.iter().cloned().partition(is_feed);
+        let matchers = of_feeds.iter().filter_map(|item| {
+            self.feed(item, subject.kind(), problems).map(|id| Matcher::Feed(subject, id))
+        });
+        (matchers.collect(), Cow::Owned(others))
+    }
+
+    fn feed(&mut self, item: &At<String>, kind: Kind, problems: &mut Problems) -> Option<FeedId> {
+        let declared = self.feeds.get_mut(item.value.strip_prefix('$')?)?;
+        if let Some(id) = declared.used {
+            if declared.source.kind != kind {
+                let help = "declare it a second time, under another name";
+                problems.error(item.at, "one list cannot hold both networks and numbers", help);
+            }
+            return Some(id);
+        }
+        let id = FeedId(self.first_feed + self.used.len());
+        declared.source.kind = kind;
+        declared.used = Some(id);
+        self.used.push(declared.source.clone());
+        Some(id)
     }
 
     /// Numbers, user names and lists of them.
@@ -133,9 +198,14 @@ impl Lists {
                         items.iter().for_each(|entry| take(&read, entry, problems, &mut words));
                     }
                 }
+                None if self.feeds.contains_key(name) => {
+                    let help = "name it under `source`, `to`, `from` or `user`";
+                    problems.error(item.at, "a list from a URL holds networks or numbers", help);
+                }
                 None if self.broken.iter().any(|b| b == name) => {}
                 None => {
-                    let names: Vec<_> = self.lists.keys().chain(&self.broken).map(String::as_str).collect();
+                    let names = self.lists.keys().chain(self.feeds.keys()).chain(&self.broken);
+                    let names: Vec<_> = names.map(String::as_str).collect();
                     let help = did_you_mean(name, names.iter().copied());
                     problems.error(item.at, format!("`lists` has no `{name}`"), help);
                 }
@@ -143,6 +213,29 @@ impl Lists {
         }
         words
     }
+}
+
+impl Declared {
+    fn new(name: String, url: &At<Url>, refresh: Option<At<Duration>>, problems: &mut Problems) -> Declared {
+        if url.value.0.scheme_str() == Some("http") && !is_here(&url.value.0) {
+            let what = "whoever is on the way can write into this list";
+            problems.warning(url.at, what, "write `https://`");
+        }
+        if let Some(refresh) = refresh.as_ref().filter(|refresh| refresh.value < SOONEST) {
+            let what = "whoever publishes this list will not like to be asked so often";
+            problems.error(refresh.at, what, "write `1m` or more, such as `refresh: 1h`");
+        }
+        let refresh = refresh.map_or(USUAL, |refresh| refresh.value);
+        let source =
+            FeedSource { name: name.into(), url: url.value.0.clone(), refresh, kind: Kind::Networks };
+        Declared { source, used: None }
+    }
+}
+
+/// On this machine nobody is on the way.
+fn is_here(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn take<T>(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::words::{AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SpentSoFar, StageWord, YesNo};
+use super::words::{AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SpentSoFar, StageWord, Url, YesNo};
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, Fields, FromEntry, FromNode, Named, record, words};
 use crate::config::words::Rate;
@@ -44,8 +44,13 @@ pub enum List {
     File(At<PathBuf>),
     /// A folder of such files.
     Folder(At<PathBuf>),
-    /// From a URL: a later issue's.
-    NotYet,
+    /// A page that is fetched again and again.
+    Url {
+        /// Where it is.
+        url: At<Url>,
+        /// How often.
+        refresh: Option<At<Duration>>,
+    },
 }
 
 impl FromNode for List {
@@ -58,12 +63,11 @@ impl FromNode for List {
             return fields.read::<At<PathBuf>>("folder", problems).map(List::Folder);
         }
         if let Some(node) = fields.get("url") {
-            problems.not_yet(
-                node.at,
-                "a list from a URL is not supported yet",
-                "write the entries to a file and name it: `{ file: … }`",
-            );
-            return Some(List::NotYet);
+            // Services that give each customer a URL take it for a password.
+            problems.hide(node.at);
+            let url = fields.read("url", problems)?;
+            let refresh = fields.read("refresh", problems)?;
+            return Some(List::Url { url, refresh });
         }
         fields.read::<At<PathBuf>>("file", problems).map(List::File)
     }

@@ -11,6 +11,7 @@ use crate::config::read::{At, FromWord, Wrong, did_you_mean};
 use crate::config::words::Rate;
 use crate::config::yaml::Position;
 use crate::policy::deck::Deck;
+use crate::policy::feed::Subject;
 use crate::policy::matcher::{Condition, Matcher, Party};
 use crate::policy::settings::{Answer, Budget, Count, Limit, New, Per, Rule, Verdict};
 use crate::policy::{Action, Stage};
@@ -258,10 +259,10 @@ impl Compiler<'_> {
             Matcher::Listener(self.each(items, |n| named("listener", n, names.listener(n), &names.listeners)))
         });
         add(method, &mut |items| Matcher::Method(self.each(items, |m| Ok(m.to_ascii_uppercase().into()))));
-        add(to, &mut |items| Matcher::To(self.lists.numbers(items, self.problems)));
-        add(from, &mut |items| Matcher::From(self.lists.numbers(items, self.problems)));
-        add(user, &mut |items| Matcher::User(self.lists.numbers(items, self.problems)));
-        add(source, &mut |items| Matcher::Source(self.lists.networks(items, self.problems)));
+        add(to, &mut |items| self.listed(Subject::To, items));
+        add(from, &mut |items| self.listed(Subject::From, items));
+        add(user, &mut |items| self.listed(Subject::User, items));
+        add(source, &mut |items| self.listed(Subject::Source, items));
         add(country, &mut |items| Matcher::Country(self.lists.countries(items, self.problems)));
         add(source_country, &mut |items| Matcher::SourceCountry(self.lists.countries(items, self.problems)));
         add(time, &mut |items| Matcher::Time(self.each(items, words::window)));
@@ -277,6 +278,25 @@ impl Compiler<'_> {
             conditions.push(Condition { negated: false, matcher: Matcher::Tls(*tls) });
         }
         conditions
+    }
+
+    /// Looks `subject` up in what stands in the policy, and in feeds.
+    fn listed(&mut self, subject: Subject, items: &[At<String>]) -> Matcher {
+        let (mut any_of, items) = self.lists.feeds(subject, items, self.problems);
+        if items.is_empty() && any_of.len() == 1 {
+            return any_of.remove(0);
+        }
+        let own = match subject {
+            Subject::To => Matcher::To(self.lists.numbers(&items, self.problems)),
+            Subject::From => Matcher::From(self.lists.numbers(&items, self.problems)),
+            Subject::User => Matcher::User(self.lists.numbers(&items, self.problems)),
+            Subject::Source => Matcher::Source(self.lists.networks(&items, self.problems)),
+        };
+        if any_of.is_empty() {
+            return own;
+        }
+        any_of.push(own);
+        Matcher::AnyOf(any_of)
     }
 
     fn each<T>(&mut self, items: &[At<String>], read: impl Fn(&str) -> Result<T, Wrong>) -> Vec<T> {

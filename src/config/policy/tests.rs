@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::policy::dial_plan::DialPlan;
+use crate::policy::feed::{FeedId, Kind, Subject};
+use crate::policy::matcher::Matcher;
 
 fn names() -> Names {
     let named = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
@@ -45,6 +47,14 @@ fn when(when: &str) -> String {
 
 fn with_test(test: &str) -> String {
     rule("{ name: never, when: { to: \"+882\" }, then: reject 403 }") + &format!("tests:\n  - {test}\n")
+}
+
+/// A rule with this condition, and a list from a URL.
+fn feed(when: &str) -> String {
+    let lists = "lists: { feed: { url: \"https://example.com/list\" } }";
+    format!(
+        "policy: p\napplies_to: calls\n{lists}\nrules:\n  - {{ name: r, when: {{ {when} }}, then: drop }}\n"
+    )
 }
 
 #[test]
@@ -109,6 +119,17 @@ fn every_mistake_is_told_with_its_place_and_what_to_type() {
         ("misspelt country", when("country: [DE, UK]")),
         ("country of a source without a database", when("source_country: KP")),
         ("no folder", format!("{head}lists: {{ l: {{ folder: lost }} }}\nrules: []\n")),
+        ("no URL", format!("{head}lists: {{ l: {{ url: \"example.com/list\" }} }}\nrules: []\n")),
+        (
+            "a password in a URL",
+            format!("{head}lists: {{ l: {{ url: \"https://me:hunter2@example.com/\" }} }}\nrules: []\n"),
+        ),
+        (
+            "fetched too often",
+            format!("{head}lists: {{ l: {{ url: \"https://example.com/\", refresh: 5s }} }}\nrules: []\n"),
+        ),
+        ("a feed of two kinds", feed("source: $feed, to: $feed")),
+        ("a feed of agents", feed("agent: $feed")),
         ("no deck", format!("{head}rates: {{ file: lost.csv }}\nrules: []\n")),
         ("test at no time", with_test("{ name: t, given: { time: noon }, expect: allow }")),
     ];
@@ -170,10 +191,8 @@ fn what_comes_later_is_parsed_and_run_refuses_it() {
     let text = r#"
 policy: later
 applies_to: [calls, in_call, relay]
-lists:
-  feed: { url: "https://example.com/bad.txt", refresh: 1h }
 rules:
-  - { name: a, when: { source: $feed }, then: challenge }
+  - { name: a, when: { tls: yes }, then: challenge }
 tests:
   - { name: cannot be tested yet, given: { to: "1" }, expect: default }
 "#;
@@ -193,6 +212,9 @@ rules:
   - { name: guessing, count: { per: user, failed_logins: 5/10min }, over: drop }
   - { name: all, then: allow }
   - { name: too late, when: { to: "+882" }, then: reject 403 }
+lists:
+  forged: { url: "http://example.com/list" }
+  near: { url: "http://127.0.0.1:8080/list" }
 "#;
     insta::assert_snapshot!(told(text, ""));
 }
@@ -210,6 +232,45 @@ fn a_mistake_in_a_rate_deck_is_told_in_that_file() {
     let deck = "prefix,price,connect,increment\n49,0.01,0,60/1  # home\n+4915,0.10\n49,0.02\n4x,1\n43\n44,1 EUR\n\
                 45,1,,0/0\n46,1,0,60,x\n47,1,0.05,30/6\n";
     insta::assert_snapshot!(told(text, deck));
+}
+
+#[test]
+fn a_list_from_a_url_is_one_feed_however_often_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str| {
+        format!(
+            r#"
+policy: {name}
+applies_to: calls
+lists: {{ bad: {{ url: "https://example.com/bad?key=1", refresh: 30m }}, numbers: {{ url: "https://example.com/n" }}, unused: {{ url: "https://example.com/" }} }}
+rules:
+  - {{ name: a, when: {{ source: $bad }}, then: drop }}
+  - {{ name: b, when: {{ source: {{ not: [$bad, 10.0.0.0/8] }}, to: $numbers }}, then: drop }}
+tests: [{{ name: nothing is fetched for a test, given: {{ source: 192.0.2.1 }}, expect: default }}]
+"#
+        )
+    };
+    let paths = ["first", "second"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text(name)).unwrap();
+        path
+    });
+    let loaded = load(&paths, &names(), Instant::now()).unwrap_or_else(|report| panic!("{report}"));
+    assert!(loaded.report.is_empty(), "{}", loaded.report);
+    let feeds: Vec<_> = loaded.feeds.iter().map(|f| (&*f.name, f.kind, f.refresh.as_secs())).collect();
+    let (networks, numbers) = (Kind::Networks, Kind::Numbers);
+    assert_eq!(
+        feeds,
+        [
+            ("first / bad", networks, 1800),
+            ("first / numbers", numbers, 3600),
+            ("second / bad", networks, 1800),
+            ("second / numbers", numbers, 3600),
+        ]
+    );
+    assert!(!format!("{feeds:?}").contains("key"));
+    let second = &loaded.policies[1].rules[0].when[0].matcher;
+    assert!(matches!(second, Matcher::Feed(Subject::Source, FeedId(2))), "{second:?}");
 }
 
 /// A folder of blocked networks, as feeds are kept; and countries.

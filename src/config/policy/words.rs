@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::Uri;
 use jiff::civil::{DateTime, Time};
 use jiff::tz::TimeZone;
 
@@ -271,6 +272,22 @@ fn days(text: &str) -> Option<[bool; 7]> {
         }
     }
     Some(days)
+}
+
+/// Where a list is published.
+#[derive(Clone, Debug)]
+pub struct Url(pub Uri);
+
+impl FromWord for Url {
+    fn from_word(text: &str) -> Result<Url, Wrong> {
+        let help = "write it as in a browser, without a name and password: `https://example.com/list.txt`";
+        let url: Option<Uri> = text.parse().ok();
+        let is_web = |url: &Uri| {
+            let has_name = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+            matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() && !has_name
+        };
+        url.filter(is_web).map(Url).ok_or_else(|| Wrong::new("this is no URL", help))
+    }
 }
 
 /// `DE`: a country, or one of the codes for what belongs to none.

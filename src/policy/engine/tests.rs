@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{TrunkId, UnixTime};
+use crate::policy::feed::{Kind, Subject};
 use crate::policy::matcher::{Condition, Glob, Matcher};
 use crate::policy::settings::{Budget, Count, Limit, Per, Rate};
 
@@ -66,7 +67,10 @@ fn calls(rules: Vec<Rule>) -> Policy {
 
 fn engine(policies: Vec<Policy>) -> Engine {
     let capacity = Capacity { keys: 1024, budgets: 64, last_called: 64, gauges: 8, bans: 8, notes: 4 };
-    Engine::new(Settings { policies, never_ban: Vec::new(), geo: None, capacity }, &NodeKey::new([1; 16]))
+    Engine::new(
+        Settings { policies, never_ban: Vec::new(), geo: None, feeds: Vec::new(), capacity },
+        &NodeKey::new([1; 16]),
+    )
 }
 
 fn rate(events: u32, seconds: u64, burst: u32) -> Rate {
@@ -287,6 +291,57 @@ fn a_ban_drops_everything_until_it_ends() {
     assert!(!engine.refuses_packet(scan.source, ListenerId(0), at(start, 60)));
 }
 
+/// A feed is swapped under a running engine: rules look in the new one at once, and nobody gets a fresh allowance.
+#[test]
+fn a_feed_that_is_fetched_again_loses_no_counter() {
+    let listed = |matchers| Rule {
+        when: vec![Condition { negated: false, matcher: matchers }],
+        ..rule("listed", reject(403))
+    };
+    let own = Matcher::Source(Arc::new(["10.0.0.0/8".parse().unwrap()].into_iter().collect()));
+    let rules = vec![
+        listed(Matcher::AnyOf(vec![Matcher::Feed(Subject::Source, FeedId(1)), own])),
+        Rule { name: "p / number".into(), ..listed(Matcher::Feed(Subject::To, FeedId(0))) },
+        count(
+            rule("few", reject(486)),
+            Per::Source,
+            &[Limit::CallsAtOnce(1), Limit::Requests(rate(2, 3600, 2))],
+        ),
+    ];
+    let feeds = vec![Feed::empty(Kind::Numbers), Feed::empty(Kind::Networks)];
+    let settings = Settings { policies: vec![calls(rules)], feeds, ..Settings::default() };
+    let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
+    let now = at(Instant::now(), 0);
+    let call = Facts { source: IpAddr::from([192, 0, 2, 1]), to: Some("+8821"), ..call("201", "+8821") };
+    let inside = Facts { source: IpAddr::from([10, 0, 0, 1]), ..call.clone() };
+    let by = |engine: &mut Engine, facts: &Facts<'_>| {
+        engine.decide(facts, now).map(|p| p.gauges).map_err(|r| r.rule.to_string())
+    };
+    let live = by(&mut engine, &call).unwrap();
+    assert_eq!(
+        by(&mut engine, &inside).unwrap_err(),
+        "p / listed",
+        "its own networks are in it, fetched or not"
+    );
+    let read = |kind, text| Feed::read(kind, text).unwrap().feed;
+    engine.refresh(FeedId(1), read(Kind::Networks, "192.0.2.0/24"));
+    assert_eq!(by(&mut engine, &call).unwrap_err(), "p / listed");
+    engine.refresh(FeedId(1), read(Kind::Networks, "198.51.100.0/24"));
+    engine.refresh(FeedId(0), read(Kind::Numbers, "+882"));
+    assert_eq!(by(&mut engine, &call).unwrap_err(), "p / number");
+    engine.refresh(FeedId(0), read(Kind::Numbers, "+883"));
+    assert_eq!(
+        by(&mut engine, &call).unwrap_err(),
+        "p / few",
+        "one call is live, and was before the lists changed"
+    );
+    engine.release(live, Duration::ZERO, now);
+    let second = by(&mut engine, &call).unwrap();
+    engine.release(second, Duration::ZERO, now);
+    assert_eq!(by(&mut engine, &call).unwrap_err(), "p / few", "two requests were counted");
+    assert!(engine.holds_nothing());
+}
+
 #[test]
 fn a_ban_is_no_weapon() {
     let scan = Facts { agent: Some("friendly-scanner"), ..call("100", "100") };
@@ -298,8 +353,13 @@ fn a_ban_is_no_weapon() {
         Facts { source: IpAddr::from([10, 20, 0, 1]), ..scan.clone() },
     ] {
         let never_ban = vec!["10.20.0.0/16".parse().unwrap()];
-        let settings =
-            Settings { policies: vec![scanners()], never_ban, geo: None, capacity: Capacity::default() };
+        let settings = Settings {
+            policies: vec![scanners()],
+            never_ban,
+            geo: None,
+            feeds: Vec::new(),
+            capacity: Capacity::default(),
+        };
         let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
         assert_eq!(engine.decide(&safe, at(start, 0)).unwrap_err().action, Action::Drop, "{safe:?}");
         assert!(!engine.refuses_packet(safe.source, ListenerId(0), at(start, 0)), "{safe:?}");
@@ -322,7 +382,13 @@ fn packets_are_counted_before_parsing_and_the_relied_on_are_let_through() {
     let flood = count(rule("flood", drop_and_ban(60)), Per::Source, &[Limit::Packets(rate(50, 1, 50))]);
     let both = policy(&[Stage::Packets, Stage::Calls], vec![flood, to(rule("never", reject(403)), &["1"])]);
     let never_ban = vec!["10.0.0.0/8".parse().unwrap()];
-    let settings = Settings { policies: vec![both], never_ban, geo: None, capacity: Capacity::default() };
+    let settings = Settings {
+        policies: vec![both],
+        never_ban,
+        geo: None,
+        feeds: Vec::new(),
+        capacity: Capacity::default(),
+    };
     let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
     let start = Instant::now();
     let refused = |engine: &mut Engine, source: [u8; 4], second| {
