@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use super::check_trunk;
 use crate::config::diagnose::Severity;
 use crate::config::{self, Compiled, Report, policy};
 
@@ -18,6 +19,8 @@ pub struct Args {
     /// Other files: policies (in which `--config` says what trunks, zones and listeners there are), or configs
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    trunk: check_trunk::TrunkArgs,
 }
 
 /// Prints what it read to standard output and what is wrong to standard error; fails if there is an error.
@@ -31,7 +34,8 @@ pub fn run(args: Args) -> ExitCode {
             outcome.config(path);
         }
     }
-    outcome.finish()
+    let read = outcome.finish();
+    config.as_ref().and_then(|config| args.trunk.run(config)).unwrap_or(read)
 }
 
 /// A policy file says so itself: it has the key `policy`.

@@ -3,11 +3,13 @@
 mod allocations;
 mod ask;
 mod check;
+mod check_trunk;
 mod credentials;
 mod demo;
 mod preset;
 mod run;
 mod status;
+mod trunk_report;
 
 use std::fmt::Display;
 use std::path::Path;
@@ -34,7 +36,7 @@ struct CommandLine {
 enum Command {
     /// Carries calls until it is told to stop (SIGTERM: live calls end first; twice: at once)
     Run(run::Args),
-    /// Reads a config and its policies, runs the policies' tests, and says what is wrong and what to type
+    /// Reads a config and its policies, runs the policies' tests, and says what is wrong and what to type; with --trunk tries one live
     Check(check::Args),
     /// Lists the presets for trunks and PBXs, or prints one: what to add to the config, and what the other side must set
     Preset(preset::Args),

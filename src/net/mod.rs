@@ -12,6 +12,7 @@ mod flow;
 mod node;
 mod open_files;
 mod places;
+pub mod probe;
 pub mod relay;
 pub mod settings;
 mod shard;
