@@ -99,8 +99,11 @@ impl Edge {
             }
             Method::Invite if self.drain != Drain::No => Err(Refusal::Draining),
             Method::Invite if self.calls.len() >= limits.calls => Err(Refusal::CallsFull),
+            // A carrier and a PBX are one source for all of their callers: they have limits of their own.
             Method::Invite
-                if self.calls.unanswered_of(request.source.remote.0.ip()) >= limits.unanswered_per_source =>
+                if who.speaker == Speaker::Stranger
+                    && self.calls.unanswered_of(request.source.remote.0.ip())
+                        >= limits.unanswered_per_source =>
             {
                 Err(Refusal::TooManyUnanswered)
             }

@@ -534,7 +534,7 @@ pub struct Limits {
     pub calls: usize,
     /// Registered contacts: 503.
     pub registrations: usize,
-    /// Unanswered calls of one source: 503 (ATTACKS.md: ports exhausted by unanswered INVITEs).
+    /// Unanswered calls of one source that is neither trunk nor PBX: 503 (ATTACKS.md: ports exhausted by unanswered INVITEs).
     pub unanswered_per_source: usize,
     /// An answered call is ended on both legs after this long: where no media tells us, a lost BYE must not leave it
     /// behind for ever.

@@ -154,6 +154,22 @@ fn unanswered_calls_of_one_source_leave_room_for_others() {
     assert_eq!(world.status().calls, 4);
 }
 
+/// All callers of a carrier come from one source, and so do all phones of the PBX.
+#[test]
+fn a_carrier_and_the_pbx_may_have_any_number_of_calls_ringing() {
+    let mut world = World::with(|settings| settings.limits.unanswered_per_source = 1);
+    let (pbx, acme) = (Actor::pbx(), Actor::carrier());
+    for number in 0..3 {
+        let uri = format!("sip:+4930123{number}@10.20.0.5");
+        world.send(&pbx, request(&pbx, "INVITE", &uri, "100", "", ""));
+        world.expect(&acme, "INVITE");
+        let uri = format!("sip:10{number}@198.51.100.10");
+        world.send(&acme, request(&acme, "INVITE", &uri, "+4940123", "", ""));
+        world.expect(&pbx, "INVITE");
+    }
+    assert_eq!(world.status().calls, 6);
+}
+
 #[test]
 fn a_party_cannot_speak_as_the_other_one() {
     let mut world = World::new();
