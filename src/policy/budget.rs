@@ -16,8 +16,9 @@ const SLOTS: usize = 24;
 /// For how long a call is paid ahead while it lasts: what others may find missing for that long.
 const AHEAD: Duration = Duration::from_secs(30);
 
-/// A call that cannot pay on is hung up so long before what it paid for ends: a timer may be late, a bill may not.
-const GRACE: Duration = Duration::from_millis(500);
+/// A call that cannot pay on is hung up so long before what it paid for ends: the carrier's clock runs a little longer than
+/// ours, from the answer that is still on its way to us to the BYE that is still on its way to it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// How a budget counts a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,8 +51,8 @@ fn whole_seconds(talk: Duration) -> u64 {
     talk.as_secs().saturating_add(u64::from(talk.subsec_nanos() > 0))
 }
 
-/// The shortest call that can be billed.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// What a call must be able to pay for when it begins: less is not worth answering.
+const SHORTEST: Duration = Duration::from_secs(5);
 
 /// What one live call has taken from one budget.
 #[derive(Debug)]
@@ -158,13 +159,13 @@ impl Budgets {
         slot
     }
 
-    /// True if not even the shortest call can be paid.
+    /// True if not even a short call can be paid.
     pub fn is_over(&self, key: u64, terms: Terms, meter: &Meter, at: UnixTime) -> bool {
         let used = self.spent(key, terms, at).total();
         used >= terms.limit || used.saturating_add(meter.cost(SHORTEST)) > terms.limit
     }
 
-    /// A call begins: the shortest one is paid.
+    /// A call begins: a short one is paid.
     pub fn pay(&mut self, rule: u64, key: u64, terms: Terms, meter: Meter, at: UnixTime) -> Paid {
         let booked = meter.cost(SHORTEST);
         let slot = self.book(key, terms, booked, at);

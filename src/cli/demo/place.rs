@@ -6,10 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 
 const CONFIG: &str = include_str!("../../../config/demo.yaml");
-const POLICIES: [(&str, &str); 4] = [
+const POLICIES: [(&str, &str); 5] = [
     ("toll-fraud.yaml", include_str!("../../../policies/toll-fraud.yaml")),
     ("scanners.yaml", include_str!("../../../policies/scanners.yaml")),
     ("floods.yaml", include_str!("../../../policies/floods.yaml")),
+    ("rates/example.csv", include_str!("../../../policies/rates/example.csv")),
     ("lists/premium-and-satellite.txt", include_str!("../../../policies/lists/premium-and-satellite.txt")),
 ];
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -29,6 +30,7 @@ impl Place {
         let folder = std::env::temp_dir().join(format!("turnpike-demo-{}", std::process::id()));
         let place = Place { folder, pbx: SocketAddr::new(LOCALHOST, PBX_PORT) };
         fs::create_dir_all(place.folder.join("policies/lists"))?;
+        fs::create_dir_all(place.folder.join("policies/rates"))?;
         fs::create_dir_all(place.folder.join("config"))?;
         for (name, text) in POLICIES {
             fs::write(place.folder.join("policies").join(name), text)?;

@@ -155,7 +155,7 @@ rules:
   - { name: row,    count: { per: user, sequential_numbers: 5/10min }, over: reject 403 }
   - { name: hours,  when: { longer_than: 2h }, then: hang_up }
 tests:
-  - { name: some is left,   given: { user: "201", to: "+4420", spend: 19.98 }, expect: allow }
+  - { name: some is left,   given: { user: "201", to: "+4420", spend: 19.95 }, expect: allow }
   - { name: not enough,     given: { user: "201", to: "+8821", spend: 16.01 }, expect: day }
   - { name: just enough,    given: { user: "201", to: "+8821", spend: 16 }, expect: allow }
   - { name: short ones,     given: { to: "+4420", short_calls: 20 }, expect: short }

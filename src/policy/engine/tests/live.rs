@@ -47,8 +47,8 @@ fn money_ends_a_call_before_it_is_spent() {
     let start = Instant::now();
     let mut dear = engine.decide(&call("201", "+8821"), at(start, 0)).unwrap();
     let (talked, end) = talk(&mut engine, &mut dear.gauges, start);
-    assert_eq!((talked, &*end.unwrap_err().rule), (49.5, "p / budget"));
-    assert_eq!(dear.gauges.cost(Duration::from_secs_f64(talked)), Some(Money(1_500_000)));
+    assert_eq!((talked, &*end.unwrap_err().rule), (48.0, "p / budget"));
+    assert_eq!(dear.gauges.cost(Duration::from_secs_f64(talked)), Some(Money(1_480_000)));
     engine.release(dear.gauges, Duration::from_secs_f64(talked), at(start, 50));
     assert_eq!(decided(&mut engine, &call("201", "+441"), at(start, 60)), "!p / budget");
     assert_eq!(decided(&mut engine, &call("202", "+441"), at(start, 60)), "default");
@@ -59,7 +59,7 @@ fn a_number_without_a_price_is_the_dearest_and_an_extension_is_free() {
     let mut engine = engine(vec![spend(1_500_000, hanging_up(reject(403)))]);
     let start = Instant::now();
     let mut unknown = engine.decide(&call("201", "0301234567"), at(start, 0)).unwrap();
-    assert_eq!(talk(&mut engine, &mut unknown.gauges, start).0, 49.5);
+    assert_eq!(talk(&mut engine, &mut unknown.gauges, start).0, 48.0);
     let mut inside = engine.decide(&call("201", "202"), at(start, 0)).unwrap();
     assert_eq!(talk(&mut engine, &mut inside.gauges, start).0, f64::INFINITY);
     assert_eq!(inside.gauges.cost(DAY), None);
