@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use turnpike::base::{ListenerId, NodeKey, Now, TrunkId, UnixTime, ZoneId};
 use turnpike::config::compiled::Names;
 use turnpike::config::policy::{Loaded, load};
+use turnpike::policy::country::Country;
 use turnpike::policy::settings::{Capacity, Settings};
 use turnpike::policy::{Action, Engine, Facts, Stage};
 
@@ -194,4 +195,43 @@ fn password_guessing_ends_for_the_guesser_alone() {
     assert_eq!(asked, 60);
     let owner = Facts { source: IpAddr::from([198, 51, 100, 1]), ..guess };
     assert_eq!(status(&mut engine, &owner, now), 200);
+}
+
+/// Whatever ships is a list of numbers in E.164, nothing twice or inside another, and says where it is from.
+#[test]
+fn the_lists_that_ship_hold_prefixes_of_numbers_with_a_source() {
+    let premium_and_satellite = "premium-and-satellite.txt";
+    for file in std::fs::read_dir("policies/lists").unwrap().map(|entry| entry.unwrap().path()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let entries = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        let entries: Vec<_> = entries.filter(|entry| !entry.is_empty()).collect();
+        assert!(!entries.is_empty() && text.starts_with('#'), "{}", file.display());
+        if file.ends_with(premium_and_satellite) {
+            continue; // It lists numbers as they are dialled, too, for zones that do not say how.
+        }
+        for (index, entry) in entries.iter().enumerate() {
+            let digits = entry.strip_prefix('+').unwrap_or_default();
+            assert!(
+                !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()),
+                "{}: {entry}",
+                file.display()
+            );
+            let others = entries.iter().enumerate().filter(|(other, _)| *other != index);
+            assert!(
+                !others.into_iter().any(|(_, o)| entry.starts_with(o)),
+                "{}: {entry} twice",
+                file.display()
+            );
+        }
+    }
+    let of = |list: &str| std::fs::read_to_string(Path::new("policies/lists").join(list)).unwrap();
+    for satellite in of("satellite.txt").lines().filter(|line| line.starts_with('+')) {
+        let number = format!("{}00000000", satellite.split_whitespace().next().unwrap());
+        assert_eq!(Country::of_number(&number), Some(Country(*b"XS")), "{number}");
+    }
+    for island in of("nanp-abroad.txt").lines().filter(|line| line.starts_with('+')) {
+        let number = format!("{}0000000", &island[..5]);
+        let country = Country::of_number(&number).unwrap();
+        assert!(![Country(*b"US"), Country(*b"CA")].contains(&country), "{number}");
+    }
 }

@@ -3,7 +3,7 @@
 //! | file | story |
 //! |---|---|
 //! | `raw` | the keys of a policy file, as typed |
-//! | `words` | words with a syntax of their own: answers, rates with a burst, times of the day |
+//! | `words` | words with a syntax of their own: answers, rates with a burst; `times`: windows of time, holidays |
 //! | `files` | the files that a policy names |
 //! | `lists` | `lists:`, compiled to sets once each; `rates`: `rates:` |
 //! | `rules` | rules with their names resolved, and what is odd about them |
@@ -14,6 +14,7 @@ mod lists;
 mod rates;
 mod raw;
 mod rules;
+mod times;
 mod trials;
 mod words;
 
@@ -131,6 +132,7 @@ fn read(
         applies_to,
         mode,
         lists: named,
+        holidays,
         rates,
         rules,
         default,
@@ -143,11 +145,13 @@ fn read(
         problems.error(name.at, format!("a second policy called `{}`", name.value), help);
     }
     lists.declare(&name.value, named.unwrap_or_default(), problems);
+    let holidays = holidays.map(|days| Arc::new(lists.holidays(&days, problems)));
     let prices = rates.and_then(|rates| lists.files().open(&rates.file, problems));
     let deck: Option<Arc<Deck>> = prices.map(|file| rates::deck(lists.files(), file).into());
     let stages = words::stages(&applies_to, problems);
+    let policy = &name.value;
     let mut compiler =
-        rules::Compiler { policy: &name.value, stages: &stages, names, lists, deck: deck.clone(), problems };
+        rules::Compiler { policy, stages: &stages, names, lists, deck: deck.clone(), holidays, problems };
     let compiled = compiler.rules(&rules);
     let default = default.and_then(|answers| compiler.answer(&answers)).unwrap_or(Answer::ALLOW);
     let policy = Policy {

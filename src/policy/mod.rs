@@ -11,11 +11,13 @@
 //! | [`known`] | facts that are kept |
 //! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
 //! | `engine` | asks the rules in order |
+//! | `covers` | rules that nobody will ever hear |
 //! | [`trial`] | the tests that stand in policy files |
 
 mod budget;
 mod counter;
 pub mod country;
+mod covers;
 pub mod deck;
 pub mod dial_plan;
 mod engine;

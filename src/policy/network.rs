@@ -19,6 +19,11 @@ impl NetworkSet {
             IpAddr::V6(v6) => holds(&self.v6, v6.to_bits()),
         }
     }
+
+    /// True if every address of `other` is in this set.
+    pub fn covers(&self, other: &NetworkSet) -> bool {
+        all_in(&self.v4, &other.v4) && all_in(&self.v6, &other.v6)
+    }
 }
 
 impl FromIterator<IpNetwork> for NetworkSet {
@@ -56,6 +61,14 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>, after: impl Fn(T) -> Option<T>
 fn holds<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
     let behind = ranges.partition_point(|(first, _)| *first <= address);
     behind.checked_sub(1).and_then(|i| ranges.get(i)).is_some_and(|(_, last)| address <= *last)
+}
+
+/// What does not touch is one of the ranges, or crosses a gap.
+fn all_in<T: Ord + Copy>(wide: &[(T, T)], narrow: &[(T, T)]) -> bool {
+    narrow.iter().all(|(first, last)| {
+        let behind = wide.partition_point(|(begin, _)| begin <= first);
+        behind.checked_sub(1).and_then(|i| wide.get(i)).is_some_and(|(_, end)| last <= end)
+    })
 }
 
 #[cfg(test)]
@@ -114,6 +127,19 @@ mod tests {
         ) {
             let set: NetworkSet = networks.iter().copied().collect();
             prop_assert_eq!(set.contains(address), networks.iter().any(|n| n.contains(address)));
+        }
+
+        #[test]
+        fn a_set_covers_its_parts_and_nothing_that_it_lacks(
+            networks in prop::collection::vec(network(), 0..6),
+            others in prop::collection::vec(network(), 0..4),
+            address in address(),
+        ) {
+            let set: NetworkSet = networks.iter().copied().collect();
+            let other: NetworkSet = others.iter().copied().collect();
+            let both: NetworkSet = networks.iter().chain(&others).copied().collect();
+            prop_assert!(both.covers(&set) && both.covers(&other));
+            prop_assert!(!set.covers(&other) || !other.contains(address) || set.contains(address));
         }
     }
 }

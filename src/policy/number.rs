@@ -76,6 +76,12 @@ struct Node {
     end: Option<End>,
 }
 
+impl Node {
+    fn is_prefix(&self) -> bool {
+        self.end == Some(End::Prefix)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Exact,
@@ -123,6 +129,48 @@ impl NumberSet {
                 End::Exact => **name == *number,
                 End::Prefix => number.starts_with(&**name),
             })
+    }
+
+    /// True if everything that `other` contains is in this set.
+    pub fn covers(&self, other: &NumberSet) -> bool {
+        let is_named = |(name, end): &(Box<str>, End)| match end {
+            End::Exact => self.contains(name),
+            End::Prefix => self.nodes.first().is_some_and(Node::is_prefix) || self.has_prefix_of(name),
+        };
+        other.names.iter().all(is_named) && self.covers_numbers(other)
+    }
+
+    fn has_prefix_of(&self, name: &str) -> bool {
+        self.names.iter().any(|(known, end)| *end == End::Prefix && name.starts_with(&**known))
+    }
+
+    /// Walks both tries in step.
+    fn covers_numbers(&self, other: &NumberSet) -> bool {
+        let mut open = vec![(0, 0)];
+        while let Some((ours, theirs)) = open.pop() {
+            let (Some(our), Some(their)) = (self.nodes.get(ours), other.nodes.get(theirs)) else {
+                return false;
+            };
+            let covered = match their.end {
+                None => true,
+                Some(End::Exact) => our.end.is_some(),
+                Some(End::Prefix) => our.is_prefix(),
+            };
+            if our.is_prefix() {
+                continue;
+            }
+            if !covered {
+                return false;
+            }
+            for (our_child, their_child) in our.children.iter().zip(&their.children).filter(|(_, t)| **t != 0)
+            {
+                if *our_child == 0 {
+                    return false;
+                }
+                open.push((*our_child as usize, *their_child as usize));
+            }
+        }
+        true
     }
 
     fn in_trie(&self, number: &str) -> bool {
@@ -203,6 +251,19 @@ mod tests {
                 None => number == *entry,
             });
             prop_assert_eq!(set.contains(&number), naive);
+        }
+
+        #[test]
+        fn a_set_covers_its_parts_and_nothing_that_it_lacks(
+            entries in prop::collection::vec("[+]?[0-1a]{0,3}[*]?", 0..6),
+            others in prop::collection::vec("[+]?[0-1a]{0,3}[*]?", 0..3),
+            number in "[+]?[0-1a]{0,4}",
+        ) {
+            let set = |entries: &[String]| entries.iter().map(String::as_str).collect::<NumberSet>();
+            let (wide, other) = (set(&entries), set(&others));
+            let both = set(&[entries, others].concat());
+            prop_assert!(both.covers(&wide) && both.covers(&other));
+            prop_assert!(!wide.covers(&other) || !other.contains(&number) || wide.contains(&number));
         }
     }
 }

@@ -12,6 +12,7 @@ use ipnetwork::IpNetwork;
 
 use super::files::{FileId, Files};
 use super::raw::List;
+use super::times;
 use super::words::{self, Url};
 use crate::config::diagnose::{Problems, Report};
 use crate::config::read::{At, FromWord, Named, Wrong, did_you_mean};
@@ -21,6 +22,7 @@ use crate::policy::feed::{FeedId, Kind, Subject};
 use crate::policy::matcher::{Glob, Matcher};
 use crate::policy::network::NetworkSet;
 use crate::policy::number::NumberSet;
+use crate::policy::window::Holidays;
 
 /// How often a list is fetched that does not say.
 const USUAL: Duration = Duration::from_secs(3600);
@@ -171,6 +173,11 @@ impl Lists {
     /// Countries and lists of them.
     pub fn countries(&mut self, items: &[At<String>], problems: &mut Problems) -> Arc<[Country]> {
         self.words(items, problems, words::country).into()
+    }
+
+    /// Days and lists of them.
+    pub fn holidays(&mut self, items: &[At<String>], problems: &mut Problems) -> Holidays {
+        self.words(items, problems, times::holiday).into_iter().collect()
     }
 
     /// Patterns and lists of them.

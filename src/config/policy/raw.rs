@@ -19,6 +19,7 @@ record! {
         applies_to: Vec<At<StageWord>>,
         mode: Option<Mode>,
         lists: Option<Named<List>>,
+        holidays: Option<Vec<At<String>>>,
         rates: Option<Rates>,
         rules: Vec<Rule>,
         default: Option<Vec<At<AnswerWord>>>,

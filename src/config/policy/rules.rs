@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::lists::Lists;
 use super::raw;
+use super::times;
 use super::words::{self, AnswerWord, ShortCallsWord, YesNo};
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
@@ -14,6 +15,7 @@ use crate::policy::deck::Deck;
 use crate::policy::feed::Subject;
 use crate::policy::matcher::{Condition, Matcher, Party};
 use crate::policy::settings::{Answer, Budget, Count, Limit, New, Per, Rule, Verdict};
+use crate::policy::window::Holidays;
 use crate::policy::{Action, Stage};
 
 /// Compiles the rules of one policy.
@@ -24,6 +26,8 @@ pub struct Compiler<'c> {
     pub lists: &'c mut Lists,
     /// Its `rates:`.
     pub deck: Option<Arc<Deck>>,
+    /// Its `holidays:`.
+    pub holidays: Option<Arc<Holidays>>,
     pub problems: &'c mut Problems,
 }
 
@@ -36,17 +40,18 @@ impl Compiler<'_> {
     /// All rules.
     pub fn rules(&mut self, raw: &[raw::Rule]) -> Vec<Rule> {
         let mut rules: Vec<Rule> = Vec::new();
-        let mut catch_all: Option<&str> = None;
         for (index, typed) in raw.iter().enumerate() {
             self.check_name(typed, raw.get(..index).unwrap_or_default());
-            if let Some(first) = catch_all {
-                let help = format!("`{first}` above always decides; move it down, or give it a `when`");
-                self.problems.warning(typed.name.at, "this rule is never reached", help);
-            }
             let Some(rule) = self.rule(typed) else { continue };
-            let always = rule.when.is_empty() && rule.count.is_none() && rule.answer.verdict.is_some();
-            if always && catch_all.is_none() {
-                catch_all = Some(&typed.name.value);
+            if let Some(above) = rules.iter().find(|above| above.silences(&rule, self.stages)) {
+                let name = above.name.strip_prefix(&format!("{} / ", self.policy)).unwrap_or(&above.name);
+                let help = match above.when.is_empty() {
+                    true => format!("`{name}` above always decides; move it down, or give it a `when`"),
+                    false => {
+                        format!("`{name}` above decides whenever this one could; move this one above it")
+                    }
+                };
+                self.problems.warning(typed.name.at, "this rule is never reached", help);
             }
             rules.push(rule);
         }
@@ -241,6 +246,7 @@ impl Compiler<'_> {
             longer_than,
         } = typed;
         let names = self.names;
+        let holidays = self.holidays.clone();
         let mut conditions = Vec::new();
         let mut add = |typed: &Option<raw::OneOf>, matcher: &mut dyn FnMut(&[At<String>]) -> Matcher| {
             if let Some(typed) = typed {
@@ -265,7 +271,9 @@ impl Compiler<'_> {
         add(source, &mut |items| self.listed(Subject::Source, items));
         add(country, &mut |items| Matcher::Country(self.lists.countries(items, self.problems)));
         add(source_country, &mut |items| Matcher::SourceCountry(self.lists.countries(items, self.problems)));
-        add(time, &mut |items| Matcher::Time(self.each(items, words::window)));
+        add(time, &mut |items| {
+            Matcher::Time(self.each(items, |time| times::window(time, holidays.as_ref())))
+        });
         add(agent, &mut |items| Matcher::Agent(self.lists.globs(items, self.problems)));
         if let (Some(typed), true) = (source_country, names.no_geoip) {
             let help = "add `geoip: GeoLite2-Country.mmdb` to the config, or whichever database you have";

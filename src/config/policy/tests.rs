@@ -119,6 +119,8 @@ fn every_mistake_is_told_with_its_place_and_what_to_type() {
         ("misspelt country", when("country: [DE, UK]")),
         ("country of a source without a database", when("source_country: KP")),
         ("no folder", format!("{head}lists: {{ l: {{ folder: lost }} }}\nrules: []\n")),
+        ("which holidays", when("time: holidays UTC")),
+        ("no day", format!("{head}holidays: [01-01, 02-30]\nrules: []\n")),
         ("no URL", format!("{head}lists: {{ l: {{ url: \"example.com/list\" }} }}\nrules: []\n")),
         (
             "a password in a URL",
@@ -219,6 +221,41 @@ lists:
     insta::assert_snapshot!(told(text, ""));
 }
 
+/// Only what is certain is told: a rule that another one leaves something to is not.
+#[test]
+fn a_rule_below_one_that_decides_whenever_it_could_is_a_warning() {
+    let text = r#"
+policy: odd
+applies_to: [registrations, calls]
+lists: { home: ["+49", "+43"], feed: { url: "https://example.com/" } }
+rules:
+  - { name: abroad, when: { to: not $home, party: phones }, then: reject 403 }
+  - { name: in one zone only, when: { to: not $home, party: phones, zone: office }, then: reject 404 }
+  - { name: other homes, when: { to: { not: [$home, "+41"] }, party: phones }, then: drop }
+  - { name: heard - fewer homes, when: { to: not "+49", party: phones }, then: drop }
+  - { name: heard - others too, when: { to: not $home }, then: drop }
+  - { name: counted, when: { to: "+1" }, count: { per: user, calls_at_once: 1 }, over: drop }
+  - { name: heard - below a count, when: { to: "+12" }, then: drop }
+  - { name: told, when: { from: "1*" }, then: alert }
+  - { name: heard - below an alert, when: { from: "12*" }, then: drop }
+  - { name: prefix, when: { user: "2*" }, then: drop }
+  - { name: longer prefix, when: { user: ["20", "21*"] }, count: { per: user, calls_at_once: 1 }, over: drop }
+  - { name: heard - another prefix, when: { user: ["20", "3*"] }, then: drop }
+  - { name: networks, when: { source: [10.0.0.0/8, 192.0.2.0/24, $feed] }, then: drop }
+  - { name: network, when: { source: [10.1.0.0/16, $feed] }, then: drop }
+  - { name: heard - half, when: { source: [192.0.2.0/23] }, then: drop }
+  - { name: countries, when: { country: [DE, AT] }, then: drop }
+  - { name: country, when: { country: AT, tls: yes }, then: drop }
+  - { name: nights, when: { time: ["20:00-07:00 UTC", "sat UTC"] }, then: drop }
+  - { name: night, when: { time: "20:00-07:00 UTC" }, then: drop }
+  - { name: heard - another night, when: { time: "20:00-07:00 Europe/Berlin" }, then: drop }
+"#;
+    let told = told(text, "");
+    assert_eq!(told.matches("this rule is never reached").count(), 6, "{told}");
+    assert!(!told.contains("heard") && !told.contains("error"), "{told}");
+    insta::assert_snapshot!(told);
+}
+
 #[test]
 fn a_mistake_in_a_list_file_is_told_in_that_file() {
     let text = "policy: p\napplies_to: calls\nlists: { l: { file: list.txt } }\nrules:\n  \
@@ -307,6 +344,28 @@ tests:
     let loaded = load(&[path], &names(), Instant::now()).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(loaded.tests, 8);
     assert!(loaded.report.is_empty(), "{}", loaded.report);
+}
+
+#[test]
+fn holidays_are_days_that_a_policy_names() {
+    let text = r#"
+policy: p
+applies_to: calls
+lists: { german: { file: list.txt } }
+holidays: [$german, 2026-04-03]
+rules:
+  - { name: closed, when: { time: "sat,sun,holidays Europe/Berlin" }, then: reject 480 }
+  - { name: office, when: { time: "workdays 08:00-18:00 Europe/Berlin" }, then: allow }
+default: reject 403
+tests:
+  - { name: a day's work, given: { time: "2026-04-02 09:00" }, expect: office }
+  - { name: its evening, given: { time: "2026-04-02 20:00" }, expect: default }
+  - { name: Good Friday, given: { time: "2026-04-03 09:00" }, expect: closed }
+  - { name: a Friday a year later, given: { time: "2027-04-02 09:00" }, expect: office }
+  - { name: Labour Day, given: { time: "2028-05-01 09:00" }, expect: closed }
+  - { name: New Year comes with Berlin's clock, given: { time: "2026-12-31 23:30 UTC" }, expect: closed }
+"#;
+    assert_eq!(told(text, "01-01 # New Year\n05-01\n"), "");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::raw;
 use super::rules::{RESERVED, named};
+use super::times;
 use super::words::{self, SpentSoFar, StageWord, YesNo};
 use crate::base::TrunkId;
 use crate::config::compiled::Names;
@@ -88,7 +89,7 @@ fn given(
     names: &Names,
     problems: &mut Problems,
 ) -> Option<Given> {
-    let usual = words::moment(USUAL_TIME, zone).ok()?;
+    let usual = times::moment(USUAL_TIME, zone).ok()?;
     let mut given = Given::new(stage(policy, typed), usual);
     let mut fine = true;
     let mut tell = |at, wrong: Wrong| {
@@ -96,7 +97,7 @@ fn given(
         fine = false;
     };
     if let Some(At { at, value }) = &typed.time {
-        words::moment(value, zone).map_or_else(|wrong| tell(*at, wrong), |time| given.at = time);
+        times::moment(value, zone).map_or_else(|wrong| tell(*at, wrong), |time| given.at = time);
     }
     if let Some(At { at, value: n }) = &typed.trunk {
         let trunk = named("trunk", n, names.trunk(n), &names.trunks);
