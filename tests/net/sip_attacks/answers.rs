@@ -28,7 +28,7 @@ fn an_answer_to_a_guessed_branch_or_to_a_via_of_its_senders_goes_nowhere() {
             format!("{ours};branch=z9hG4bK{letters}\r\nVia: SIP/2.0/UDP {victim};branch=z9hG4bKv"),
             format!("SIP/2.0/UDP {victim};branch=z9hG4bKv;received={};rport={}", victim.ip(), victim.port()),
             format!("{ours};branch=z9hG4bK{letters};maddr={}\r\nVia: SIP/2.0/UDP {victim}", victim.ip()),
-            format!("{ours}"),
+            ours.clone(),
         ] {
             for (line, method) in [
                 ("200 OK", "INVITE"),
