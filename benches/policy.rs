@@ -12,7 +12,7 @@ use turnpike::config::compiled::Names;
 use turnpike::config::policy::load;
 use turnpike::policy::network::NetworkSet;
 use turnpike::policy::settings::{Capacity, Settings};
-use turnpike::policy::{Engine, Facts, Stage};
+use turnpike::policy::{Engine, Facts, Login, Stage};
 
 /// 195 rules of the common kinds, none of which speaks, among 5 that count.
 fn two_hundred_rules() -> Settings {
@@ -48,6 +48,7 @@ fn call() -> Facts<'static> {
         stage: Stage::Calls,
         source: IpAddr::from([203, 0, 113, 7]),
         source_proven: true,
+        login: Login::Settled,
         listener: ListenerId(0),
         zone: ZoneId(0),
         trunk: None,

@@ -10,7 +10,7 @@ use turnpike::config::compiled::Names;
 use turnpike::config::policy::{Loaded, load};
 use turnpike::policy::country::Country;
 use turnpike::policy::settings::{Capacity, Settings};
-use turnpike::policy::{Action, Engine, Facts, Stage};
+use turnpike::policy::{Action, Engine, Facts, Login, Stage};
 
 fn loaded(files: &[&str]) -> Loaded {
     let paths: Vec<PathBuf> =
@@ -45,6 +45,7 @@ fn phone<'f>(user: &'f str, to: &'f str) -> Facts<'f> {
         stage: Stage::Calls,
         source: IpAddr::from([203, 0, 113, 7]),
         source_proven: true,
+        login: Login::Settled,
         listener: ListenerId(0),
         zone: ZoneId(0),
         trunk: None,

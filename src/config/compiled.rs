@@ -95,6 +95,8 @@ pub struct Names {
     pub dial_plans: Vec<Option<Arc<DialPlan>>>,
     /// The config names no GeoIP database, so the country of a source is never known.
     pub no_geoip: bool,
+    /// The config names no users, so nobody can be asked for a password.
+    pub no_users: bool,
 }
 
 impl Names {

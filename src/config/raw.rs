@@ -276,6 +276,7 @@ record! {
         hosts: Option<At<Vec<Host>>>,
         accept_from: Option<Vec<At<IpNetwork>>>,
         accept_names: Option<Vec<At<String>>>,
+        accept_user: Option<At<String>>,
         health: Option<Health>,
         limits: Option<TrunkLimits>,
         auth: Option<Auth>,

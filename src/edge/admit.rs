@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::authenticate::speaks_for;
 use super::flow::FlowEnd;
 use super::identify::{Identified, Speaker, Who};
 use super::received::{Rejected, Request};
@@ -10,9 +11,19 @@ use super::refusal::Refusal;
 use super::settings::Admit;
 use super::{Drain, Edge, uri};
 use crate::base::Transport;
-use crate::policy::{Action, Facts, Permit, Stage, number};
+use crate::policy::{Action, Facts, Login, Permit, Stage, number};
 use crate::sip::message::{Method, Name};
 use crate::sip::proxy::validate::Valid;
+
+/// Who is let in.
+struct Admitted {
+    /// As identified, or as the password shows.
+    who: Who,
+    /// The user who has shown the password, or whose registered flow it came over.
+    user: Option<Arc<str>>,
+    /// May a rule ask for a password?
+    login: Login,
+}
 
 /// A request that policy permits.
 #[derive(Debug)]
@@ -40,11 +51,20 @@ impl Edge {
     /// Identified → Permitted.
     pub(super) fn admit(&mut self, identified: Identified) -> Result<Permitted, Rejected> {
         let Identified { request, who, valid } = identified;
-        let admitted =
-            self.is_admitted(&request, &who).and_then(|user| self.has_room(&request, &who).map(|()| user));
-        let decided = self.ask_policy(&request, &who, &admitted);
+        let mut admitted = self.is_admitted(&request, who);
+        if let Ok(Admitted { who, .. }) = &admitted
+            && let Err(refusal) = self.has_room(&request, who)
+        {
+            admitted = Err(refusal);
+        }
+        let mut decided = self.ask_policy(&request, &who, &admitted);
+        if admitted.is_ok() && matches!(&decided, Err(refusal) if refusal.action == Action::Challenge) {
+            // DESIGN.md §6: a rule wants to see a password, and then all of them are asked about its owner.
+            admitted = self.admit_by_password(&request, who);
+            decided = self.ask_policy(&request, &who, &admitted);
+        }
         match (decided, admitted) {
-            (Ok(permit), Ok(user)) => Ok(Permitted { request, who, valid, user, permit }),
+            (Ok(permit), Ok(Admitted { who, user, .. })) => Ok(Permitted { request, who, valid, user, permit }),
             (Ok(permit), Err(refusal)) => {
                 self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
                 Err(Rejected { request, refusal })
@@ -57,23 +77,56 @@ impl Edge {
         }
     }
 
-    /// What the zone asks of those who are neither trunk nor PBX. The authenticated or registered user, if that is what they are.
-    fn is_admitted(&mut self, request: &Request, who: &Who) -> Result<Option<Arc<str>>, Refusal> {
-        let admit = self.settings.zone(who.zone).ok_or(Refusal::OutsideZone)?.admit;
+    /// What the zone asks of those who are neither trunk nor PBX, and who they are then.
+    fn is_admitted(&mut self, request: &Request, who: Who) -> Result<Admitted, Refusal> {
+        let known = Admitted { who, user: None, login: Login::Settled };
         match who.speaker {
-            Speaker::Pbx => return Ok(None),
+            Speaker::Pbx => return Ok(known),
             Speaker::Trunk(_) if self.claims_insider(&request.message) => return Err(Refusal::NotTheCaller),
-            Speaker::Trunk(_) => return Ok(None),
+            Speaker::Trunk(_) => return Ok(known),
             Speaker::Stranger => {}
         }
-        let on_flow = |flow: &FlowEnd| self.registrations.on_flow(flow).next().is_some();
+        let admit = self.settings.zone(who.zone).ok_or(Refusal::OutsideZone)?.admit;
+        let asks_trunks = self.settings.trunks_by_password(who.zone).next().is_some();
         let flow = FlowEnd::from(&request.source);
+        let is_registered = self.registrations.on_flow(&flow).next().is_some();
+        let is_register = request.message.method() == Method::Register;
         match admit {
+            Admit::Authenticated => self.admit_by_password(request, who),
+            Admit::Trunks if asks_trunks => self.admit_by_password(request, who),
             Admit::Trunks => Err(Refusal::NotATrunk),
-            Admit::Authenticated => self.authenticated_caller(request).map(Some),
-            Admit::Registered if request.message.method() == Method::Register => Ok(None),
-            Admit::Registered if !on_flow(&flow) => Err(Refusal::NotRegistered),
-            Admit::Registered | Admit::Any => self.registered_caller(request, &flow),
+            Admit::Registered if is_register => Ok(Admitted { login: Login::Unasked, ..known }),
+            Admit::Registered if !is_registered && asks_trunks => self.admit_by_password(request, who),
+            Admit::Registered if !is_registered => Err(Refusal::NotRegistered),
+            Admit::Registered | Admit::Any => {
+                let user = self.registered_caller(request, &flow)?;
+                Ok(Admitted { user, login: Login::Unasked, ..known })
+            }
+        }
+    }
+
+    /// Whose password is it? A trunk's: it speaks as that trunk. A user's: where phones are let in by it he is, and where a rule asks.
+    fn admit_by_password(&mut self, request: &Request, who: Who) -> Result<Admitted, Refusal> {
+        let user = self.password_shown(request)?;
+        let mut trunks = self.settings.trunks_by_password(who.zone);
+        if let Some((trunk, _)) = trunks.find(|(_, name)| **name == user) {
+            let who = Who { speaker: Speaker::Trunk(trunk), ..who };
+            return match self.claims_insider(&request.message) {
+                true => Err(Refusal::NotTheCaller),
+                false => Ok(Admitted { who, user: Some(user), login: Login::Settled }),
+            };
+        }
+        let flow = FlowEnd::from(&request.source);
+        match self.settings.zone(who.zone).map(|zone| zone.admit) {
+            None | Some(Admit::Trunks) => Err(Refusal::NotATrunk),
+            Some(Admit::Registered)
+                if request.message.method() != Method::Register
+                    && self.registrations.on_flow(&flow).next().is_none() =>
+            {
+                Err(Refusal::NotRegistered)
+            }
+            Some(_) if !speaks_for(&request.message, &user) => Err(Refusal::NotTheCaller),
+            Some(_) => Ok(Admitted { who, user: Some(user), login: Login::Settled }),
         }
     }
 
@@ -116,17 +169,23 @@ impl Edge {
     fn ask_policy(
         &mut self,
         request: &Request,
-        who: &Who,
-        admitted: &Result<Option<Arc<str>>, Refusal>,
+        identified: &Who,
+        admitted: &Result<Admitted, Refusal>,
     ) -> Result<Permit, crate::policy::Refusal> {
         let message = &request.message;
+        let who = admitted.as_ref().map_or(identified, |admitted| &admitted.who);
         let is_register = message.method() == Method::Register;
         let (caller, called) = (uri::caller(message), uri::called(message));
         let user = match admitted {
-            Ok(Some(user)) => Some(&**user),
-            Ok(None) if is_register => called.as_deref(),
-            Ok(None) => caller.as_deref(),
+            Ok(Admitted { user: Some(user), .. }) => Some(&**user),
+            Ok(_) if is_register => called.as_deref(),
+            Ok(_) => caller.as_deref(),
             Err(_) => None,
+        };
+        let login = match admitted {
+            Ok(admitted) => admitted.login,
+            Err(Refusal::Challenged(_) | Refusal::ChallengedTooOften) => Login::Asked,
+            Err(_) => Login::Settled,
         };
         let (from, to) = (caller.as_deref(), called.as_deref());
         let from = from.filter(|_| admitted.is_ok()).map(|number| self.in_e164(number, who));
@@ -137,6 +196,7 @@ impl Edge {
             stage: if is_register { Stage::Registrations } else { Stage::Calls },
             source: request.source.remote.0.ip().to_canonical(),
             source_proven: request.source.transport != Transport::Udp || has_answered(admitted),
+            login,
             listener: request.source.listener,
             zone: who.zone,
             trunk: match who.speaker {
@@ -177,6 +237,6 @@ impl Edge {
 }
 
 /// A challenge went to this address and came back: it is not forged.
-fn has_answered(admitted: &Result<Option<Arc<str>>, Refusal>) -> bool {
+fn has_answered(admitted: &Result<Admitted, Refusal>) -> bool {
     matches!(admitted, Err(Refusal::Challenged(challenge)) if challenge.wrong.is_some())
 }

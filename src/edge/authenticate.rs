@@ -1,4 +1,4 @@
-//! `admit: authenticated`: Turnpike asks for the password itself (digest: RFC 3261 §22, RFC 7616, RFC 8760), and the PBX sees nothing of
+//! `admit: authenticated`, `accept_user` of a trunk, `then: challenge` of a rule: Turnpike asks for the password itself (digest: RFC 3261 §22, RFC 7616, RFC 8760), and the PBX sees nothing of
 //! who does not know one. Challenges keep no state; what is kept of those who try is bounded and forgets.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
@@ -226,15 +226,8 @@ impl Authentication {
 }
 
 impl Edge {
-    /// The realm in which we ask who sent this, if we do: elsewhere a realm of that name is the PBX's own affair.
-    pub(super) fn realm_of(&self, context: &Context) -> Option<&str> {
-        let is_asked = context.who.speaker == Speaker::Stranger
-            && self.settings.zone(context.who.zone).is_some_and(|zone| zone.admit == Admit::Authenticated);
-        is_asked.then_some(&*self.settings.users.realm)
-    }
-
-    /// The user who sent it, as the password shows. He speaks for himself only, and registers nobody else (RFC 3261 §10.3 step 4).
-    pub(super) fn authenticated_caller(&mut self, request: &Request) -> Result<Arc<str>, Refusal> {
+    /// The user whose password this request shows; else it is asked for one.
+    pub(super) fn password_shown(&mut self, request: &Request) -> Result<Arc<str>, Refusal> {
         let settings = self.settings.clone();
         let chance = self.rng.next_u32();
         let user = self.authentication.authenticate(request, &settings.users, chance);
@@ -243,33 +236,48 @@ impl Edge {
         {
             self.policy.login_failed(request.source.remote.0.ip(), Some(claimed), request.at);
         }
-        let user = user?;
-        let is_register = request.message.method() == Method::Register;
-        let is_nobody = |name: &str| {
-            name.eq_ignore_ascii_case("anonymous") || name.eq_ignore_ascii_case("anonymous.invalid")
+        user
+    }
+
+    /// Takes off what was said to us: it is good for nobody else, and a digest is something to guess passwords with.
+    pub(super) fn strip_credentials<'m>(&self, edit: &mut Edit<'m>, context: &Context, message: &'m Message) {
+        self.credentials_for_us(context, message).for_each(|field| edit.remove_field(field));
+    }
+
+    /// Are there credentials for somebody else than for us?
+    pub(super) fn carries_others(&self, context: &Context) -> bool {
+        let message = &context.request.message;
+        fields_in(message).count() > self.credentials_for_us(context, message).count()
+    }
+
+    /// What answers a challenge of ours, or seems to, where nobody gets past us without; elsewhere a realm of the same name may be the PBX's.
+    fn credentials_for_us<'m>(
+        &self,
+        context: &Context,
+        message: &'m Message,
+    ) -> impl Iterator<Item = Element<'m>> {
+        let (who, request) = (&context.who, &context.request);
+        let is_asked = who.speaker == Speaker::Stranger
+            && self.settings.zone(who.zone).is_some_and(|zone| zone.admit == Admit::Authenticated);
+        let (ip, now) = (request.source.remote.0.ip(), request.at.unix);
+        let is_ours = move |said: &Credentials<'_>| {
+            is_asked || self.authentication.nonces.recognise(said.nonce, ip, now) != Presented::Foreign
         };
-        let calls = uri::caller(&request.message);
-        let speaks_for_himself = match calls.as_deref() {
-            Some(caller) => caller == &*user || !is_register && is_nobody(caller),
-            None => !is_register,
-        };
-        let registers = uri::user_in(request.message.to().uri);
-        if speaks_for_himself && (!is_register || registers.as_deref() == Some(&*user)) {
-            Ok(user)
-        } else {
-            Err(Refusal::NotTheCaller)
-        }
+        let said = credentials_in(message, &self.settings.users.realm);
+        said.filter(move |(_, said)| is_ours(said)).map(|(field, _)| field)
     }
 }
 
-/// Takes off what was said to us: it is good for nobody else, and a digest is something to guess passwords with.
-pub fn strip_credentials<'m>(edit: &mut Edit<'m>, message: &'m Message, realm: &str) {
-    credentials_in(message, realm).for_each(|(field, _)| edit.remove_field(field));
-}
-
-/// Are there credentials for somebody else than for us in `ours`?
-pub fn carries_others(message: &Message, ours: Option<&str>) -> bool {
-    fields_in(message).count() > ours.map_or(0, |realm| credentials_in(message, realm).count())
+/// Who has shown a password speaks for himself only, and registers nobody else (RFC 3261 §10.3 step 4).
+pub fn speaks_for(message: &Message, user: &str) -> bool {
+    let is_register = message.method() == Method::Register;
+    let is_nobody =
+        |name: &str| name.eq_ignore_ascii_case("anonymous") || name.eq_ignore_ascii_case("anonymous.invalid");
+    let is_his = match uri::caller(message).as_deref() {
+        Some(caller) => caller == user || !is_register && is_nobody(caller),
+        None => !is_register,
+    };
+    is_his && (!is_register || uri::user_in(message.to().uri).as_deref() == Some(user))
 }
 
 fn fields_in(message: &Message) -> impl Iterator<Item = Element<'_>> {
@@ -280,10 +288,10 @@ fn fields_in(message: &Message) -> impl Iterator<Item = Element<'_>> {
 }
 
 /// Credentials for our realm. Where several realms ask, each has a field of its own (RFC 3261 §22.3).
-fn credentials_in<'m>(
+fn credentials_in<'m, 'r>(
     message: &'m Message,
-    realm: &str,
-) -> impl Iterator<Item = (Element<'m>, Credentials<'m>)> {
+    realm: &'r str,
+) -> impl Iterator<Item = (Element<'m>, Credentials<'m>)> + use<'m, 'r> {
     let credentials = fields_in(message).filter_map(|field| Some((field, Credentials::parse(field.value)?)));
     credentials.filter(move |(_, credentials)| credentials.realm == realm.as_bytes())
 }

@@ -51,7 +51,7 @@ pub struct Leg {
     pub flow: Option<FlowEnd>,
     /// Where requests to it go.
     pub hops: Hops,
-    /// Registered user behind it, if it is a phone.
+    /// Registered user behind it, if it is a phone; or who has shown a password.
     pub user: Option<Arc<str>>,
     /// Its name in CDRs.
     pub name: Arc<str>,
@@ -68,8 +68,10 @@ impl Leg {
         }
         match self.speaker {
             Speaker::Pbx => who.speaker == Speaker::Pbx || who.trust == Trust::Full,
-            Speaker::Trunk(_) => who.speaker == self.speaker,
-            Speaker::Stranger => {
+            Speaker::Trunk(_) if who.speaker == self.speaker => true,
+            // Where it was called it may come from, and where it has shown its password.
+            Speaker::Trunk(_) if self.user.is_none() && self.flow.is_some() => false,
+            Speaker::Trunk(_) | Speaker::Stranger => {
                 let is_there = || {
                     self.address == from.remote.ip()
                         || self.user.is_some()
@@ -85,16 +87,25 @@ impl Leg {
     /// their first Route, or their Contact), else to where their SIP comes from.
     pub fn hops_by(&self, next_hop: Option<&[u8]>) -> Hops {
         let mut hops = Hops::new();
-        if self.speaker == Speaker::Stranger || self.transport.is_reliable() {
+        if self.is_at_its_flow() || self.transport.is_reliable() {
             hops.extend(self.flow.map(|flow| flow.destination()));
         }
-        if self.speaker != Speaker::Stranger {
+        if !self.is_at_its_flow() {
             hops.extend(next_hop.and_then(|uri| self.address_of(uri)));
         }
         if hops.is_empty() {
             hops.clone_from(&self.hops);
         }
         hops
+    }
+
+    /// Known by its flow, and not by its address: a phone, or a trunk that has shown a password.
+    fn is_at_its_flow(&self) -> bool {
+        match self.speaker {
+            Speaker::Pbx => false,
+            Speaker::Trunk(_) => self.user.is_some(),
+            Speaker::Stranger => true,
+        }
     }
 
     /// The address that a URI spells out, on this leg's side. A name is not resolved here (RFC 3263 for remote targets
@@ -117,7 +128,7 @@ impl Leg {
 
     /// A phone's request came over another flow than before (a reconnect): from now on it is reached there.
     pub fn moved_to(&mut self, flow: FlowEnd) {
-        if self.speaker == Speaker::Stranger && self.flow != Some(flow) {
+        if self.is_at_its_flow() && self.flow != Some(flow) {
             self.address = flow.remote.ip();
             self.listener = flow.listener;
             self.transport = flow.transport;

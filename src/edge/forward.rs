@@ -7,7 +7,6 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::anchoring::Anchored;
-use super::authenticate::strip_credentials;
 use super::call::{CallId, dialog_side};
 use super::context::{Context, Errand, Hop, Place, Waiting, Warrant};
 use super::dialog_ends::{self, DialogEnds, Endpoint};
@@ -125,8 +124,8 @@ impl Edge {
             // A phone knows passwords of the PBX's, and a digest is something to guess them with.
             edit.remove_all(Name::Authorization);
             edit.remove_all(Name::ProxyAuthorization);
-        } else if let Some(realm) = self.realm_of(context) {
-            strip_credentials(&mut edit, message, realm);
+        } else {
+            self.strip_credentials(&mut edit, context, message);
         }
         if let Warrant::Permit(_) = context.warrant {
             self.apply_trunk_rules(&mut edit, context, hop);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::authenticate::carries_others;
 use super::context::{Context, Errand, Hop};
 use super::event::Event;
 use super::flow::FlowEnd;
@@ -177,7 +176,7 @@ impl Edge {
         now: Now,
     ) {
         let message = &context.request.message;
-        let tried = carries_others(message, self.realm_of(context));
+        let tried = self.carries_others(context);
         let challenge = response.and_then(|response| {
             response.header_named(b"WWW-Authenticate").or(response.header_named(b"Proxy-Authenticate"))
         });

@@ -85,6 +85,12 @@ impl Settings {
         from != to && self.zone(to).is_some_and(|zone| zone.hides_topology)
     }
 
+    /// Trunks of a zone that a password is asked for, and whose.
+    pub fn trunks_by_password(&self, zone: ZoneId) -> impl Iterator<Item = (TrunkId, &Arc<str>)> {
+        let of_zone = (0..).zip(&self.trunks).filter(move |(_, trunk)| trunk.zone == zone);
+        of_zone.filter_map(|(at, trunk)| Some((TrunkId(at), trunk.accept_user.as_ref()?)))
+    }
+
     /// The trunk of that index.
     pub fn trunk(&self, id: TrunkId) -> Option<&Trunk> {
         self.trunks.get(usize::from(id.0))
@@ -380,6 +386,8 @@ pub struct Trunk {
     pub accept_from: Vec<IpNetwork>,
     /// Only who shows a certificate with one of these names may, in lower case; empty: certificates do not matter.
     pub accept_names: Vec<Arc<str>>,
+    /// Who shows this user's password speaks as this trunk too, wherever in the zone it comes from.
+    pub accept_user: Option<Arc<str>>,
     /// Calls at once, both directions.
     pub calls_at_once: Option<u32>,
     /// New calls per interval.

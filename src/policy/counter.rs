@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
-use super::Stage;
 use super::budget::{Budgets, Meter, Paid, SavedBudget, Terms};
 use super::country::Country;
 use super::deck::Deck;
+use super::{Login, Stage};
 use super::matcher::Asked;
 use super::settings::{Capacity, Count, Limit, New, Per, REMEMBERED, Rate};
 use super::table::{Remembered, Table};
@@ -34,6 +34,8 @@ pub(super) struct Counters {
     gauge_capacity: usize,
     /// Since the last [`Self::save`].
     pub has_changed: bool,
+    /// What the request that is asked about now has added to rates: key and spacing.
+    charged: SmallVec<[(u64, u64); 4]>,
 }
 
 /// Theoretical arrival time of the generic cell rate algorithm (ITU-T I.371 §A): when the key owes nothing any more.
@@ -84,6 +86,20 @@ impl Counters {
             gauges: HashMap::default(),
             gauge_capacity: capacity.gauges,
             has_changed: false,
+            charged: SmallVec::new(),
+        }
+    }
+
+    /// Another request is asked about.
+    pub fn begin(&mut self) {
+        self.charged.clear();
+    }
+
+    /// It does not count after all.
+    pub fn take_back(&mut self) {
+        for (key, spacing) in self.charged.drain(..) {
+            let due = self.rates.get(key).0;
+            self.rates.set(key, Tat(due.saturating_sub(spacing)));
         }
     }
 
@@ -101,11 +117,16 @@ impl Counters {
         let at = self.since_epoch(now);
         let counting = || count.limits.iter().filter(|limit| limit.counts(asked));
         let call = Counting { rule, deck: count.deck.as_deref(), asked, at };
-        if counting().any(|limit| self.is_over(limit, key, &call)) {
+        // The same limits hold for who is asked for a password, but he does not use up what he may do with it.
+        let is_apart = |limit: &Limit| {
+            asked.facts.login == Login::Asked && matches!(limit, Limit::NewCalls(_) | Limit::Requests(_))
+        };
+        let key = |limit: &Limit| if is_apart(limit) { !key } else { key };
+        if counting().any(|limit| self.is_over(limit, key(limit), &call)) {
             return true;
         }
         for limit in counting() {
-            self.charge(limit, key, &call, hold);
+            self.charge(limit, key(limit), &call, hold);
         }
         false
     }
@@ -145,6 +166,7 @@ impl Counters {
             }
             Limit::NewCalls(rate) | Limit::Requests(rate) | Limit::Packets(rate) => {
                 self.spend(key, rate.spacing(), 1, call.at);
+                self.charged.push((key, rate.spacing()));
             }
             // Counted when the login fails.
             Limit::FailedLogins(_) => {}

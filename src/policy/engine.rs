@@ -14,7 +14,7 @@ use super::matcher::Asked;
 use super::network::NetworkSet;
 use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict};
 use super::trial::Counted;
-use super::{Action, Facts, GaugeHold, HangUp, Known, Note, Permit, Refusal, Sealed, Stage};
+use super::{Action, Facts, GaugeHold, HangUp, Known, Login, Note, Permit, Refusal, Sealed, Stage};
 use crate::base::ban::Bans;
 use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 
@@ -130,6 +130,8 @@ impl Engine {
         }
         let mut hold = GaugeHold::default();
         let mut permitted_by = Arc::clone(&self.by_default);
+        self.counters.begin();
+        self.audit_counters.begin();
         let policies = std::mem::take(&mut self.stages);
         let outcome = self.ask_all(&policies, &asked, &mut hold, &mut permitted_by, now);
         self.stages = policies;
@@ -137,12 +139,17 @@ impl Engine {
             Ok(()) => {
                 hold.country = asked.to.as_deref().and_then(Country::of_number);
                 if facts.is_call() && self.speaks_in_call() {
-                    hold.known = Some(Box::new(Known { stage: Stage::InCall, ..Known::from(facts) }));
+                    hold.known = Some(Box::new(Known { stage: Stage::InCall, login: Login::Settled, ..Known::from(facts) }));
                 }
                 Ok(Permit { rule: permitted_by, gauges: hold, _sealed: Sealed })
             }
             Err(refusal) => {
                 self.release(hold, Duration::ZERO, now);
+                if refusal.action == Action::Challenge {
+                    // It comes again, with a password, and then it counts.
+                    self.counters.take_back();
+                    self.audit_counters.take_back();
+                }
                 Err(refusal)
             }
         }
@@ -163,7 +170,8 @@ impl Engine {
             let mut taken = Holds::new();
             let spoke = self.ask(policy, asked, &mut taken, now);
             let enforced = policy.mode == Mode::Enforce;
-            if let Some(Verdict::Refuse(action)) = &spoke.answer.verdict {
+            let verdict = spoke.answer.verdict.as_ref().filter(|verdict| !verdict.is_met_by(asked.facts));
+            if let Some(Verdict::Refuse(action)) = verdict {
                 // Who is refused, or would have been, holds none of the gauges that were taken on the way.
                 self.counters(policy.mode).release(taken, Duration::ZERO, now);
                 if enforced {
@@ -208,6 +216,7 @@ impl Engine {
             match (speaks, &rule.answer.verdict) {
                 (false, _) => {}
                 (true, None) => self.note(rule, None),
+                (true, Some(verdict)) if verdict.is_met_by(asked.facts) => {}
                 (true, Some(_)) => return rule,
             }
         }
@@ -401,6 +410,7 @@ impl Facts<'_> {
             stage,
             source,
             source_proven: false,
+            login: Login::Settled,
             listener: ListenerId(u16::MAX),
             zone: ZoneId(u16::MAX),
             trunk: None,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Facts, Stage};
+use super::{Facts, Login, Stage};
 use crate::base::{ListenerId, TrunkId, ZoneId};
 
 /// [`Facts`], owned. The fields mean the same.
@@ -14,6 +14,7 @@ pub struct Known {
     pub stage: Stage,
     pub source: IpAddr,
     pub source_proven: bool,
+    pub login: Login,
     pub listener: ListenerId,
     pub zone: ZoneId,
     pub trunk: Option<TrunkId>,
@@ -35,6 +36,7 @@ impl Known {
             stage: self.stage,
             source: self.source,
             source_proven: self.source_proven,
+            login: self.login,
             listener: self.listener,
             zone: self.zone,
             trunk: self.trunk,
@@ -57,6 +59,7 @@ impl From<&Facts<'_>> for Known {
             stage: facts.stage,
             source: facts.source,
             source_proven: facts.source_proven,
+            login: facts.login,
             listener: facts.listener,
             zone: facts.zone,
             trunk: facts.trunk,

@@ -61,6 +61,17 @@ impl Stage {
     const COUNT: usize = Stage::InCall as usize + 1;
 }
 
+/// How it stands with a password of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody has asked for one; [`Action::Challenge`] would.
+    Unasked,
+    /// It will be asked for one, if no rule has it dropped; its answer is a request of its own. So this one is counted apart.
+    Asked,
+    /// It has shown one, or is not of those who are asked.
+    Settled,
+}
+
 /// What is known of a request when policy is asked. Built by `edge/admit`; borrowed from the message.
 #[derive(Clone, Debug)]
 pub struct Facts<'f> {
@@ -70,6 +81,8 @@ pub struct Facts<'f> {
     pub source: IpAddr,
     /// False for UDP before any round trip: such a source is dropped, never banned.
     pub source_proven: bool,
+    /// How it stands with a password.
+    pub login: Login,
     /// The listener that took it.
     pub listener: ListenerId,
     /// Its zone.

@@ -9,7 +9,7 @@ use super::deck::{Deck, Money};
 use super::feed::Feed;
 use super::geo::Geo;
 use super::matcher::{Condition, Matcher};
-use super::{Action, Stage};
+use super::{Action, Facts, Login, Stage};
 
 /// All policies, in the order in which they are asked.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +127,13 @@ pub enum Verdict {
     AllowEverywhere,
     /// No. (`ban` alone is [`Action::Drop`] with [`Answer::ban`].)
     Refuse(Action),
+}
+
+impl Verdict {
+    /// It asks for a password that was shown, or that this one is not asked for.
+    pub(super) fn is_met_by(&self, facts: &Facts<'_>) -> bool {
+        matches!(self, Verdict::Refuse(Action::Challenge)) && facts.login != Login::Unasked
+    }
 }
 
 impl Answer {

@@ -8,7 +8,7 @@ use super::country::Country;
 use super::deck::Money;
 use super::geo::Geo;
 use super::settings::{Capacity, Limit, Mode, New, Policy, Settings};
-use super::{Action, Engine, Facts, Known, Stage};
+use super::{Action, Engine, Facts, Known, Login, Stage};
 use crate::base::{NodeKey, Now, UnixTime};
 
 /// One test.
@@ -108,7 +108,10 @@ pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure
         Settings { policies: vec![policy.clone()], never_ban: Vec::new(), geo, feeds: Vec::new(), capacity };
     let mut engine = Engine::new(settings, &NodeKey::new([0; 16]));
     let now = Now { instant: epoch, unix: trial.given.at };
-    let facts = trial.given.known.facts();
+    let known = &trial.given.known;
+    let is_phone = !known.from_pbx && known.trunk.is_none();
+    let login = if is_phone && known.stage != Stage::InCall { Login::Unasked } else { Login::Settled };
+    let facts = Facts { login, ..known.facts() };
     engine.preset(&facts, &trial.counted, now);
     let (rule, outcome) = match engine.decide(&facts, now) {
         Ok(permit) => {

@@ -246,6 +246,7 @@ pub fn settings() -> Settings {
         new_calls: None,
         media: media(),
         accept_names: Vec::new(),
+        accept_user: None,
         rules: TrunkRules::default(),
         auth: None,
         register: None,

@@ -86,6 +86,7 @@ fn node_for_trunks(authority: &Authority) -> (turnpike::net::Node, tempfile::Tem
             hosts: Vec::new(),
             accept_from: Vec::new(),
             accept_names: accept_names.iter().map(|name| (*name).into()).collect(),
+            accept_user: None,
             calls_at_once: None,
             new_calls: None,
             media: settings.edge.zones[0].media,

@@ -67,6 +67,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
     let routes = routes::routes(cx);
     let accounts = users::users(cx);
     let users = users::of_realm(cx, &accounts);
+    users::of_trunks(cx, &accounts);
     let turn = turn::turn(cx, accounts);
     if let Some(state) = raw.state.as_ref().filter(|s| s.value == raw::State::Redis) {
         cx.not_yet(state.at, "state in Redis", "write `state: embedded`");
@@ -77,6 +78,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
         trunks: trunks.iter().map(|t| t.name.clone()).collect(),
         dial_plans: zones.iter().map(|z| z.dial_plan.clone()).collect(),
         no_geoip: raw.geoip.is_none(),
+        no_users: raw.users.is_none(),
     };
     let data_dir = cx.data_dir();
     let (tls_peers, peer_trust) = tls.into_settings();

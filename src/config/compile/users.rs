@@ -44,7 +44,12 @@ pub(super) fn users(cx: &mut Context<'_>) -> Vec<Account> {
     let Some(users) = &cx.raw.users else { return Vec::new() };
     let turn = cx.raw.relay.as_ref().and_then(|r| r.turn.as_ref());
     let mut zones = cx.raw.zones.iter().flat_map(|zones| &zones.entries);
-    if turn.is_none() && !zones.any(|(_, zone)| zone.admit.value == Admit::Authenticated) {
+    let mut trunks = cx.raw.trunks.iter().flat_map(|trunks| &trunks.entries);
+    let asks = zones.any(|(_, zone)| zone.admit.value == Admit::Authenticated)
+        || trunks.any(|(_, trunk)| trunk.accept_user.is_some())
+        // One of their rules may.
+        || cx.raw.policies.as_ref().is_some_and(|policies| !policies.is_empty());
+    if turn.is_none() && !asks {
         let help = "`admit: registered` leaves the asking for passwords to the PBX; `admit: authenticated` and TURN ask themselves";
         cx.problems.warning(users.file.at, "nothing asks for these users", help);
     }
@@ -93,6 +98,36 @@ pub(super) fn of_realm(cx: &mut Context<'_>, accounts: &[Account]) -> Users {
         (name.as_str().into(), secret)
     });
     Users::new(&realm.value, secrets)
+}
+
+/// Users whose passwords trunks show (`accept_user`).
+pub(super) fn of_trunks(cx: &mut Context<'_>, accounts: &[Account]) {
+    let entries = cx.raw.trunks.as_ref().map_or(&[][..], |trunks| &trunks.entries);
+    for (index, (_, trunk)) in entries.iter().enumerate() {
+        let Some(user) = &trunk.accept_user else { continue };
+        let zones = cx.raw.zones.iter().flat_map(|zones| &zones.entries);
+        let zone = zones.into_iter().find(|(name, _)| name.value == trunk.zone.value);
+        if zone.is_some_and(|(_, zone)| zone.admit.value == Admit::Any) {
+            let what = format!("zone `{}` asks nobody for a password", trunk.zone.value);
+            cx.problems.error(user.at, what, "let it say `admit: trunks`, or put the trunk into another zone");
+        }
+        if cx.raw.users.is_none() {
+            cx.absent(user.at, "there are no users", "add `users: { realm: example.com, file: users.yaml }`");
+        } else if !accounts.iter().any(|account| account.name == user.value) {
+            let known = accounts.iter().map(|account| account.name.as_str());
+            let help = did_you_mean(&user.value, known);
+            cx.absent(user.at, format!("the users file has no user `{}`", user.value), help);
+        }
+        let mut before = entries.get(..index).unwrap_or_default().iter();
+        let is_same = |other: &raw::Trunk| {
+            other.zone.value == trunk.zone.value
+                && other.accept_user.as_ref().is_some_and(|other| other.value == user.value)
+        };
+        if let Some((other, _)) = before.find(|(_, other)| is_same(other)) {
+            let what = format!("trunk `{}` has the same user", other.value);
+            cx.problems.error(user.at, what, "who shows a password speaks as one trunk: give each a user of its own");
+        }
+    }
 }
 
 /// Those of `named` who have a password and a role that exists; tells why the others have not.

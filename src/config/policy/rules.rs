@@ -159,11 +159,7 @@ impl Compiler<'_> {
                 }
             };
             if verdict == Verdict::Refuse(Action::Challenge) {
-                self.problems.not_yet(
-                    *at,
-                    "`challenge` is not supported yet",
-                    "let the PBX challenge, or write `reject 403`",
-                );
+                self.check_challenge(*at);
             }
             if decided.replace(*at).is_some() {
                 return self.odd(
@@ -185,6 +181,22 @@ impl Compiler<'_> {
             _ => {}
         }
         Some(answer)
+    }
+
+    /// Who is asked must be able to answer.
+    fn check_challenge(&mut self, at: Position) {
+        if self.names.no_users {
+            let help = "add `users: { realm: example.com, file: users.yaml }` to the config, or write `reject 403`";
+            self.problems.error(at, "`challenge` asks for passwords of users, and the config has none", help);
+        }
+        let asks = |stage: &Stage| matches!(stage, Stage::Registrations | Stage::Calls);
+        if !self.stages.is_empty() && !self.stages.iter().any(asks) {
+            self.problems.error(
+                at,
+                "`challenge` can be answered at stages `registrations` and `calls` alone",
+                "write `applies_to: calls`, or another answer",
+            );
+        }
     }
 
     fn count(&mut self, typed: &raw::Count) -> Option<Count> {
