@@ -64,7 +64,9 @@ impl Edge {
             decided = self.ask_policy(&request, &who, &admitted);
         }
         match (decided, admitted) {
-            (Ok(permit), Ok(Admitted { who, user, .. })) => Ok(Permitted { request, who, valid, user, permit }),
+            (Ok(permit), Ok(Admitted { who, user, .. })) => {
+                Ok(Permitted { request, who, valid, user, permit })
+            }
             (Ok(permit), Err(refusal)) => {
                 self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
                 Err(Rejected { request, refusal })

@@ -14,11 +14,11 @@ use smallvec::SmallVec;
 use super::budget::{Budgets, Meter, Paid, SavedBudget, Terms};
 use super::country::Country;
 use super::deck::Deck;
-use super::{Login, Stage};
 use super::matcher::Asked;
 use super::settings::{Capacity, Count, Limit, New, Per, REMEMBERED, Rate};
 use super::table::{Remembered, Table};
 use super::trial::Counted;
+use super::{Login, Stage};
 use crate::base::{NodeKey, Now};
 
 /// All counters of an engine. Time is in nanoseconds since its first use.

@@ -139,7 +139,11 @@ impl Engine {
             Ok(()) => {
                 hold.country = asked.to.as_deref().and_then(Country::of_number);
                 if facts.is_call() && self.speaks_in_call() {
-                    hold.known = Some(Box::new(Known { stage: Stage::InCall, login: Login::Settled, ..Known::from(facts) }));
+                    hold.known = Some(Box::new(Known {
+                        stage: Stage::InCall,
+                        login: Login::Settled,
+                        ..Known::from(facts)
+                    }));
                 }
                 Ok(Permit { rule: permitted_by, gauges: hold, _sealed: Sealed })
             }

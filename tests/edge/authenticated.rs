@@ -13,8 +13,8 @@ use super::calls::hang_up;
 use super::ua::{self, Leg, answer, cancel_of, header, headers, request, response, sdp};
 use super::world::{Actor, World};
 
-const REALM: &str = "example.com";
-const PASSWORD: &str = "wonderland";
+pub const REALM: &str = "example.com";
+pub const PASSWORD: &str = "wonderland";
 
 fn users(names: &[&str]) -> Users {
     let secret = |name: &str| (Arc::from(name), Secret::of_password(name, REALM, PASSWORD));
@@ -55,15 +55,15 @@ fn delivered(world: &mut World, phone: &Actor) {
 }
 
 /// What a phone does when it is asked: the same request, a new branch, the next CSeq, credentials.
-struct Login<'a> {
-    user: &'a str,
-    password: &'a str,
-    count: u32,
+pub struct Login<'a> {
+    pub user: &'a str,
+    pub password: &'a str,
+    pub count: u32,
     /// Which of the offered challenges it answers.
-    choice: usize,
+    pub choice: usize,
 }
 
-const ALICE: Login<'_> = Login { user: "alice", password: PASSWORD, count: 1, choice: 0 };
+pub const ALICE: Login<'_> = Login { user: "alice", password: PASSWORD, count: 1, choice: 0 };
 
 impl Login<'_> {
     fn credentials(&self, text: &str, challenged: &str) -> String {
@@ -80,13 +80,13 @@ impl Login<'_> {
         format!("{answers}: {}\r\n", String::from_utf8(value.expect("known")).expect("well-formed"))
     }
 
-    fn answer(&self, text: &str, challenged: &str) -> String {
+    pub fn answer(&self, text: &str, challenged: &str) -> String {
         again(&text.replacen("Call-ID:", &format!("{}Call-ID:", self.credentials(text, challenged)), 1))
     }
 }
 
 /// The same in a transaction of its own.
-fn again(text: &str) -> String {
+pub fn again(text: &str) -> String {
     let cseq = header(text, "CSeq");
     let (number, method) = cseq.split_once(' ').expect("well-formed");
     let next = format!("CSeq: {} {method}", number.parse::<u32>().expect("well-formed") + 1);
@@ -95,7 +95,7 @@ fn again(text: &str) -> String {
 
 /// The phone's first request, and the challenge that came.
 #[track_caller]
-fn challenged(world: &mut World, phone: &Actor, text: &str) -> String {
+pub fn challenged(world: &mut World, phone: &Actor, text: &str) -> String {
     world.send(phone, text);
     let came = world.take(phone);
     assert_eq!(came.len(), 1, "{came:#?}");

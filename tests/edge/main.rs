@@ -17,6 +17,7 @@ mod media;
 mod methods;
 mod outgrown;
 mod overload;
+mod passwords;
 mod play;
 mod registration;
 mod requests;

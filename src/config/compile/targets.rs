@@ -111,7 +111,8 @@ type NamedTrunk = (At<String>, raw::Trunk);
 fn check_sources(cx: &mut Context<'_>, name: &At<String>, trunk: &raw::Trunk, before: &[NamedTrunk]) {
     let hosts = trunk.hosts.as_ref().is_some_and(|h| !h.value.is_empty());
     let named = trunk.accept_names.as_ref().is_some_and(|names| !names.is_empty());
-    if !hosts && !named && trunk.accept_user.is_none() && trunk.accept_from.as_ref().is_none_or(Vec::is_empty) {
+    if !hosts && !named && trunk.accept_user.is_none() && trunk.accept_from.as_ref().is_none_or(Vec::is_empty)
+    {
         let what = format!("trunk `{}` can neither call nor be called", name.value);
         let help = "add `accept_from: [198.51.100.0/28]`, `hosts: [\"sip:sip.carrier.example\"]`, or both";
         cx.absent(name.at, what, help);

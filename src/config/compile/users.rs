@@ -109,7 +109,11 @@ pub(super) fn of_trunks(cx: &mut Context<'_>, accounts: &[Account]) {
         let zone = zones.into_iter().find(|(name, _)| name.value == trunk.zone.value);
         if zone.is_some_and(|(_, zone)| zone.admit.value == Admit::Any) {
             let what = format!("zone `{}` asks nobody for a password", trunk.zone.value);
-            cx.problems.error(user.at, what, "let it say `admit: trunks`, or put the trunk into another zone");
+            cx.problems.error(
+                user.at,
+                what,
+                "let it say `admit: trunks`, or put the trunk into another zone",
+            );
         }
         if cx.raw.users.is_none() {
             cx.absent(user.at, "there are no users", "add `users: { realm: example.com, file: users.yaml }`");
@@ -125,7 +129,11 @@ pub(super) fn of_trunks(cx: &mut Context<'_>, accounts: &[Account]) {
         };
         if let Some((other, _)) = before.find(|(_, other)| is_same(other)) {
             let what = format!("trunk `{}` has the same user", other.value);
-            cx.problems.error(user.at, what, "who shows a password speaks as one trunk: give each a user of its own");
+            cx.problems.error(
+                user.at,
+                what,
+                "who shows a password speaks as one trunk: give each a user of its own",
+            );
         }
     }
 }

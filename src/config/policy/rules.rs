@@ -186,7 +186,8 @@ impl Compiler<'_> {
     /// Who is asked must be able to answer.
     fn check_challenge(&mut self, at: Position) {
         if self.names.no_users {
-            let help = "add `users: { realm: example.com, file: users.yaml }` to the config, or write `reject 403`";
+            let help =
+                "add `users: { realm: example.com, file: users.yaml }` to the config, or write `reject 403`";
             self.problems.error(at, "`challenge` asks for passwords of users, and the config has none", help);
         }
         let asks = |stage: &Stage| matches!(stage, Stage::Registrations | Stage::Calls);

@@ -189,12 +189,33 @@ rules:
 }
 
 #[test]
+fn who_is_asked_for_a_password_must_be_able_to_answer() {
+    let asks = |stages: &str| {
+        format!(
+            "policy: p\napplies_to: {stages}\nrules:\n  - {{ name: r, when: {{ to: \"+\" }}, then: challenge }}\n"
+        )
+    };
+    assert_eq!(told(&asks("calls"), ""), "");
+    assert!(
+        told(&asks("in_call"), "").contains("can be answered at stages `registrations` and `calls` alone")
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.yaml");
+    std::fs::write(&path, asks("calls")).unwrap();
+    let report = load(&[path], &Names { no_users: true, ..names() }, Instant::now()).unwrap_err();
+    assert!(report.to_string().contains("add `users: { realm: example.com, file: users.yaml }`"), "{report}");
+    let with_tests = asks("calls")
+        + "tests:\n  - { name: asked, given: { to: \"+44\" }, expect: r }\n  - { name: not asked, given: { to: \"+44\", party: pbx }, expect: allow }\n";
+    assert_eq!(told(&with_tests, ""), "");
+}
+
+#[test]
 fn what_comes_later_is_parsed_and_run_refuses_it() {
     let text = r#"
 policy: later
 applies_to: [calls, in_call, relay]
 rules:
-  - { name: a, when: { tls: yes }, then: challenge }
+  - { name: a, when: { tls: yes }, then: drop }
 tests:
   - { name: cannot be tested yet, given: { to: "1" }, expect: default }
 "#;
