@@ -241,7 +241,7 @@ fn who_shows_a_trunks_password_speaks_as_that_trunk() {
             world.send(&pbx, &ok);
             let came = world.expect(&branch, "SIP/2.0 200");
             let (mut a, mut b) =
-                (Leg { cseq: 10, ..Leg::caller(&branch, &invite, &came) }, Leg::callee(&pbx, &seen, &ok));
+                (Leg { cseq: 3, ..Leg::caller(&branch, &invite, &came) }, Leg::callee(&pbx, &seen, &ok));
             world.send(&branch, a.request("ACK", ""));
             world.expect(&pbx, "ACK");
             // In the call it is known by where it is, and found there whatever its Contact says.
