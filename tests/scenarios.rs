@@ -106,3 +106,8 @@ fn s150_located_carrier() {
 fn s160_lossy_network() {
     scenario("160-lossy-network");
 }
+
+#[test]
+fn s200_stolen_password() {
+    scenario("200-stolen-password");
+}
