@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::iter::Sum;
-use std::ops::{Add, AddAssign};
+use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -26,12 +26,6 @@ impl Add for Money {
     type Output = Money;
     fn add(self, other: Money) -> Money {
         Money(self.0.saturating_add(other.0))
-    }
-}
-
-impl AddAssign for Money {
-    fn add_assign(&mut self, other: Money) {
-        *self = *self + other;
     }
 }
 
