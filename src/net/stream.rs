@@ -20,8 +20,10 @@ use super::{tls, web};
 use crate::base::{FlowId, ListenerId};
 use crate::sip::framing::Framer;
 
-/// Room that a read is given at least.
-const READ: usize = 4_096;
+/// Room that a read is given: most messages fit, and a connection that waits for one holds no more.
+const READ: usize = 1_024;
+/// Room for the next read where one was full.
+const BURST: usize = 16 * 1_024;
 /// A write buffer that grew beyond it is not kept.
 const KEPT: usize = 64 * 1024;
 /// How long a peer whose connection we close may take to read our last words.
@@ -210,9 +212,11 @@ async fn read(
 ) -> io::Result<()> {
     let mut framer = Framer::default();
     let mut buffer = BytesMut::new();
+    let mut room = READ;
     loop {
-        buffer.reserve(READ);
+        buffer.reserve(room);
         let n = reader.read_buf(&mut buffer).await?;
+        room = if n < READ { READ } else { BURST };
         let goes_on = {
             let mut shard = shard.borrow_mut();
             if n == 0 {
