@@ -145,7 +145,7 @@ impl Edge {
         if let Some(body) = body {
             edit.set_body(body);
         }
-        let mut out = Vec::with_capacity(message.bytes().len() + 640);
+        let mut out = Vec::new();
         edit.write(&mut out);
         let hidden = self.hidden_request(out.into(), context, hop, record_route.len());
         self.with_shown_call_ids(hidden, hop.zone)

@@ -302,7 +302,7 @@ impl Edge {
         } else if context.request.source.transport.is_reliable() {
             edit.ensure_content_length();
         }
-        let mut out = Vec::with_capacity(response.bytes().len() + 256);
+        let mut out = Vec::new();
         edit.write(&mut out);
         out.into()
     }

@@ -23,7 +23,8 @@ struct Entry<T> {
 
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    entries: Slab<Entry<T>>,
+    /// Boxed: the slab has room for up to twice as many as it ever held, keeps it, and moves all when it grows.
+    entries: Slab<Box<Entry<T>>>,
     by_key: HashMap<Key, u64, BuildHasherDefault<Prehashed>>,
     serial: u64,
 }
@@ -40,7 +41,7 @@ impl<T> Table<T> {
         self.serial += 1;
         let entry = self.entries.vacant_entry();
         let number = self.serial << SLOT_BITS | entry.key() as u64;
-        entry.insert(Entry { number, key, value });
+        entry.insert(Box::new(Entry { number, key, value }));
         self.by_key.insert(key, number);
         number
     }
@@ -59,7 +60,7 @@ impl<T> Table<T> {
 
     pub(super) fn remove(&mut self, number: u64) -> Option<T> {
         self.get(number)?;
-        let entry = self.entries.remove(slot(number));
+        let entry = *self.entries.remove(slot(number));
         // A second transaction under the same key has taken the key over.
         if self.find(entry.key) == Some(number) {
             self.by_key.remove(&entry.key);
