@@ -111,3 +111,8 @@ fn s160_lossy_network() {
 fn s200_stolen_password() {
     scenario("200-stolen-password");
 }
+
+#[test]
+fn s210_flood() {
+    scenario("210-flood");
+}

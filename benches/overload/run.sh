@@ -12,7 +12,7 @@ calls() {
 }
 
 network carrier phones
-start called pbx "$here/../../scenarios/160-lossy-network/called.py" 10.20.0.20 5060 "$work/called.json"
+start called pbx "$here/../../scenarios/lib/called.py" 10.20.0.20 5060 "$work/called.json"
 wait_for 5 "the PBX listens" listens pbx 10.20.0.20:5060
 edge
 throttle edge "$cpu"

@@ -15,7 +15,7 @@ network acme abandons
 bad_wire edge out $wire
 # shellcheck disable=SC2086
 bad_wire pbx in $wire
-start called pbx "$here/called.py" 10.20.0.20 5060 "$work/called.json"
+start called pbx "$lib/called.py" 10.20.0.20 5060 "$work/called.json"
 wait_for 5 "the PBX listens" listens pbx 10.20.0.20:5060
 edge
 [ "$cpu" = 100 ] || throttle edge "$cpu"

@@ -157,8 +157,8 @@ pub struct Edge {
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
     drain: Drain,
-    /// How long what arrives may have waited for us.
-    waited: Duration,
+    /// How long what arrives on each listener may have waited for us.
+    waited: Vec<Duration>,
     /// Live calls with a side that is not heard.
     unheard_calls: usize,
     ladder: Ladder,
@@ -191,7 +191,7 @@ impl Edge {
             timers: Timers::default(),
             outputs: VecDeque::new(),
             drain: Drain::No,
-            waited: Duration::ZERO,
+            waited: vec![Duration::ZERO; settings.listeners.len()],
             unheard_calls: 0,
             ladder: Ladder::default(),
             branches: rng.next_u64(),

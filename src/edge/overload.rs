@@ -6,33 +6,38 @@ use std::time::Duration;
 use super::Edge;
 use super::flow::FlowEnd;
 use super::identify::{Identified, Speaker};
+use crate::base::ListenerId;
 
 /// How long what has just arrived may have waited before strangers are turned away. Far less than T1 (500 ms), after which
 /// everyone would repeat what we have not come to yet.
 const STRANGERS: Duration = Duration::from_millis(50);
 /// The same for who has registered here.
 const REGISTERED: Duration = Duration::from_millis(100);
-/// And for carriers and the PBX.
+/// And for carriers and the PBX, whose own listener counts alone: a flood on another one is no reason to turn them away.
 const TRUSTED: Duration = Duration::from_millis(200);
 
 impl Edge {
-    /// What is handled from now on may have waited this long.
-    pub fn handle_backlog(&mut self, waited: Duration) {
-        self.waited = waited;
+    /// What is handled from now on may have waited this long on that listener.
+    pub fn handle_backlog(&mut self, listener: ListenerId, waited: Duration) {
+        if let Some(known) = self.waited.get_mut(usize::from(listener.0)) {
+            *known = waited;
+        }
     }
 
     /// Is there no time for this request outside of dialogs? For an emergency there always is.
     pub(super) fn is_shed(&self, identified: &Identified) -> bool {
-        if self.waited <= STRANGERS {
+        let longest = self.waited.iter().max().copied().unwrap_or_default();
+        if longest <= STRANGERS {
             return false;
         }
         let Identified { request, who, .. } = identified;
         let flow = FlowEnd::from(&request.source);
-        let patience = match who.speaker {
-            Speaker::Pbx | Speaker::Trunk(_) => TRUSTED,
-            Speaker::Stranger if self.registrations.on_flow(&flow).next().is_some() => REGISTERED,
-            Speaker::Stranger => STRANGERS,
+        let own = self.waited.get(usize::from(request.source.listener.0)).copied().unwrap_or_default();
+        let (waited, patience) = match who.speaker {
+            Speaker::Pbx | Speaker::Trunk(_) => (own, TRUSTED),
+            Speaker::Stranger if self.registrations.on_flow(&flow).next().is_some() => (longest, REGISTERED),
+            Speaker::Stranger => (longest, STRANGERS),
         };
-        self.waited > patience && !self.is_emergency(&request.message, who)
+        waited > patience && !self.is_emergency(&request.message, who)
     }
 }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
@@ -143,13 +143,11 @@ impl Shard {
     /// Whether more datagrams wait on a UDP listener. Since the kernel keeps their order, what is read has waited no longer than
     /// it is since none were left.
     pub fn handle_backlog(&mut self, listener: ListenerId, more: bool) {
+        let Some(Some(datagrams)) = self.datagrams.get_mut(usize::from(listener.0)) else { return };
         let now = Instant::now();
-        if let Some(Some(datagrams)) = self.datagrams.get_mut(usize::from(listener.0)) {
-            datagrams.behind = more.then_some(datagrams.behind.unwrap_or(now));
-        }
-        let longest = self.datagrams.iter().flatten().filter_map(|datagrams| datagrams.behind).min();
-        self.edge
-            .handle_backlog(longest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)));
+        datagrams.behind = more.then_some(datagrams.behind.unwrap_or(now));
+        let since = datagrams.behind.unwrap_or(now);
+        self.edge.handle_backlog(listener, now.saturating_duration_since(since));
     }
 
     /// RFC 5626 §3.5.2, §8: a phone keeps its way through the NAT open with Binding requests and sees in the answer whether it

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use turnpike::base::ListenerId;
+
 use super::calls::{establish, hang_up, register};
 use super::ua::{cancel_of, header, request, response, sdp};
 use super::world::{Actor, World};
 
 fn wait(world: &mut World, millis: u64) {
-    world.edge.handle_backlog(Duration::from_millis(millis));
+    for listener in 0..6 {
+        world.edge.handle_backlog(ListenerId(listener), Duration::from_millis(millis));
+    }
 }
 
 /// Whether a new call of this actor is carried; if not, it was told when to come again, and the PBX saw nothing.
@@ -46,6 +50,15 @@ fn the_least_trusted_are_turned_away_first() {
         assert_eq!(stands, expected, "{waited} ms");
     }
     assert!(world.refused().iter().all(|refused| (&*refused.rule, refused.status) == ("overloaded", 503)));
+}
+
+#[test]
+fn a_flood_on_one_listener_turns_no_carrier_away_on_another() {
+    let mut world = World::with(|settings| settings.zones[0].admit = turnpike::edge::settings::Admit::Any);
+    let (stranger, carrier) = (Actor::udp_phone("192.0.2.66:5060"), Actor::carrier());
+    world.edge.handle_backlog(stranger.source.listener, Duration::from_secs(1));
+    assert!(!may_call(&mut world, &stranger, "mallory"));
+    assert!(may_call(&mut world, &carrier, "+4930999"));
 }
 
 #[test]
