@@ -3,6 +3,7 @@
 pub mod settings;
 mod status;
 mod turn;
+mod why;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -21,6 +22,7 @@ use crate::net::{Handle, Stopped};
 use settings::{AdminSettings, Token};
 pub use status::StatusReport;
 pub use turn::AllocationsReport;
+pub use why::WhyReport;
 
 /// Why the admin listener did not start; says what to type.
 #[allow(missing_docs)]
@@ -109,6 +111,7 @@ async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/calls/{call_id}/why", get(call_why))
         .route("/turn/allocations", get(turn_allocations))
         .with_state(context);
     axum::serve(tokio::net::TcpListener::from_std(socket)?, routes).await
@@ -144,6 +147,20 @@ async fn status(State(context): State<Context>, headers: HeaderMap) -> Response 
         Err(stopped) => return unavailable(stopped),
     };
     as_json(&StatusReport::new(&context.name, &live))
+}
+
+async fn call_why(
+    State(context): State<Context>,
+    Path(call_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refused) = context.refuses(&headers) {
+        return refused;
+    }
+    match context.node.why(call_id.clone()).await {
+        Ok(decisions) => as_json(&WhyReport { node: context.name.to_string(), call_id, decisions }),
+        Err(stopped) => unavailable(stopped),
+    }
 }
 
 async fn turn_allocations(State(context): State<Context>, headers: HeaderMap) -> Response {

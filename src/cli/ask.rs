@@ -1,4 +1,4 @@
-//! One question to a running node's admin listener, for `status` and `allocations`.
+//! One question to a running node's admin listener, for `status`, `why` and `allocations`.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};

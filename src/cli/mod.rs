@@ -6,10 +6,12 @@ mod check;
 mod check_trunk;
 mod credentials;
 mod demo;
+mod explain;
 mod preset;
 mod run;
 mod status;
 mod trunk_report;
+mod why;
 
 use std::fmt::Display;
 use std::path::Path;
@@ -42,8 +44,12 @@ enum Command {
     Preset(preset::Args),
     /// Places a real call through an edge on this machine and shows what happens
     Demo(demo::Args),
+    /// Says what policies would decide about a request, and why: every rule that is looked at, its file and line
+    Explain(explain::Args),
     /// Asks a running Turnpike what is live
     Status(status::Args),
+    /// Asks a running Turnpike why a call was carried, refused or hung up: every rule that was looked at
+    Why(why::Args),
     /// Asks a running Turnpike who relays over TURN
     Allocations(allocations::Args),
     /// Makes credentials: short-lived ones for TURN, hashes for the users file
@@ -58,7 +64,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Preset(args) => preset::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Status(args) => status::run(args),
+        Command::Why(args) => why::run(args),
         Command::Allocations(args) => allocations::run(args),
         Command::Credentials(command) => credentials::run(command),
     }

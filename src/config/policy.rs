@@ -27,13 +27,22 @@ use ipnetwork::IpNetwork;
 
 use super::compiled::{Compiled, Names};
 use super::diagnose::{Problems, Report};
-use super::read::FromNode;
+use super::read::{FromNode, Wrong};
 use super::yaml;
+use crate::base::UnixTime;
 use crate::edge::settings::{Host, Trust};
 use crate::net::settings::FeedSource;
 use crate::policy::deck::Deck;
 use crate::policy::feed::Feed;
 use crate::policy::settings::{Answer, Capacity, Mode, Policy, Settings};
+
+/// A date and time as tests write it, `2026-03-02 23:00`; in UTC unless a zone stands behind it.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn moment(text: &str) -> Result<UnixTime, Wrong> {
+    times::moment(text, &jiff::tz::TimeZone::UTC)
+}
 
 /// What the policy files come to.
 #[derive(Debug, Default)]
@@ -102,7 +111,7 @@ pub fn load(paths: &[PathBuf], names: &Names, clock: Instant) -> Result<Loaded, 
         let mut problems = Problems::default();
         let files = files::Files::new(path.parent().unwrap_or(Path::new("")));
         let mut lists = lists::Lists::new(files, loaded.feeds.len());
-        if let Some((policy, tests)) = read(&text, names, &known, &mut lists, clock, &mut problems) {
+        if let Some((policy, tests)) = read(path, &text, names, &known, &mut lists, clock, &mut problems) {
             known.insert(Arc::clone(&policy.name), path);
             loaded.tests += tests;
             loaded.policies.push(policy);
@@ -115,6 +124,7 @@ pub fn load(paths: &[PathBuf], names: &Names, clock: Instant) -> Result<Loaded, 
 
 /// One file: its policy, and how many tests it passed.
 fn read(
+    path: &Path,
     text: &str,
     names: &Names,
     known: &HashMap<Arc<str>, &Path>,
@@ -149,10 +159,18 @@ fn read(
     let prices = rates.and_then(|rates| lists.files().open(&rates.file, problems));
     let deck: Option<Arc<Deck>> = prices.map(|file| rates::deck(lists.files(), file).into());
     let stages = words::stages(&applies_to, problems);
-    let policy = &name.value;
-    let mut compiler =
-        rules::Compiler { policy, stages: &stages, names, lists, deck: deck.clone(), holidays, problems };
+    let mut compiler = rules::Compiler {
+        policy: &name.value,
+        file: path.display().to_string().into(),
+        stages: &stages,
+        names,
+        lists,
+        deck: deck.clone(),
+        holidays,
+        problems,
+    };
     let compiled = compiler.rules(&rules);
+    let place = compiler.place(default.iter().flatten().next().map_or(name.at, |answer| answer.at));
     let default = default.and_then(|answers| compiler.answer(&answers)).unwrap_or(Answer::ALLOW);
     let policy = Policy {
         name: name.value.into(),
@@ -161,6 +179,7 @@ fn read(
         rules: compiled,
         default,
         deck,
+        place,
     };
     // A test of half a policy would only repeat what is wrong with it.
     let tests = tests.unwrap_or_default();

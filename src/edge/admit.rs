@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::authenticate::speaks_for;
+use super::facts::Heard;
 use super::flow::FlowEnd;
 use super::identify::{Identified, Speaker, Who};
 use super::received::{Rejected, Request};
 use super::refusal::Refusal;
+use super::route::is_emergency;
 use super::settings::Admit;
 use super::{Drain, Edge, uri};
-use crate::base::Transport;
-use crate::policy::{Action, Facts, Login, Permit, Stage, number};
-use crate::sip::message::{Method, Name};
+use crate::policy::{Action, Login, Permit};
+use crate::sip::message::Method;
 use crate::sip::proxy::validate::Valid;
 
 /// Who is let in.
@@ -149,7 +150,9 @@ impl Edge {
     fn has_room(&self, request: &Request, who: &Who) -> Result<(), Refusal> {
         let limits = &self.settings.limits;
         match request.message.method() {
-            Method::Invite if self.drain != Drain::Ended && self.is_emergency(&request.message, who) => {
+            Method::Invite
+                if self.drain != Drain::Ended && is_emergency(&self.settings, &request.message, who) =>
+            {
                 Ok(())
             }
             Method::Invite if self.drain != Drain::No => Err(Refusal::Draining),
@@ -166,75 +169,37 @@ impl Edge {
         }
     }
 
-    /// Policy sees everyone, so that scanners can be banned; but who is not admitted speaks in nobody's name, so that no
-    /// stranger uses up the owner's allowance.
+    /// Policy sees everyone, so that scanners can be banned.
     fn ask_policy(
         &mut self,
         request: &Request,
         identified: &Who,
         admitted: &Result<Admitted, Refusal>,
     ) -> Result<Permit, crate::policy::Refusal> {
-        let message = &request.message;
-        let who = admitted.as_ref().map_or(identified, |admitted| &admitted.who);
-        let is_register = message.method() == Method::Register;
-        let (caller, called) = (uri::caller(message), uri::called(message));
-        let user = match admitted {
-            Ok(Admitted { user: Some(user), .. }) => Some(&**user),
-            Ok(_) if is_register => called.as_deref(),
-            Ok(_) => caller.as_deref(),
-            Err(_) => None,
-        };
+        let Request { message, source, at, .. } = request;
         let login = match admitted {
             Ok(admitted) => admitted.login,
             Err(Refusal::Challenged(_) | Refusal::ChallengedTooOften) => Login::Asked,
             Err(_) => Login::Settled,
         };
-        let (from, to) = (caller.as_deref(), called.as_deref());
-        let from = from.filter(|_| admitted.is_ok()).map(|number| self.in_e164(number, who));
-        let to = to.map(|number| self.in_e164(number, who));
-        let method = String::from_utf8_lossy(message.method_bytes());
-        let agent = message.header(Name::UserAgent).map(|agent| String::from_utf8_lossy(agent.value));
-        let facts = Facts {
-            stage: if is_register { Stage::Registrations } else { Stage::Calls },
-            source: request.source.remote.0.ip().to_canonical(),
-            source_proven: request.source.transport != Transport::Udp || has_answered(admitted),
+        let heard = Heard {
+            message,
+            source,
+            who: admitted.as_ref().map_or(identified, |admitted| &admitted.who),
+            admitted: admitted.is_ok(),
+            user: admitted.as_ref().ok().and_then(|admitted| admitted.user.as_deref()),
             login,
-            listener: request.source.listener,
-            zone: who.zone,
-            trunk: match who.speaker {
-                Speaker::Trunk(trunk) => Some(trunk),
-                _ => None,
-            },
-            from_pbx: who.speaker == Speaker::Pbx,
-            method: &method,
-            user,
-            from: from.as_deref(),
-            to: to.as_deref(),
-            agent: agent.as_deref(),
-            emergency: admitted.is_ok() && self.is_emergency(message, who),
-            tls: matches!(request.source.transport, Transport::Tls | Transport::Wss),
-            talked: None,
+            has_answered: has_answered(admitted),
         };
-        self.policy.decide(&facts, request.at)
-    }
-}
-
-impl Edge {
-    /// A number as its zone dials it, in the one form in which policies compare numbers. Of a number from a trunk that
-    /// its zone's plan says nothing about, the trunk's own rules may make one.
-    fn in_e164<'n>(&self, dialled: &'n str, who: &Who) -> Cow<'n, str> {
-        let number = number::normalise(dialled);
-        if number.starts_with('+') && !number.starts_with("+0") {
-            return Cow::Borrowed(dialled);
-        }
-        let plan = self.settings.zone(who.zone).and_then(|zone| zone.dial_plan.as_deref());
-        let is_e164 = |number: &String| number.starts_with('+');
-        let by_plan = |number: &str| plan.map(|plan| plan.e164(number).into_owned()).filter(is_e164);
-        let by_trunk = || {
-            let number = self.number_from_trunk(&number, who)?;
-            by_plan(&number).or_else(|| Some(number).filter(is_e164))
-        };
-        by_plan(&number).or_else(by_trunk).map_or(Cow::Borrowed(dialled), Cow::Owned)
+        let policy = &mut self.policy;
+        heard.facts(&self.settings, |facts| {
+            let decided = policy.decide(facts, *at);
+            if message.method() == Method::Invite {
+                let call_id = String::from_utf8_lossy(message.call_id());
+                policy.keep(&call_id, Some(facts), admitted.is_ok(), *at);
+            }
+            decided
+        })
     }
 }
 

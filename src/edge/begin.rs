@@ -11,7 +11,7 @@ use super::identify::{Speaker, Who};
 use super::outgrown::NoStream;
 use super::received::{Rejected, Request};
 use super::refusal::Refusal;
-use super::route::Routed;
+use super::route::{Routed, is_emergency};
 use super::targets::{Owner, Tried};
 use super::{Edge, Timer, answer, uri};
 use crate::base::Now;
@@ -94,7 +94,7 @@ impl Edge {
             to: uri::called(message).map_or_else(|| "".into(), |user| user.into()),
             from: uri::caller(message).map_or_else(|| "".into(), |user| user.into()),
             cseq_ahead: Default::default(),
-            emergency: self.is_emergency(message, who),
+            emergency: is_emergency(&self.settings, message, who),
         };
         if let Speaker::Trunk(trunk) = who.speaker {
             if !self.trunks.take(trunk, call.emergency, request.at.instant) {

@@ -14,6 +14,8 @@ mod context;
 mod dialog_ends;
 mod ending;
 pub mod event;
+pub mod explain;
+mod facts;
 mod flow;
 mod forward;
 mod health;
@@ -275,6 +277,11 @@ impl Edge {
     /// What policy must not forget in a restart, if that has changed since it was last asked for.
     pub fn save_policy(&mut self, now: Now) -> Option<policy::Saved> {
         self.policy.has_changed().then(|| self.policy.save(now))
+    }
+
+    /// What policy decided about this call, and what it looked at; nothing if it is not known, or too long ago.
+    pub fn why(&self, call_id: &str) -> Vec<policy::explain::Explanation> {
+        self.policy.why(call_id, &facts::names(&self.settings))
     }
 
     fn tell(&mut self, event: Event) {

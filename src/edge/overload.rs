@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Edge;
 use super::flow::FlowEnd;
 use super::identify::{Identified, Speaker};
+use super::route::is_emergency;
 use crate::base::ListenerId;
 
 /// How long what has just arrived may have waited before strangers are turned away. Far less than T1 (500 ms), after which
@@ -38,6 +39,6 @@ impl Edge {
             Speaker::Stranger if self.registrations.on_flow(&flow).next().is_some() => (longest, REGISTERED),
             Speaker::Stranger => (longest, STRANGERS),
         };
-        waited > patience && !self.is_emergency(&request.message, who)
+        waited > patience && !is_emergency(&self.settings, &request.message, who)
     }
 }

@@ -22,6 +22,7 @@ impl Edge {
             }
             Err(hang_up) => {
                 let call_id = call.call_id.clone();
+                self.policy.keep(&call_id, None, true, now);
                 call.hung_up_by = Some(hang_up.rule.clone());
                 self.tell(Event::HungUp { call_id, hang_up });
                 self.hang_up(id, End::Policy, now);

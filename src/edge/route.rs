@@ -107,14 +107,6 @@ impl Edge {
         self.plan_by_table(message, &permitted.who, permitted.request.at)
     }
 
-    /// A call that is exempt from every limit.
-    pub(super) fn is_emergency(&self, message: &Message, who: &Who) -> bool {
-        message.method() == Method::Invite
-            && uri::called(message)
-                .and_then(|called| route_of(&self.settings, &called, who))
-                .is_some_and(|route| route.emergency)
-    }
-
     fn plan_by_table(&mut self, message: &Message, who: &Who, now: Now) -> Result<Plan, Refusal> {
         let called = uri::called(message).unwrap_or_default();
         let settings = self.settings.clone();
@@ -179,6 +171,14 @@ impl Edge {
             None => Err(Refusal::NoSuchContact),
         })
     }
+}
+
+/// A call that is exempt from every limit.
+pub(super) fn is_emergency(settings: &Settings, message: &Message, who: &Who) -> bool {
+    message.method() == Method::Invite
+        && uri::called(message)
+            .and_then(|called| route_of(settings, &called, who))
+            .is_some_and(|route| route.emergency)
 }
 
 /// The first route that fits.

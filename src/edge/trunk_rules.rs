@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Edge;
 use super::context::{Context, Hop, Place};
 use super::identify::{Speaker, Who};
-use super::settings::{CallerId, CallerIdHeader, NumberRule, Trunk, TrunkRules};
+use super::settings::{CallerId, CallerIdHeader, NumberRule, Settings, Trunk, TrunkRules};
 use super::targets::Owner;
 use super::uri;
 use crate::sip::message::{Edit, Message, Name};
@@ -13,7 +13,7 @@ use crate::sip::message::{Edit, Message, Name};
 impl Edge {
     /// A called number as the hop wants it: the rules of the trunk that it comes from, then of the one that it goes to.
     pub(super) fn number_towards<'n>(&self, number: &'n str, who: &Who, hop: &Hop) -> Cow<'n, str> {
-        let inbound = self.trunk_of(who).map_or(&[][..], |trunk| &trunk.rules.inbound);
+        let inbound = trunk_of(&self.settings, who).map_or(&[][..], |trunk| &trunk.rules.inbound);
         let outbound = self.trunk_at(hop).map_or(&[][..], |trunk| &trunk.rules.outbound);
         match rewritten(number, inbound) {
             Some(number) => Cow::Owned(rewritten(&number, outbound).unwrap_or(number)),
@@ -21,15 +21,10 @@ impl Edge {
         }
     }
 
-    /// A number from a trunk as the trunk's own rules have it, if they say anything about it.
-    pub(super) fn number_from_trunk(&self, number: &str, who: &Who) -> Option<String> {
-        rewritten(number, &self.trunk_of(who)?.rules.inbound)
-    }
-
     /// Header fields of a request.
     pub(super) fn apply_trunk_rules(&self, edit: &mut Edit<'_>, context: &Context, hop: &Hop) {
         let message = &context.request.message;
-        let (from, to) = (self.trunk_of(&context.who), self.trunk_at(hop));
+        let (from, to) = (trunk_of(&self.settings, &context.who), self.trunk_at(hop));
         for trunk in from.into_iter().chain(to) {
             edit.remove_listed(&trunk.rules.remove);
         }
@@ -44,8 +39,10 @@ impl Edge {
 
     /// Header fields of a response: what neither trunk may see of the other side, or show it.
     pub(super) fn remove_by_trunk_rules(&self, edit: &mut Edit<'_>, context: &Context) {
-        let (from, to) =
-            (context.current_hop().and_then(|hop| self.trunk_at(hop)), self.trunk_of(&context.who));
+        let (from, to) = (
+            context.current_hop().and_then(|hop| self.trunk_at(hop)),
+            trunk_of(&self.settings, &context.who),
+        );
         for trunk in from.into_iter().chain(to) {
             edit.remove_listed(&trunk.rules.remove);
         }
@@ -59,12 +56,17 @@ impl Edge {
             Owner::Pbx => None,
         }
     }
+}
 
-    fn trunk_of(&self, who: &Who) -> Option<&Trunk> {
-        match who.speaker {
-            Speaker::Trunk(trunk) => self.settings.trunk(trunk),
-            _ => None,
-        }
+/// A number from a trunk as the trunk's own rules have it, if they say anything about it.
+pub(super) fn number_from_trunk(settings: &Settings, number: &str, who: &Who) -> Option<String> {
+    rewritten(number, &trunk_of(settings, who)?.rules.inbound)
+}
+
+fn trunk_of<'s>(settings: &'s Settings, who: &Who) -> Option<&'s Trunk> {
+    match who.speaker {
+        Speaker::Trunk(trunk) => settings.trunk(trunk),
+        _ => None,
     }
 }
 

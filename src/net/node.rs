@@ -26,6 +26,7 @@ use crate::edge::settings::{Listener, Settings, TlsPeer};
 use crate::observe::Observers;
 use crate::observe::metrics::Metrics;
 use crate::observe::settings::Numbers;
+use crate::policy::explain::Explanation;
 use crate::policy::feed::{Feed, FeedId};
 use crate::relay::RelayAddress;
 use crate::{policy, relay, turn};
@@ -116,6 +117,7 @@ pub struct Stopped;
 /// What the signalling thread is asked.
 pub(super) enum Command {
     Status(oneshot::Sender<Status>),
+    Why { call_id: String, reply: oneshot::Sender<Vec<Explanation>> },
     Subscribe { subscriber: SyncSender<Event>, messages: bool },
     Drain { grace: Duration, done: oneshot::Sender<()> },
     EndCalls,
@@ -269,6 +271,13 @@ impl Handle {
     pub async fn status(&self) -> Result<Status, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Status(reply)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// What policy decided about a call and what it looked at; nothing if the call is not known, or too long ago.
+    pub async fn why(&self, call_id: String) -> Result<Vec<Explanation>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Why { call_id, reply }).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 

@@ -538,6 +538,11 @@ impl Shard {
         Status { edge: self.edge.status(), connections: self.connections.len(), media, turn }
     }
 
+    /// See [`Edge::why`].
+    pub fn why(&self, call_id: &str) -> Vec<policy::explain::Explanation> {
+        self.edge.why(call_id)
+    }
+
     /// See [`Edge::is_quiet`].
     pub fn is_quiet(&self) -> bool {
         self.edge.is_quiet()

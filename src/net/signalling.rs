@@ -137,6 +137,9 @@ async fn obey(
             Command::Status(reply) => {
                 let _ = reply.send(shard.borrow().status());
             }
+            Command::Why { call_id, reply } => {
+                let _ = reply.send(shard.borrow().why(&call_id));
+            }
             Command::Subscribe { subscriber, messages } => {
                 shard.borrow_mut().subscribe(subscriber, messages);
             }

@@ -159,10 +159,10 @@ impl Budgets {
         slot
     }
 
-    /// True if not even a short call can be paid.
-    pub fn is_over(&self, key: u64, terms: Terms, meter: &Meter, at: UnixTime) -> bool {
+    /// What has been spent, and whether so much that not even a short call can be paid.
+    pub fn stand(&self, key: u64, terms: Terms, meter: &Meter, at: UnixTime) -> (u64, bool) {
         let used = self.spent(key, terms, at).total();
-        used >= terms.limit || used.saturating_add(meter.cost(SHORTEST)) > terms.limit
+        (used, used >= terms.limit || used.saturating_add(meter.cost(SHORTEST)) > terms.limit)
     }
 
     /// A call begins: a short one is paid.

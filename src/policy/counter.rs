@@ -17,6 +17,7 @@ use super::deck::Deck;
 use super::matcher::Asked;
 use super::settings::{Capacity, Count, Limit, New, Per, REMEMBERED, Rate};
 use super::table::{Remembered, Table};
+use super::trail::Seen;
 use super::trial::Counted;
 use super::{Login, Stage};
 use crate::base::{NodeKey, Now};
@@ -104,7 +105,7 @@ impl Counters {
     }
 
     /// True if a limit of `count` is exceeded, and then nothing is counted: who is refused does not make it last. Else
-    /// the request counts, and what it holds until its call ends goes to `hold`.
+    /// the request counts, and what it holds until its call ends goes to `hold`. `saw` is shown how the limits stand.
     pub fn exceeded(
         &mut self,
         rule: u64,
@@ -112,49 +113,66 @@ impl Counters {
         asked: &Asked<'_>,
         hold: &mut Holds,
         now: Now,
+        mut saw: impl FnMut(Seen),
     ) -> bool {
-        let Some(key) = self.key(rule, count.per, asked) else { return false };
+        let counting = || (0..).zip(&count.limits).filter(|(_, limit)| limit.counts(asked));
+        let key = self.key(rule, count.per, asked).filter(|_| counting().next().is_some());
+        let Some(key) = key else {
+            saw(Seen::Uncounted);
+            return false;
+        };
         let at = self.since_epoch(now);
-        let counting = || count.limits.iter().filter(|limit| limit.counts(asked));
         let call = Counting { rule, deck: count.deck.as_deref(), asked, at };
         // The same limits hold for who is asked for a password, but he does not use up what he may do with it.
         let is_apart = |limit: &Limit| {
             asked.facts.login == Login::Asked && matches!(limit, Limit::NewCalls(_) | Limit::Requests(_))
         };
         let key = |limit: &Limit| if is_apart(limit) { !key } else { key };
-        if counting().any(|limit| self.is_over(limit, key(limit), &call)) {
-            return true;
+        for (index, limit) in counting() {
+            let (used, over) = self.stand(limit, key(limit), &call);
+            saw(Seen::Limit { limit: index, used, over });
+            if over {
+                return true;
+            }
         }
-        for limit in counting() {
+        for (_, limit) in counting() {
             self.charge(limit, key(limit), &call, hold);
         }
         false
     }
 
-    fn is_over(&self, limit: &Limit, key: u64, call: &Counting<'_>) -> bool {
+    /// How much of a limit is used, and whether this request would exceed it.
+    fn stand(&self, limit: &Limit, key: u64, call: &Counting<'_>) -> (u64, bool) {
         let key = limit.key(key);
         match limit {
             Limit::CallsAtOnce(most) => match self.gauges.get(&key) {
-                Some(live) => live >= most,
-                None => *most == 0 || self.gauges.len() >= self.gauge_capacity,
+                Some(live) => (u64::from(*live), live >= most),
+                None => (0, *most == 0 || self.gauges.len() >= self.gauge_capacity),
             },
             Limit::NewCalls(rate)
             | Limit::Requests(rate)
             | Limit::Packets(rate)
             | Limit::FailedLogins(rate)
             | Limit::ShortCalls { rate, .. }
-            | Limit::SequentialNumbers(rate) => self.is_ahead(key, *rate, call.at),
-            Limit::New(what, rate) => call
-                .news(*what, key)
-                .is_some_and(|news| self.rates.get(news).0 <= call.at && self.is_ahead(key, *rate, call.at)),
+            | Limit::SequentialNumbers(rate) => {
+                (self.lately(key, *rate, call.at), self.is_ahead(key, *rate, call.at))
+            }
+            Limit::New(what, rate) => {
+                let is_new = call.news(*what, key).is_some_and(|news| self.rates.get(news).0 <= call.at);
+                (self.lately(key, *rate, call.at), is_new && self.is_ahead(key, *rate, call.at))
+            }
             Limit::Minutes(_) | Limit::Spend(_) => {
-                let terms = limit.terms();
-                let meter = call.meter(limit);
-                terms
-                    .zip(meter)
-                    .is_some_and(|(terms, meter)| self.budgets.is_over(key, terms, &meter, call.asked.at))
+                let priced = limit.terms().zip(call.meter(limit));
+                let stand =
+                    priced.map(|(terms, meter)| self.budgets.stand(key, terms, &meter, call.asked.at));
+                stand.unwrap_or_default()
             }
         }
+    }
+
+    /// How many events of late have not been worked off at the rate's pace.
+    fn lately(&self, key: u64, rate: Rate, at: u64) -> u64 {
+        self.rates.get(key).0.saturating_sub(at).div_ceil(rate.spacing())
     }
 
     fn charge(&mut self, limit: &Limit, key: u64, call: &Counting<'_>, hold: &mut Holds) {

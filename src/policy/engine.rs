@@ -12,7 +12,8 @@ use super::feed::{Feed, FeedId};
 use super::geo::Geo;
 use super::matcher::Asked;
 use super::network::NetworkSet;
-use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict};
+use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict, Written};
+use super::trail::{Outcome, Past, Seen, Trail};
 use super::trial::Counted;
 use super::{Action, Facts, GaugeHold, HangUp, Known, Login, Note, Permit, Refusal, Sealed, Stage};
 use crate::base::ban::Bans;
@@ -22,10 +23,12 @@ use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 #[derive(Debug)]
 pub struct Engine {
     stages: [Vec<Asking>; Stage::COUNT],
+    /// All rules and defaults, as [`Numbered`] names them.
+    pub(super) rules: Vec<(Mode, Arc<Rule>)>,
     /// Rules with `failed_logins`, which count outside any stage.
-    login_rules: Vec<(Mode, u64, Arc<Rule>)>,
+    login_rules: Vec<(Mode, Numbered)>,
     /// Rules that hang up, by their identity.
-    ending: HashMap<u64, Arc<Rule>>,
+    ending: HashMap<u64, Numbered>,
     counters: Counters,
     /// What audited policies count, apart: not even a full table of theirs may change an outcome.
     audit_counters: Counters,
@@ -33,21 +36,38 @@ pub struct Engine {
     new_bans: VecDeque<(IpAddr, Instant)>,
     never_ban: NetworkSet,
     /// Only if a rule asks for it.
-    geo: Option<Geo>,
-    feeds: Arc<[Feed]>,
+    pub(super) geo: Option<Geo>,
+    pub(super) feeds: Arc<[Feed]>,
     notes: VecDeque<Note>,
     note_capacity: usize,
     by_default: Arc<str>,
     banned: Arc<str>,
+    pub(super) trail: Trail,
+    /// Decisions about calls of those who are admitted, whom no stranger pushes out.
+    pub(super) past: Past,
+    pub(super) strangers: Past,
+}
+
+/// Calls whose decisions can be asked about.
+const PAST: usize = 10_000;
+const STRANGERS: usize = 2_000;
+
+/// A rule with its names.
+#[derive(Clone, Debug)]
+struct Numbered {
+    /// That of its name, so that what it counted is still its own after a restart.
+    id: u64,
+    /// Its place in [`Engine::rules`].
+    index: u32,
+    rule: Arc<Rule>,
 }
 
 /// A policy as it is asked at one stage: only the rules that can speak there.
 #[derive(Debug)]
 struct Asking {
     mode: Mode,
-    /// Each with its identity: that of its name, so that what it counted is still its own after a restart.
-    rules: Vec<(u64, Arc<Rule>)>,
-    default: Arc<Rule>,
+    rules: Vec<Numbered>,
+    default: Numbered,
     deck: Option<Arc<Deck>>,
 }
 
@@ -69,6 +89,7 @@ impl Engine {
         let (enforced, audited) = (room(Mode::Enforce), room(Mode::Audit));
         let mut engine = Engine {
             stages: Default::default(),
+            rules: Vec::new(),
             login_rules: Vec::new(),
             ending: HashMap::new(),
             counters: Counters::new(enforced, key),
@@ -82,6 +103,9 @@ impl Engine {
             note_capacity: capacity.notes,
             by_default: "default".into(),
             banned: "banned".into(),
+            trail: Trail::default(),
+            past: Past::new(PAST),
+            strangers: Past::new(STRANGERS),
         };
         for policy in policies.into_iter().filter(|p| p.mode != Mode::Disabled) {
             engine.add(policy);
@@ -95,25 +119,41 @@ impl Engine {
     }
 
     fn add(&mut self, policy: Policy) {
-        let Policy { name, mode, stages, rules, default, deck } = policy;
-        let at_the_end = |answer| {
-            Arc::new(Rule { name: format!("{name} / default").into(), when: Vec::new(), count: None, answer })
+        let Policy { name, mode, stages, rules, default, deck, place } = policy;
+        let written = Written { place, when: Vec::new() };
+        let mut at_the_end = |answer| {
+            let (name, written) = (format!("{name} / default").into(), written.clone());
+            self.number(mode, Rule { name, when: Vec::new(), count: None, answer, written })
         };
         let (default, silence) = (at_the_end(default), at_the_end(Answer::ALLOW));
-        let rules: Vec<_> =
-            rules.into_iter().map(|rule| (self.counters.identity(&rule.name), Arc::new(rule))).collect();
-        let login_rules = rules.iter().filter(|(_, rule)| rule.counts_logins());
-        self.login_rules.extend(login_rules.map(|(id, rule)| (mode, *id, Arc::clone(rule))));
-        self.ending.extend(rules.iter().filter(|(_, rule)| rule.answer.hang_up).cloned());
+        let rules: Vec<_> = rules.into_iter().map(|rule| self.number(mode, rule)).collect();
+        let login_rules = rules.iter().filter(|numbered| numbered.rule.counts_logins());
+        self.login_rules.extend(login_rules.map(|numbered| (mode, numbered.clone())));
+        let ending = rules.iter().filter(|numbered| numbered.rule.answer.hang_up);
+        self.ending.extend(ending.map(|numbered| (numbered.id, numbered.clone())));
         for stage in stages {
-            let rules = rules.iter().filter(|(_, rule)| rule.can_speak_at(stage)).cloned().collect();
+            let rules = rules.iter().filter(|numbered| numbered.rule.can_speak_at(stage)).cloned().collect();
             if let Some(asked) = self.stages.get_mut(stage as usize) {
                 // `default: reject` is for requests: before parsing it would drop the world, in a call end every one.
-                let says = stage != Stage::InCall && default.can_speak_at(stage);
+                let says = stage != Stage::InCall && default.rule.can_speak_at(stage);
                 let default = if says { &default } else { &silence };
-                asked.push(Asking { mode, rules, default: Arc::clone(default), deck: deck.clone() });
+                asked.push(Asking { mode, rules, default: default.clone(), deck: deck.clone() });
             }
         }
+    }
+
+    /// What a name is known by.
+    pub(super) fn identity(&self, name: &str) -> u64 {
+        self.counters.identity(name)
+    }
+
+    fn number(&mut self, mode: Mode, rule: Rule) -> Numbered {
+        let id = self.identity(&rule.name);
+        // A file of 1 MiB holds fewer.
+        let index = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
+        let rule = Arc::new(rule);
+        self.rules.push((mode, Arc::clone(&rule)));
+        Numbered { id, index, rule }
     }
 
     /// Asks every policy of the facts' stage, in the order of the files.
@@ -122,16 +162,20 @@ impl Engine {
     /// The first refusal; then nothing is held, and whatever was taken on the way has been given back.
     pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
         let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
+        self.trail.begin();
         if self.bans.holds(asked.source, now.instant) && self.is_bannable(&asked) {
+            self.trail.outcome = Outcome::Banned;
             return Err(Refusal { action: Action::Drop, rule: Arc::clone(&self.banned), alert: false });
         }
         if facts.emergency {
+            self.trail.outcome = Outcome::Emergency;
             return Ok(Permit { rule: "emergency".into(), gauges: GaugeHold::default(), _sealed: Sealed });
         }
         let mut hold = GaugeHold::default();
         let mut permitted_by = Arc::clone(&self.by_default);
         self.counters.begin();
         self.audit_counters.begin();
+        self.trail.outcome = Outcome::Default;
         let policies = std::mem::take(&mut self.stages);
         let outcome = self.ask_all(&policies, &asked, &mut hold, &mut permitted_by, now);
         self.stages = policies;
@@ -172,13 +216,14 @@ impl Engine {
                 hold.tariff = policy.deck.as_ref().and_then(|deck| deck.price(asked.to.as_deref()?));
             }
             let mut taken = Holds::new();
-            let spoke = self.ask(policy, asked, &mut taken, now);
+            let Numbered { rule: spoke, index, .. } = self.ask(policy, asked, &mut taken, now);
             let enforced = policy.mode == Mode::Enforce;
             let verdict = spoke.answer.verdict.as_ref().filter(|verdict| !verdict.is_met_by(asked.facts));
             if let Some(Verdict::Refuse(action)) = verdict {
                 // Who is refused, or would have been, holds none of the gauges that were taken on the way.
                 self.counters(policy.mode).release(taken, Duration::ZERO, now);
                 if enforced {
+                    self.trail.outcome = Outcome::Refused(*index);
                     return Err(self.refuse(spoke, action, asked, now));
                 }
                 self.note(spoke, Some(action.clone()));
@@ -189,8 +234,9 @@ impl Engine {
                 continue;
             }
             hold.enforced.extend(taken);
-            if !Arc::ptr_eq(spoke, &policy.default) {
+            if *index != policy.default.index {
                 *permitted_by = Arc::clone(&spoke.name);
+                self.trail.outcome = Outcome::Permitted(*index);
             }
             if spoke.answer.verdict == Some(Verdict::AllowEverywhere) {
                 break;
@@ -204,26 +250,38 @@ impl Engine {
     }
 
     /// The rule of this policy that decides.
-    fn ask<'p>(
-        &mut self,
-        policy: &'p Asking,
-        asked: &Asked<'_>,
-        hold: &mut Holds,
-        now: Now,
-    ) -> &'p Arc<Rule> {
-        for (number, rule) in &policy.rules {
-            let speaks = rule.when.iter().all(|condition| condition.holds(asked))
-                && rule
-                    .count
-                    .as_ref()
-                    .is_none_or(|c| self.counters(policy.mode).exceeded(*number, c, asked, hold, now));
-            match (speaks, &rule.answer.verdict) {
-                (false, _) => {}
-                (true, None) => self.note(rule, None),
-                (true, Some(verdict)) if verdict.is_met_by(asked.facts) => {}
-                (true, Some(_)) => return rule,
+    fn ask<'p>(&mut self, policy: &'p Asking, asked: &Asked<'_>, hold: &mut Holds, now: Now) -> &'p Numbered {
+        for numbered in &policy.rules {
+            let Numbered { id, index, rule } = numbered;
+            let Engine { counters, audit_counters, trail, .. } = self;
+            let unmet = (0..).zip(&rule.when).find(|(_, condition)| !condition.holds(asked));
+            let counters = if policy.mode == Mode::Audit { audit_counters } else { counters };
+            let speaks = match (unmet, &rule.count) {
+                (Some((condition, _)), _) => {
+                    trail.saw(*index, Seen::Unmet(condition));
+                    false
+                }
+                (None, Some(count)) => {
+                    counters.exceeded(*id, count, asked, hold, now, |seen| trail.saw(*index, seen))
+                }
+                (None, None) => true,
+            };
+            if !speaks {
+                continue;
+            }
+            match &rule.answer.verdict {
+                Some(verdict) if verdict.is_met_by(asked.facts) => trail.saw(*index, Seen::Met),
+                Some(_) => {
+                    trail.saw(*index, Seen::Spoke);
+                    return numbered;
+                }
+                None => {
+                    trail.saw(*index, Seen::Spoke);
+                    self.note(rule, None);
+                }
             }
         }
+        self.trail.saw(policy.default.index, Seen::Spoke);
         &policy.default
     }
 
@@ -271,7 +329,7 @@ impl Engine {
                 Err(id) => {
                     // Said once: what the call goes on to take is no budget's any more.
                     hold.audited.retain(|held| !matches!(held, Held::Budget(paid) if paid.rule == id));
-                    if let Some(rule) = self.ending.get(&id).cloned() {
+                    if let Some(Numbered { rule, .. }) = self.ending.get(&id).cloned() {
                         self.note(&rule, rule.answer.action());
                     }
                 }
@@ -290,14 +348,23 @@ impl Engine {
         let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
         let policies = std::mem::take(&mut self.stages);
         let mut nothing = GaugeHold::default();
+        self.trail.begin();
         let outcome = self.ask_all(&policies, &asked, &mut nothing, &mut Arc::clone(&self.by_default), now);
         self.stages = policies;
+        if let Outcome::Refused(rule) = self.trail.outcome {
+            self.trail.outcome = Outcome::HungUp(rule);
+        }
         outcome.map_err(|refusal| HangUp { rule: refusal.rule, alert: refusal.alert })
     }
 
-    fn hang_up(&self, rule: u64) -> HangUp {
+    fn hang_up(&mut self, rule: u64) -> HangUp {
+        self.trail.begin();
         match self.ending.get(&rule) {
-            Some(rule) => HangUp { rule: Arc::clone(&rule.name), alert: rule.answer.alert },
+            Some(Numbered { rule, index, .. }) => {
+                self.trail.saw(*index, Seen::Spent);
+                self.trail.outcome = Outcome::HungUp(*index);
+                HangUp { rule: Arc::clone(&rule.name), alert: rule.answer.alert }
+            }
             None => HangUp { rule: Arc::clone(&self.by_default), alert: false },
         }
     }
@@ -331,8 +398,7 @@ impl Engine {
         if self.bans.holds(source, now.instant) {
             return true;
         }
-        let no_policy = self.stages.get(Stage::Packets as usize).is_none_or(Vec::is_empty);
-        if no_policy {
+        if !self.speaks_before_parsing(source) {
             return false;
         }
         let facts = Facts { listener, ..Facts::of_source(Stage::Packets, source) };
@@ -345,6 +411,11 @@ impl Engine {
         }
     }
 
+    pub(super) fn speaks_before_parsing(&self, source: IpAddr) -> bool {
+        let asks = self.stages.get(Stage::Packets as usize).is_some_and(|policies| !policies.is_empty());
+        asks && !self.never_ban.contains(source)
+    }
+
     /// The call is over: what it held is given back. `answered_for`: how long people talked; zero if nobody answered.
     pub fn release(&mut self, hold: GaugeHold, answered_for: Duration, now: Now) {
         self.counters.release(hold.enforced, answered_for, now);
@@ -355,10 +426,10 @@ impl Engine {
     pub fn login_failed(&mut self, source: IpAddr, user: Option<&str>, now: Now) {
         let facts = Facts { user, ..Facts::of_source(Stage::Registrations, source) };
         let asked = Asked::new(&facts, self.geo.as_ref(), &self.feeds, now);
-        for (mode, number, rule) in &self.login_rules {
+        for (mode, Numbered { id, rule, .. }) in &self.login_rules {
             let counters = if *mode == Mode::Audit { &mut self.audit_counters } else { &mut self.counters };
             if let Some(count) = &rule.count {
-                counters.login_failed(*number, count, &asked, now);
+                counters.login_failed(*id, count, &asked, now);
             }
         }
     }
@@ -392,9 +463,9 @@ impl Engine {
     pub(super) fn preset(&mut self, facts: &Facts<'_>, given: &Counted, now: Now) {
         let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
         for policy in self.stages.get(facts.stage as usize).into_iter().flatten() {
-            for (number, rule) in &policy.rules {
+            for Numbered { id, rule, .. } in &policy.rules {
                 if let Some(count) = &rule.count {
-                    self.counters.preset(*number, count, &asked, given, now);
+                    self.counters.preset(*id, count, &asked, given, now);
                 }
             }
         }

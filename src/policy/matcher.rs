@@ -74,6 +74,11 @@ pub(super) struct Asked<'f> {
 
 impl<'f> Asked<'f> {
     pub fn new(facts: &'f Facts<'f>, geo: Option<&Geo>, feeds: &Arc<[Feed]>, now: Now) -> Self {
+        Asked::at(facts, geo, feeds, now.unix)
+    }
+
+    /// The same; rules know no other clock than the wall's.
+    pub fn at(facts: &'f Facts<'f>, geo: Option<&Geo>, feeds: &Arc<[Feed]>, at: UnixTime) -> Self {
         let source = facts.source.to_canonical();
         Asked {
             facts,
@@ -81,13 +86,13 @@ impl<'f> Asked<'f> {
             to: facts.to.map(number::normalise),
             from: facts.from.map(number::normalise),
             user: facts.user.map(number::normalise),
-            at: now.unix,
+            at,
             source_country: geo.and_then(|geo| geo.country(source)),
             feeds: Arc::clone(feeds),
         }
     }
 
-    fn party(&self) -> Party {
+    pub fn party(&self) -> Party {
         match self.facts {
             Facts { from_pbx: true, .. } => Party::Pbx,
             Facts { trunk: Some(_), .. } => Party::Trunks,

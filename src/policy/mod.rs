@@ -12,6 +12,7 @@
 //! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
 //! | `engine` | asks the rules in order |
 //! | `covers` | rules that nobody will ever hear |
+//! | `trail` | what it looked at, of the last calls; [`explain`] says it in words |
 //! | [`trial`] | the tests that stand in policy files |
 
 mod budget;
@@ -21,6 +22,7 @@ mod covers;
 pub mod deck;
 pub mod dial_plan;
 mod engine;
+pub mod explain;
 pub mod feed;
 pub mod geo;
 mod known;
@@ -30,6 +32,7 @@ pub mod number;
 mod prefixes;
 pub mod settings;
 mod table;
+mod trail;
 pub mod trial;
 pub mod window;
 

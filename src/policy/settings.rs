@@ -71,6 +71,8 @@ pub struct Policy {
     pub default: Answer,
     /// `rates:`, which price the calls that it looks at.
     pub deck: Option<Arc<Deck>>,
+    /// Of `default:`, or of the name if nothing is said.
+    pub place: Place,
 }
 
 impl Policy {
@@ -103,6 +105,26 @@ pub struct Rule {
     pub count: Option<Count>,
     /// `then:`, or `over:` of a rule that counts.
     pub answer: Answer,
+    /// As people know it.
+    pub written: Written,
+}
+
+/// Where something is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as the config names it.
+    pub file: Arc<str>,
+    /// Its line, from 1.
+    pub line: usize,
+}
+
+/// A rule as it is written, for whoever asks why it spoke or did not.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// Where.
+    pub place: Place,
+    /// For each of [`Rule::when`]: `to: not $home`.
+    pub when: Vec<Arc<str>>,
 }
 
 /// What a rule says when it speaks.

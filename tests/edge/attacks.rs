@@ -377,6 +377,7 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
             alert: false,
             hang_up: false,
         },
+        written: Default::default(),
     };
     let policies = vec![Policy {
         name: "scanners".into(),
@@ -385,6 +386,7 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
         rules: vec![scanner],
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }];
     let key = turnpike::base::NodeKey::new([1; 16]);
     let engine = policy::Engine::new(policy::Settings { policies, ..Default::default() }, &key);

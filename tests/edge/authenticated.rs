@@ -388,6 +388,7 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
             alert: false,
             hang_up: false,
         },
+        written: Default::default(),
     };
     let policies = vec![Policy {
         name: "floods".into(),
@@ -396,6 +397,7 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
         rules: vec![guessing],
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }];
     let engine =
         policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));

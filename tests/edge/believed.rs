@@ -198,6 +198,7 @@ fn no_satellites() -> World {
             verdict: Some(Verdict::Refuse(Action::Reject { status: 403, reason: "Not permitted".into() })),
             ..Answer::default()
         },
+        written: Default::default(),
     };
     let policies = vec![Policy {
         name: "toll fraud".into(),
@@ -206,6 +207,7 @@ fn no_satellites() -> World {
         rules: vec![rule],
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }];
     let engine =
         policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));

@@ -26,7 +26,8 @@ fn world_with(limit: Limit, per: Per) -> World {
     let answer =
         Answer { verdict: Some(Verdict::Refuse(action)), hang_up: true, alert: true, ..Answer::default() };
     let count = Some(Count { per, limits: vec![limit], deck: Some(deck()) });
-    let rule = Rule { name: "toll / budget".into(), when: Vec::new(), count, answer };
+    let rule =
+        Rule { name: "toll / budget".into(), when: Vec::new(), count, answer, written: Default::default() };
     let policies = vec![Policy {
         name: "toll".into(),
         mode: Mode::Enforce,
@@ -34,6 +35,7 @@ fn world_with(limit: Limit, per: Per) -> World {
         rules: vec![rule],
         default: Answer::ALLOW,
         deck: Some(deck()),
+        place: Default::default(),
     }];
     let engine =
         policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
@@ -72,11 +74,17 @@ fn a_call_that_has_spent_its_budget_is_hung_up_on_both_legs() {
     let cdr = world.cdrs()[0].clone();
     assert_eq!((cdr.end, cdr.hung_up_by.as_deref()), ("hung up by policy", Some("toll / budget")));
     assert_eq!((cdr.spend, cdr.country.map(|c| c.to_string())), (Some(Money(980_000)), Some("DE".into())));
+    let told: Vec<_> = world.why(&cdr.call_id).into_iter().map(|told| (told.decision, told.rule)).collect();
+    assert_eq!(told, [("permitted".into(), String::new()), ("hung up".into(), "toll / budget".to_owned())]);
     // The budget is spent: the next one does not begin.
     let pbx = Actor::pbx();
     world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", "101", "", ""));
     world.expect(&pbx, "SIP/2.0 403");
     assert_eq!(&*world.refused()[0].rule, "toll / budget");
+    let told = world.why(&world.refused()[0].call_id);
+    let [only] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((only.decision.as_str(), only.gets.as_str()), ("refused", "403 Forbidden"));
+    assert_eq!(only.looked.as_ref().unwrap()[0].why, ["`spend: 1.00/day` is reached: 0.98 spent"]);
     world.assert_clean();
 }
 

@@ -22,6 +22,7 @@ fn world(to: &str, from: &str) -> World {
             verdict: Some(Verdict::Refuse(Action::Reject { status, reason: "No".into() })),
             ..Answer::default()
         },
+        written: Default::default(),
     };
     let numbers = |number: &str| Arc::new([number].into_iter().collect());
     let policies = vec![Policy {
@@ -34,6 +35,7 @@ fn world(to: &str, from: &str) -> World {
         ],
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }];
     let key = turnpike::base::NodeKey::new([1; 16]);
     let engine = policy::Engine::new(policy::Settings { policies, ..Default::default() }, &key);

@@ -20,7 +20,7 @@ fn users(names: &[&str]) -> Users {
 
 fn rule(name: &str, when: Vec<Condition>, count: Option<Count>, action: Action) -> Rule {
     let answer = Answer { verdict: Some(Verdict::Refuse(action)), ..Answer::default() };
-    Rule { name: format!("rules / {name}").into(), when, count, answer }
+    Rule { name: format!("rules / {name}").into(), when, count, answer, written: Default::default() }
 }
 
 fn rejected() -> Action {
@@ -46,6 +46,7 @@ fn ruled_by(rules: Vec<Rule>, change: impl FnOnce(&mut Settings)) -> World {
         rules,
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }];
     let engine =
         policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));

@@ -453,6 +453,9 @@ impl World {
             .collect()
     }
 
+    pub fn why(&self, call_id: &str) -> Vec<turnpike::policy::explain::Explanation> {
+        self.edge.why(call_id)
+    }
     pub fn cdrs(&self) -> Vec<&Cdr> {
         self.events
             .iter()

@@ -4,7 +4,11 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use turnpike::admin::settings::{AdminSettings, Token};
-use turnpike::admin::{Admin, AdminError, AllocationsReport, StatusReport};
+use turnpike::admin::{Admin, AdminError, AllocationsReport, StatusReport, WhyReport};
+use turnpike::base::Transport;
+use turnpike::policy::matcher::{Condition, Matcher};
+use turnpike::policy::settings::{Answer, Mode, Place, Policy, Rule, Verdict, Written};
+use turnpike::policy::{Action, Stage};
 use turnpike::relay::RelayAddress;
 
 use crate::harness::*;
@@ -61,6 +65,55 @@ fn a_token_is_asked_for_and_nobody_outside_is_let_in_without() {
     let at = SocketAddr::from(([127, 0, 0, 1], outside.addr().port()));
     assert_eq!(get(at, "/metrics", "").0, 401);
     assert_eq!(get(at, "/metrics", "Authorization: Bearer s3cret\r\n").0, 200);
+}
+
+#[test]
+fn why_a_call_was_refused_is_told_to_those_who_may_ask() {
+    let refuse = Verdict::Refuse(Action::Reject { status: 403, reason: "Not from here".into() });
+    let satellites = Matcher::To(std::sync::Arc::new(["+882"].into_iter().collect()));
+    let never = Rule {
+        name: "toll / never".into(),
+        when: vec![Condition { negated: false, matcher: satellites }],
+        count: None,
+        answer: Answer { verdict: Some(refuse), ..Answer::default() },
+        written: Written {
+            place: Place { file: "toll.yaml".into(), line: 7 },
+            when: vec!["to: $satellites".into()],
+        },
+    };
+    let (node, _dir) = node(|settings| {
+        settings.policy.policies.push(Policy {
+            name: "toll".into(),
+            mode: Mode::Enforce,
+            stages: vec![Stage::Calls],
+            rules: vec![never],
+            default: Answer::ALLOW,
+            deck: None,
+            place: Place::default(),
+        });
+    });
+    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
+    let mut phone = tcp(node.listener("tcp").unwrap());
+    let call = request("INVITE", "sip:+8821612345@127.0.0.1", Transport::Tcp, phone.local_addr().unwrap());
+    let call = call.replace("Call-ID: ", "Call-ID: a/b?");
+    phone.write_all(call.as_bytes()).unwrap();
+    let answer = read_message(&mut phone);
+    assert!(answer.starts_with("SIP/2.0 403 Not from here\r\n"), "{answer}");
+    assert!(!answer.contains("toll") && !answer.contains("never"), "a stranger learns nothing: {answer}");
+    let call_id = values(&call, "Call-ID")[0];
+    let path = format!("/calls/{}/why", call_id.replace('/', "%2F").replace('?', "%3F"));
+    let report = || serde_json::from_str::<WhyReport>(&get(open.addr(), &path, "").1).unwrap();
+    assert_eq!(report().call_id, call_id);
+    let [decision] = report().decisions.try_into().unwrap();
+    assert_eq!((decision.decision.as_str(), decision.rule.as_str()), ("refused", "toll / never"));
+    let [looked] = decision.looked.unwrap().try_into().unwrap();
+    assert_eq!((looked.file.as_str(), looked.line, looked.spoke), ("toll.yaml", 7, true));
+    assert_eq!(looked.why, ["`to: $satellites` holds: to is +8821612345"]);
+    let unknown: WhyReport = serde_json::from_str(&get(open.addr(), "/calls/nobody/why", "").1).unwrap();
+    assert!(unknown.decisions.is_empty() && unknown.to_string().contains("knows nothing of a call nobody"));
+    assert_eq!(get(guarded.addr(), &path, "").0, 401);
+    assert_eq!(get(guarded.addr(), &path, "Authorization: Bearer s3cret\r\n").0, 200);
 }
 
 #[test]

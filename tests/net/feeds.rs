@@ -80,9 +80,11 @@ fn listed(settings: &mut NodeSettings, url: &str) {
             when: vec![Condition { negated: false, matcher: Matcher::Feed(Subject::Source, FeedId(0)) }],
             count: None,
             answer: Answer { verdict: Some(refuse), ..Answer::default() },
+            written: Default::default(),
         }],
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }];
     settings.policy.feeds = vec![Feed::empty(Kind::Networks)];
     settings.net.feeds = vec![FeedSource {

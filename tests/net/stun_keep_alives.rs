@@ -102,6 +102,7 @@ fn whom_a_policy_refuses_gets_no_answer() {
             rules: Vec::new(),
             default: Answer { verdict: Some(Verdict::Refuse(Action::Drop)), ..Answer::default() },
             deck: None,
+            place: Default::default(),
         }];
     });
     let to = node.listener("udp").unwrap();

@@ -149,6 +149,7 @@ fn a_banned_source_loses_its_allocations_and_is_not_answered() {
             ban: Some(Duration::from_secs(3600)),
             ..Answer::default()
         },
+        written: Default::default(),
     };
     let policy = Policy {
         name: "scanners".into(),
@@ -157,6 +158,7 @@ fn a_banned_source_loses_its_allocations_and_is_not_answered() {
         rules: vec![scanners],
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     };
     let (node, _dir) = turn_node_with(2, listeners, |settings| settings.policy.policies.push(policy));
     let at_scanner = |listener| {

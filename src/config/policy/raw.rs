@@ -1,5 +1,6 @@
 //! The keys of a policy file, as typed.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -155,6 +156,22 @@ pub struct OneOf {
     pub negated: bool,
     /// What is looked for.
     pub items: Vec<At<String>>,
+}
+
+/// As it is written, of a long list the beginning.
+impl fmt::Display for OneOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 4;
+        let mut items: Vec<_> = self.items.iter().take(MOST).map(|item| item.value.as_str()).collect();
+        if self.items.len() > MOST {
+            items.push("…");
+        }
+        let not = if self.negated { "not " } else { "" };
+        match items.as_slice() {
+            [one] => write!(f, "{not}{one}"),
+            several => write!(f, "{not}[{}]", several.join(", ")),
+        }
+    }
 }
 
 impl FromNode for OneOf {

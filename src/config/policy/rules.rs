@@ -12,15 +12,18 @@ use crate::config::read::{At, FromWord, Wrong, did_you_mean};
 use crate::config::words::Rate;
 use crate::config::yaml::Position;
 use crate::policy::deck::Deck;
+use crate::policy::explain::shown;
 use crate::policy::feed::Subject;
 use crate::policy::matcher::{Condition, Matcher, Party};
-use crate::policy::settings::{Answer, Budget, Count, Limit, New, Per, Rule, Verdict};
+use crate::policy::settings::{Answer, Budget, Count, Limit, New, Per, Place, Rule, Verdict, Written};
 use crate::policy::window::Holidays;
 use crate::policy::{Action, Stage};
 
 /// Compiles the rules of one policy.
 pub struct Compiler<'c> {
     pub policy: &'c str,
+    /// As it is shown.
+    pub file: Arc<str>,
     pub stages: &'c [Stage],
     pub names: &'c Names,
     pub lists: &'c mut Lists,
@@ -58,6 +61,11 @@ impl Compiler<'_> {
         rules
     }
 
+    /// A place in the policy's file.
+    pub fn place(&self, at: Position) -> Place {
+        Place { file: Arc::clone(&self.file), line: at.line }
+    }
+
     fn check_name(&mut self, typed: &raw::Rule, before: &[raw::Rule]) {
         let At { at, value: name } = &typed.name;
         if RESERVED.contains(&name.as_str()) {
@@ -77,7 +85,8 @@ impl Compiler<'_> {
     }
 
     fn rule(&mut self, typed: &raw::Rule) -> Option<Rule> {
-        let when = typed.when.as_ref().map(|when| self.when(when)).unwrap_or_default();
+        let (when, texts) =
+            typed.when.as_ref().map(|when| self.when(when)).unwrap_or_default().into_iter().unzip();
         let count = typed.count.read().and_then(|count| self.count(count));
         let answers = self.answers(typed)?;
         let answer = self.answer(&answers.value)?;
@@ -86,7 +95,8 @@ impl Compiler<'_> {
             return None;
         }
         let name = format!("{} / {}", self.policy, typed.name.value).into();
-        let rule = Rule { name, when, count, answer };
+        let written = Written { place: self.place(typed.name.at), when: texts };
+        let rule = Rule { name, when, count, answer, written };
         if !self.stages.is_empty() && !self.stages.iter().any(|stage| rule.can_speak_at(*stage)) {
             let what = "this rule can never speak at the stages that `applies_to` names";
             let help = "before parsing (packets) only source, listener and time are known, `packets` is counted and \
@@ -239,7 +249,7 @@ impl Compiler<'_> {
         (!limits.is_empty()).then(|| Count { per, limits, deck: self.deck.clone() })
     }
 
-    fn when(&mut self, typed: &raw::When) -> Vec<Condition> {
+    fn when(&mut self, typed: &raw::When) -> Vec<(Condition, Arc<str>)> {
         let raw::When {
             at: _,
             to,
@@ -261,42 +271,50 @@ impl Compiler<'_> {
         let names = self.names;
         let holidays = self.holidays.clone();
         let mut conditions = Vec::new();
-        let mut add = |typed: &Option<raw::OneOf>, matcher: &mut dyn FnMut(&[At<String>]) -> Matcher| {
-            if let Some(typed) = typed {
-                conditions.push(Condition { negated: typed.negated, matcher: matcher(&typed.items) });
-            }
-        };
+        let mut add =
+            |key: &str, typed: &Option<raw::OneOf>, matcher: &mut dyn FnMut(&[At<String>]) -> Matcher| {
+                if let Some(typed) = typed {
+                    let condition = Condition { negated: typed.negated, matcher: matcher(&typed.items) };
+                    conditions.push((condition, format!("{key}: {typed}").into()));
+                }
+            };
         // What costs least is asked first.
-        add(party, &mut |items| Matcher::Party(self.each(items, Party::from_word)));
-        add(trunk, &mut |items| {
+        add("party", party, &mut |items| Matcher::Party(self.each(items, Party::from_word)));
+        add("trunk", trunk, &mut |items| {
             Matcher::Trunk(self.each(items, |n| named("trunk", n, names.trunk(n), &names.trunks)))
         });
-        add(zone, &mut |items| {
+        add("zone", zone, &mut |items| {
             Matcher::Zone(self.each(items, |n| named("zone", n, names.zone(n), &names.zones)))
         });
-        add(listener, &mut |items| {
+        add("listener", listener, &mut |items| {
             Matcher::Listener(self.each(items, |n| named("listener", n, names.listener(n), &names.listeners)))
         });
-        add(method, &mut |items| Matcher::Method(self.each(items, |m| Ok(m.to_ascii_uppercase().into()))));
-        add(to, &mut |items| self.listed(Subject::To, items));
-        add(from, &mut |items| self.listed(Subject::From, items));
-        add(user, &mut |items| self.listed(Subject::User, items));
-        add(source, &mut |items| self.listed(Subject::Source, items));
-        add(country, &mut |items| Matcher::Country(self.lists.countries(items, self.problems)));
-        add(source_country, &mut |items| Matcher::SourceCountry(self.lists.countries(items, self.problems)));
-        add(time, &mut |items| {
+        add("method", method, &mut |items| {
+            Matcher::Method(self.each(items, |m| Ok(m.to_ascii_uppercase().into())))
+        });
+        add("to", to, &mut |items| self.listed(Subject::To, items));
+        add("from", from, &mut |items| self.listed(Subject::From, items));
+        add("user", user, &mut |items| self.listed(Subject::User, items));
+        add("source", source, &mut |items| self.listed(Subject::Source, items));
+        add("country", country, &mut |items| Matcher::Country(self.lists.countries(items, self.problems)));
+        add("source_country", source_country, &mut |items| {
+            Matcher::SourceCountry(self.lists.countries(items, self.problems))
+        });
+        add("time", time, &mut |items| {
             Matcher::Time(self.each(items, |time| times::window(time, holidays.as_ref())))
         });
-        add(agent, &mut |items| Matcher::Agent(self.lists.globs(items, self.problems)));
+        add("agent", agent, &mut |items| Matcher::Agent(self.lists.globs(items, self.problems)));
         if let (Some(typed), true) = (source_country, names.no_geoip) {
             let help = "add `geoip: GeoLite2-Country.mmdb` to the config, or whichever database you have";
             self.problems.error(typed.at, "nobody knows where sources are", help);
         }
         if let Some(length) = *longer_than {
-            conditions.push(Condition { negated: false, matcher: Matcher::LongerThan(length) });
+            let condition = Condition { negated: false, matcher: Matcher::LongerThan(length) };
+            conditions.push((condition, format!("longer_than: {}", shown(length)).into()));
         }
         if let Some(YesNo(tls)) = tls {
-            conditions.push(Condition { negated: false, matcher: Matcher::Tls(*tls) });
+            let condition = Condition { negated: false, matcher: Matcher::Tls(*tls) };
+            conditions.push((condition, if *tls { "tls: yes".into() } else { "tls: no".into() }));
         }
         conditions
     }

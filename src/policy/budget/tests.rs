@@ -48,7 +48,7 @@ fn a_call_is_ended_before_its_budget_is_exceeded() {
     assert_eq!(budgets.used(7, terms, at(98)), 100_000);
     budgets.settle(&paid, talked, at(98));
     assert_eq!(budgets.used(7, terms, at(100)), 98_000);
-    assert!(budgets.is_over(7, terms, &Meter::Talk, at(100)));
+    assert!(budgets.stand(7, terms, &Meter::Talk, at(100)).1);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_rule_that_does_not_hang_up_books_what_the_call_takes_all_the_same() {
     let mut budgets = Budgets::new(8);
     let mut paid = budgets.pay(1, 7, terms, Meter::Talk, at(0));
     assert!(budgets.pay_on(&mut paid, Duration::from_secs(60), false, at(60)).is_some());
-    assert!(budgets.is_over(7, terms, &Meter::Talk, at(60)), "others are refused meanwhile");
+    assert!(budgets.stand(7, terms, &Meter::Talk, at(60)).1, "others are refused meanwhile");
     budgets.settle(&paid, Duration::from_secs(70), at(70));
     assert_eq!(budgets.used(7, terms, at(70)), 70_000);
 }
@@ -134,7 +134,7 @@ proptest! {
         let unix = |now: Duration| UnixTime(Duration::from_secs(1_800_000_000) + now);
         for step in steps {
             match step {
-                Step::Begin if live.len() < 10 && !budgets.is_over(7, terms, &meter, unix(now)) => {
+                Step::Begin if live.len() < 10 && !budgets.stand(7, terms, &meter, unix(now)).1 => {
                     let mut paid = budgets.pay(1, 7, terms, meter, unix(now));
                     let again = budgets.pay_on(&mut paid, Duration::ZERO, true, unix(now));
                     live.push(Live { paid, since: now, again });

@@ -36,7 +36,13 @@ fn drop_and_ban(seconds: u64) -> Answer {
 }
 
 fn rule(name: &str, answer: Answer) -> Rule {
-    Rule { name: format!("p / {name}").into(), when: Vec::new(), count: None, answer }
+    Rule {
+        name: format!("p / {name}").into(),
+        when: Vec::new(),
+        count: None,
+        answer,
+        written: Default::default(),
+    }
 }
 
 fn to(mut rule: Rule, numbers: &[&str]) -> Rule {
@@ -58,6 +64,7 @@ fn policy(stages: &[Stage], rules: Vec<Rule>) -> Policy {
         rules,
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }
 }
 

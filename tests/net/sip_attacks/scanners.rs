@@ -19,6 +19,7 @@ fn no_scanners() -> Policy {
         when: vec![Condition { negated: false, matcher: agents }],
         count: None,
         answer: Answer { verdict: Some(Verdict::Refuse(Action::Drop)), ban, ..Answer::default() },
+        written: Default::default(),
     };
     Policy {
         name: "scanners".into(),
@@ -27,6 +28,7 @@ fn no_scanners() -> Policy {
         rules: vec![rule],
         default: Answer::ALLOW,
         deck: None,
+        place: Default::default(),
     }
 }
 

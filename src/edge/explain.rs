@@ -1,0 +1,163 @@
+//! What would be decided about a request, without an edge that runs: it is identified and asked for like a real one.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::facts::{Heard, names};
+use super::identify::{Certified, Speaker, Who, who};
+use super::settings::{Admit, Settings};
+use super::targets::Targets;
+use super::uri;
+use crate::base::{ClientAddr, FlowId, ListenerId, Now, TrunkId};
+use crate::policy::explain::Explanation;
+use crate::policy::{Engine, Login};
+use crate::sip::message::{Malformed, Message, Method};
+use crate::sip::transaction::Source;
+
+/// How the request comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Coming<'c> {
+    /// To this listener.
+    pub listener: ListenerId,
+    /// From there.
+    pub source: SocketAddr,
+    /// As if it came from this trunk, wherever it comes from.
+    pub trunk: Option<TrunkId>,
+    /// As if this user had shown the password, or had registered.
+    pub user: Option<&'c str>,
+    /// Then.
+    pub at: Now,
+}
+
+/// What comes of it.
+#[derive(Debug, serde::Serialize)]
+pub struct Foreseen {
+    /// What could not be known, and what was taken for granted instead.
+    pub assumed: Vec<String>,
+    /// The policies of stage `packets` first, if there are any, then those of its own stage.
+    pub decisions: Vec<Explanation>,
+}
+
+impl fmt::Display for Foreseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "as if nothing had been counted before: what is, `turnpike why` asks the running node")?;
+        for assumed in &self.assumed {
+            writeln!(f, "as if: {assumed}")?;
+        }
+        self.decisions.iter().try_for_each(|decision| write!(f, "\n{decision}"))
+    }
+}
+
+/// Why nothing can be said.
+#[allow(missing_docs)]
+#[derive(Debug, thiserror::Error)]
+pub enum Unclear {
+    #[error("this is no SIP message: {}", .0.reason)]
+    Malformed(Malformed),
+    #[error("this is a response; policies are asked about requests")]
+    Response,
+    #[error("the edge refuses it before policy is asked: {0}")]
+    Refused(String),
+}
+
+/// An INVITE from `from` to `to`, as short as one can be.
+pub fn invite(from: &str, to: &str) -> Vec<u8> {
+    let (from, to) = (uri::escaped_user(from), uri::escaped_user(to));
+    format!(
+        "INVITE sip:{to}@turnpike.invalid SIP/2.0\r\nVia: SIP/2.0/UDP caller.invalid;branch=z9hG4bKexplain\r\n\
+         From: <sip:{from}@turnpike.invalid>;tag=explain\r\nTo: <sip:{to}@turnpike.invalid>\r\nCall-ID: explain\r\n\
+         CSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// What `engine`, which is made for this question, says about a request.
+///
+/// # Errors
+/// Policy is not asked about it.
+pub fn explain(
+    bytes: &[u8],
+    coming: Coming<'_>,
+    settings: &Settings,
+    engine: &mut Engine,
+) -> Result<Foreseen, Unclear> {
+    let message =
+        Message::parse(bytes.to_vec().into(), &settings.limits.message).map_err(Unclear::Malformed)?;
+    if message.status().is_some() {
+        return Err(Unclear::Response);
+    }
+    let Coming { listener, source, at, .. } = coming;
+    let transport = settings.listeners.get(usize::from(listener.0)).map(|listener| listener.transport);
+    let transport = transport.ok_or_else(|| Unclear::Refused("no such listener".to_owned()))?;
+    let source = Source { flow: FlowId(0), listener, transport, remote: ClientAddr(source) };
+    let (who, mut assumed) = sender(&source, coming.trunk, settings)?;
+    let admitted = admission(&message, &who, coming.user, settings, &mut assumed);
+    let names = names(settings);
+    let packets = engine.explain_packet(source.remote.0.ip(), listener, &names, at);
+    if let Some(refused) = packets.as_ref().filter(|packets| packets.decision == "refused") {
+        return Ok(Foreseen { assumed, decisions: vec![refused.clone()] });
+    }
+    let user = coming.user.filter(|_| admitted.is_ok() && who.speaker == Speaker::Stranger);
+    let heard = Heard {
+        message: &message,
+        source: &source,
+        who: &who,
+        admitted: admitted.is_ok(),
+        user,
+        login: Login::Settled,
+        has_answered: false,
+    };
+    let mut asked = heard.facts(settings, |facts| engine.explain(facts, &names, at));
+    if let Err(reason) = admitted {
+        asked.refused_by_edge = Some(reason.to_owned());
+        asked.gets = "403 Forbidden".to_owned();
+    }
+    Ok(Foreseen { assumed, decisions: packets.into_iter().chain([asked]).collect() })
+}
+
+fn sender(
+    source: &Source,
+    trunk: Option<TrunkId>,
+    settings: &Settings,
+) -> Result<(Who, Vec<String>), Unclear> {
+    let mut assumed = Vec::new();
+    if let Some(id) = trunk {
+        let zone = settings.trunk(id).map(|trunk| trunk.zone);
+        let zone = zone.and_then(|id| Some((id, settings.zone(id)?)));
+        let (id_of_zone, zone) = zone.ok_or_else(|| Unclear::Refused("no such trunk".to_owned()))?;
+        return Ok((Who { speaker: Speaker::Trunk(id), zone: id_of_zone, trust: zone.trust }, assumed));
+    }
+    let targets = Targets::new(settings);
+    let who = who(source, settings, &targets, &Certified::default())
+        .map_err(|refusal| Unclear::Refused(refusal.to_string()))?;
+    if settings.trunks.iter().any(|trunk| trunk.zone == who.zone && !trunk.accept_names.is_empty()) {
+        assumed.push("it shows no certificate (a trunk's can be asked for with --trunk)".to_owned());
+    }
+    if settings.pbx.as_ref().is_some_and(|pbx| pbx.hosts.iter().any(|host| host.wanted().is_some())) {
+        assumed.push("the DNS is not asked: a PBX that is named by a host name is not recognised".to_owned());
+    }
+    Ok((who, assumed))
+}
+
+/// What `admit` of its zone makes of it, as far as that can be said without its registrations and passwords.
+fn admission(
+    message: &Message,
+    who: &Who,
+    user: Option<&str>,
+    settings: &Settings,
+    assumed: &mut Vec<String>,
+) -> Result<(), &'static str> {
+    if who.speaker != Speaker::Stranger {
+        return Ok(());
+    }
+    let name = user.map_or_else(|| uri::caller(message).unwrap_or_default(), Into::into);
+    match settings.zone(who.zone).map(|zone| zone.admit) {
+        None | Some(Admit::Trunks) => return Err("not a trunk"),
+        Some(Admit::Authenticated) => assumed.push(format!("{name} has shown the password")),
+        Some(Admit::Registered) if message.method() != Method::Register => {
+            assumed.push(format!("{name} is registered over this flow"));
+        }
+        Some(Admit::Registered | Admit::Any) => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! What decisions looked at: packed, in memory that is taken once, so that the last ones can be asked about later.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::{Facts, Login, Stage};
+use crate::base::{ListenerId, TrunkId, UnixTime, ZoneId};
+
+/// What was seen of a rule; `rule` is its place in [`super::Engine`]'s list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub rule: u32,
+    pub seen: Seen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// This one of its conditions does not hold; those behind it were not looked at.
+    Unmet(u16),
+    /// Its `count` counts no such request.
+    Uncounted,
+    /// One of its limits as it stood, in the limit's units.
+    Limit { limit: u8, used: u64, over: bool },
+    /// It speaks.
+    Spoke,
+    /// It asks for a password, and one has been shown.
+    Met,
+    /// Its budget ran out in the middle of the call.
+    Spent,
+}
+
+/// How a decision ended; numbers are rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Policy was not asked.
+    NotAsked,
+    /// No rule had anything to say.
+    Default,
+    Permitted(u32),
+    Refused(u32),
+    HungUp(u32),
+    Banned,
+    Emergency,
+}
+
+/// The last decision.
+#[derive(Debug)]
+pub(super) struct Trail {
+    pub steps: Vec<Step>,
+    pub outcome: Outcome,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Trail { steps: Vec::new(), outcome: Outcome::NotAsked }
+    }
+}
+
+impl Trail {
+    pub fn begin(&mut self) {
+        self.steps.clear();
+        self.outcome = Outcome::NotAsked;
+    }
+
+    pub fn saw(&mut self, rule: u32, seen: Seen) {
+        self.steps.push(Step { rule, seen });
+    }
+}
+
+/// The last decisions about calls.
+#[derive(Debug)]
+pub(super) struct Past {
+    /// Oldest first, and the names of the same calls: hashes of their Call-IDs.
+    kept: VecDeque<Kept>,
+    names: VecDeque<u64>,
+    calls: usize,
+    /// Step n since the start stands at n modulo the capacity.
+    steps: Vec<Step>,
+    written: usize,
+    capacity: usize,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub at: UnixTime,
+    /// None: of a call that ended by its budget, nothing was asked.
+    pub facts: Option<Brief>,
+    pub outcome: Outcome,
+    /// What the edge itself refused it for, and its status; 0: in silence.
+    pub refused: Option<(Arc<str>, u16)>,
+    first: usize,
+    length: usize,
+}
+
+/// So many steps a call has on the average, at most.
+const STEPS: usize = 32;
+
+impl Past {
+    pub fn new(calls: usize) -> Past {
+        let capacity = calls * STEPS;
+        Past {
+            kept: VecDeque::with_capacity(calls),
+            names: VecDeque::with_capacity(calls),
+            calls,
+            steps: Vec::with_capacity(capacity),
+            written: 0,
+            capacity,
+        }
+    }
+
+    /// The oldest is forgotten for it.
+    pub fn keep(&mut self, name: u64, trail: &Trail, facts: Option<&Facts<'_>>, at: UnixTime) {
+        if self.kept.len() >= self.calls {
+            self.kept.pop_front();
+            self.names.pop_front();
+        }
+        let first = self.written;
+        for step in trail.steps.iter().take(self.capacity) {
+            match self.steps.get_mut(self.written % self.capacity) {
+                Some(slot) => *slot = *step,
+                None => self.steps.push(*step),
+            }
+            self.written += 1;
+        }
+        let facts = facts.map(Brief::from);
+        let length = self.written - first;
+        self.kept.push_back(Kept { at, facts, outcome: trail.outcome, refused: None, first, length });
+        self.names.push_back(name);
+    }
+
+    /// The newest of that name.
+    pub fn newest(&mut self, name: u64) -> Option<&mut Kept> {
+        let index = self.names.iter().rposition(|known| *known == name)?;
+        self.kept.get_mut(index)
+    }
+
+    /// All of that name, oldest first.
+    pub fn of(&self, name: u64) -> impl Iterator<Item = &Kept> {
+        self.names.iter().zip(&self.kept).filter(move |(known, _)| **known == name).map(|(_, kept)| kept)
+    }
+
+    /// What a decision looked at; none: newer ones have taken the room.
+    pub fn steps(&self, kept: &Kept) -> Option<Vec<Step>> {
+        let is_there = self.written - kept.first <= self.capacity;
+        let steps =
+            (kept.first..kept.first + kept.length).map(|n| self.steps.get(n % self.capacity).copied());
+        is_there.then(|| steps.collect()).flatten()
+    }
+}
+
+/// A text of at most so many bytes, which is more than an honest one has.
+#[derive(Clone, Debug)]
+struct Text(SmallVec<[u8; LONGEST]>);
+
+const LONGEST: usize = 48;
+
+impl Text {
+    fn new(text: &str) -> Text {
+        let end = (0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        Text(SmallVec::from_slice(text.as_bytes().get(..end).unwrap_or_default()))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// [`Facts`], with their texts cut off.
+#[derive(Clone, Debug)]
+pub(super) struct Brief {
+    stage: Stage,
+    source: IpAddr,
+    source_proven: bool,
+    login: Login,
+    listener: ListenerId,
+    zone: ZoneId,
+    trunk: Option<TrunkId>,
+    from_pbx: bool,
+    method: Text,
+    user: Option<Text>,
+    from: Option<Text>,
+    to: Option<Text>,
+    agent: Option<Text>,
+    tls: bool,
+    emergency: bool,
+    talked: Option<Duration>,
+}
+
+impl From<&Facts<'_>> for Brief {
+    fn from(facts: &Facts<'_>) -> Brief {
+        Brief {
+            stage: facts.stage,
+            source: facts.source,
+            source_proven: facts.source_proven,
+            login: facts.login,
+            listener: facts.listener,
+            zone: facts.zone,
+            trunk: facts.trunk,
+            from_pbx: facts.from_pbx,
+            method: Text::new(facts.method),
+            user: facts.user.map(Text::new),
+            from: facts.from.map(Text::new),
+            to: facts.to.map(Text::new),
+            agent: facts.agent.map(Text::new),
+            tls: facts.tls,
+            emergency: facts.emergency,
+            talked: facts.talked,
+        }
+    }
+}
+
+impl Brief {
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            stage: self.stage,
+            source: self.source,
+            source_proven: self.source_proven,
+            login: self.login,
+            listener: self.listener,
+            zone: self.zone,
+            trunk: self.trunk,
+            from_pbx: self.from_pbx,
+            method: self.method.as_str(),
+            user: self.user.as_ref().map(Text::as_str),
+            from: self.from.as_ref().map(Text::as_str),
+            to: self.to.as_ref().map(Text::as_str),
+            agent: self.agent.as_ref().map(Text::as_str),
+            tls: self.tls,
+            emergency: self.emergency,
+            talked: self.talked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trail(rules: std::ops::Range<u32>) -> Trail {
+        let mut trail = Trail::default();
+        rules.for_each(|rule| trail.saw(rule, Seen::Spoke));
+        trail
+    }
+
+    #[test]
+    fn the_oldest_is_forgotten_and_long_trails_push_others_out() {
+        let mut past = Past::new(3);
+        let at = UnixTime(Duration::ZERO);
+        for name in 0..4 {
+            past.keep(name, &trail(0..2), None, at);
+        }
+        assert_eq!(past.of(0).count(), 0);
+        assert_eq!(past.of(3).filter_map(|kept| past.steps(kept)).flatten().count(), 2);
+        past.keep(4, &trail(0..95), None, at);
+        assert_eq!(past.of(4).filter_map(|kept| past.steps(kept)).flatten().count(), 95);
+        assert!(past.of(2).all(|kept| past.steps(kept).is_none()), "its steps are overwritten");
+        past.keep(5, &trail(0..500), None, at);
+        assert_eq!(past.of(5).filter_map(|kept| past.steps(kept)).flatten().count(), 96, "cut off");
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(Text::new("201").as_str(), "201");
+        let long = "ä".repeat(40);
+        assert_eq!(Text::new(&long).as_str(), "ä".repeat(24));
+    }
+}
