@@ -229,6 +229,21 @@ fn a_large_max_forwards_is_lowered() {
     assert_eq!(header(&world.expect(&pbx, "MESSAGE"), "Max-Forwards"), "70");
 }
 
+/// RFC 5393 §5.3.3: whoever forks behind us is held to a limit, whatever the caller says.
+#[test]
+fn breadth_is_added_where_there_is_none_and_lowered_where_there_is_too_much() {
+    let (mut world, phone, pbx, _) = registered();
+    for (line, expected) in [
+        ("", "60"),
+        ("Max-Breadth: 1\r\n", "1"),
+        ("Max-Breadth: 4000\r\n", "60"),
+        ("Max-Breadth: x\r\n", "60"),
+    ] {
+        world.send(&phone, request(&phone, "MESSAGE", "sip:100@example.com", "alice", line, ""));
+        assert_eq!(headers(&world.expect(&pbx, "MESSAGE"), "Max-Breadth"), [expected], "{line}");
+    }
+}
+
 /// RFC 5393 §5.3.3: hops are tried one after another, so each may have all the breadth that came.
 #[test]
 fn breadth_passes_whole_to_one_hop_at_a_time() {

@@ -13,6 +13,9 @@ use super::branch::Branch;
 use super::hidden::ROUTES;
 use super::route_info::{DOUBLE, RouteInfo};
 
+/// RFC 5393 §5.3.3: for a request that has none, and the most that one may have.
+const MAX_BREADTH: u32 = 60;
+
 /// What is put into the request for its next hop.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop<'a> {
@@ -38,6 +41,12 @@ pub fn forward<'m>(edit: &mut Edit<'m>, request: &'m Message, route: &RouteInfo<
     // Step 3.
     let mut digits = [0; 10];
     edit.set(Name::MaxForwards, decimal(hop.max_forwards, &mut digits));
+    // RFC 5393 §5.3.3: each proxied request carries one, and none above the largest that is allowed. Targets are tried one after the other, so
+    // each may have all of it.
+    let breadth = request.header(Name::MaxBreadth).and_then(|breadth| breadth.number());
+    if breadth.is_none_or(|breadth| breadth > MAX_BREADTH) {
+        edit.set_number(Name::MaxBreadth, MAX_BREADTH);
+    }
     // Step 4.
     for value in hop.record_route {
         edit.add_above(Name::RecordRoute, value);

@@ -85,7 +85,7 @@ pub fn validate(
     if is_loop(request, key, loop_hash) {
         return Err(Invalid::Loop);
     }
-    // We try one target at a time, so any other Max-Breadth passes as it is.
+    // We try one target at a time: one is enough.
     if request.header(Name::MaxBreadth).and_then(|breadth| breadth.number()) == Some(0) {
         return Err(Invalid::MaxBreadth);
     }
