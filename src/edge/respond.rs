@@ -18,7 +18,6 @@ use super::{Edge, answer};
 use crate::base::Now;
 use crate::relay::Side;
 use crate::sip::message::{Edit, Message, Method, Name};
-use crate::sip::proxy::respond::remove_via;
 use crate::sip::transaction::{ClientId, ServerId};
 
 impl Edge {
@@ -255,10 +254,9 @@ impl Edge {
     ) -> Bytes {
         let mut edit = Edit::new(response);
         let hop = context.current_hop();
-        match hop.filter(|hop| self.is_hidden_from(context, hop)) {
-            Some(_) => put_back_vias(&mut edit, &context.request),
-            None => drop(remove_via(&mut edit, response)),
-        }
+        // §16.7 step 3 takes our Via off and believes the rest. Those of the request are the rest that the far end was sent,
+        // or would have been were they not hidden; where it lost some, the caller still has an answer.
+        put_back_vias(&mut edit, &context.request);
         if let Some(hop) = hop {
             if !self.hop_may_assert(context, hop) {
                 strip_identity(&mut edit);

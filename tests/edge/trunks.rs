@@ -118,3 +118,24 @@ fn an_emergency_has_no_limit() {
     assert_eq!(&*world.cdrs()[0].rule, "emergency");
     world.assert_clean();
 }
+
+/// RFC 3261 §16.7 step 3: below our Via stand those that came with the request, whatever the far end makes of them.
+#[test]
+fn an_answer_goes_back_with_the_vias_of_its_request() {
+    let mut world = World::new();
+    let (pbx, acme) = (Actor::pbx(), Actor::carrier());
+    let invite = request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", "");
+    world.send(&pbx, &invite);
+    let seen = world.expect(&acme, "INVITE");
+    let ringing = response(&seen, "180 Ringing", "x", "", "");
+    let vias = |text: &str| text.lines().filter(|line| line.starts_with("Via:")).map(str::to_owned).collect::<Vec<_>>();
+    let ours = vias(&seen).remove(0);
+    let without: String =
+        ringing.split_inclusive('\n').filter(|line| !line.starts_with("Via:") || line.contains(&ours)).collect();
+    assert_eq!(vias(&without).len(), 1, "{without}");
+    world.send(&acme, without);
+    let came = world.expect(&pbx, "SIP/2.0 180");
+    let sent = vias(&invite).remove(0);
+    let branch = sent.split("branch=").nth(1).expect("a branch");
+    assert!(vias(&came).len() == 1 && came.contains(branch), "{came}");
+}

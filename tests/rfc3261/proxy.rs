@@ -1,10 +1,9 @@
 //! §16: validate, route information, forward, responses.
 
 use turnpike::base::{NodeKey, Transport};
-use turnpike::sip::message::{Edit, Message, Name, param, response};
+use turnpike::sip::message::{Edit, Message, Name, param};
 use turnpike::sip::proxy::branch::{Branch, LoopHash};
 use turnpike::sip::proxy::forward::{Hop, forward, record_route};
-use turnpike::sip::proxy::respond::remove_via;
 use turnpike::sip::proxy::route_info::{RouteInfo, route_info};
 use turnpike::sip::proxy::token::{Token, TokenKind};
 use turnpike::sip::proxy::validate::{Invalid, Valid, validate};
@@ -240,19 +239,4 @@ fn s16_6_step_8_the_branch_is_new_each_time_and_the_loop_hash_is_not_about_the_m
         LoopHash::of(&key(), &request("INVITE", BOB, "SIP/2.0/TCP other.example;branch=z9hG4bKo", ""))
     );
     assert_ne!(Branch::mint(&key(), 1, hash), Branch::mint(&key(), 2, hash));
-}
-
-#[test]
-fn s16_7_a_response_loses_our_via() {
-    let out = forwarded(&request("INVITE", BOB, VIA, "Max-Forwards: 70\n"), BOB);
-    let mut bytes = Vec::new();
-    response(&out, 180, "Ringing", Some(b"b1"), &[], &mut bytes);
-    let ringing = Message::parse(bytes.into(), &Default::default()).expect("a message");
-    let mut edit = Edit::new(&ringing);
-    assert!(remove_via(&mut edit, &ringing));
-    let upstream = written(&edit);
-    assert_eq!(upstream.top_via().branch(), Some(&b"z9hG4bK776asdhds"[..]));
-    assert_eq!(upstream.elements(Name::Via).count(), 1);
-    // The answer to a request of our own.
-    assert!(!remove_via(&mut Edit::new(&upstream), &upstream));
 }

@@ -5,7 +5,6 @@
 pub mod branch;
 pub mod forward;
 pub mod hidden;
-pub mod respond;
 pub mod response_context;
 pub mod route_info;
 pub mod token;
