@@ -144,7 +144,7 @@ fn a_carrier_does_not_call_in_the_name_of_one_of_our_users() {
         call("<sip:+4930999@acme.example>", &pai("sip:alice@10.20.0.21")),
         call(
             "<sip:+4930999@acme.example>",
-            &format!("P-Asserted-Identity: <tel:+4930999>, <sip:alice@203.0.113.11;user=phone>\r\n"),
+            "P-Asserted-Identity: <tel:+4930999>, <sip:alice@203.0.113.11;user=phone>\r\n",
         ),
         call("<sip:+4930999@acme.example>", "Remote-Party-ID: <sip:alice@10.20.0.20>;party=calling\r\n"),
     ] {

@@ -128,10 +128,14 @@ fn an_answer_goes_back_with_the_vias_of_its_request() {
     world.send(&pbx, &invite);
     let seen = world.expect(&acme, "INVITE");
     let ringing = response(&seen, "180 Ringing", "x", "", "");
-    let vias = |text: &str| text.lines().filter(|line| line.starts_with("Via:")).map(str::to_owned).collect::<Vec<_>>();
+    let vias = |text: &str| {
+        text.lines().filter(|line| line.starts_with("Via:")).map(str::to_owned).collect::<Vec<_>>()
+    };
     let ours = vias(&seen).remove(0);
-    let without: String =
-        ringing.split_inclusive('\n').filter(|line| !line.starts_with("Via:") || line.contains(&ours)).collect();
+    let without: String = ringing
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("Via:") || line.contains(&ours))
+        .collect();
     assert_eq!(vias(&without).len(), 1, "{without}");
     world.send(&acme, without);
     let came = world.expect(&pbx, "SIP/2.0 180");
