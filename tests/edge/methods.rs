@@ -160,3 +160,23 @@ fn prack_and_update_pass_before_the_answer() {
         world.assert_clean();
     }
 }
+
+/// RFC 5627 §4.4, §5.1: who calls from a GRUU puts it into Contact, and who is called by one finds it in the Request-URI.
+#[test]
+fn a_gruu_in_contact_comes_back_as_the_target() {
+    let (mut world, phone, pbx, _) = registered(World::new());
+    let gruu = "sip:alice@example.com;gr=urn:uuid:0c67446e-f1a1-11d9-94d3-000a95a0e128";
+    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", &sdp("192.0.2.7", 5_004));
+    let contact = header(&invite, "Contact").to_string();
+    let invite = invite.replace(&contact, &format!("<{gruu}>"));
+    let (mut a, mut b) = establish(&mut world, &phone, &pbx, &invite);
+    assert!(b.target.contains(";gr=urn:uuid:0c67446e-f1a1-11d9-94d3-000a95a0e128"), "{}", b.target);
+    let info = b.request("INFO", "");
+    world.send(&pbx, info);
+    let seen = world.expect(&phone, "INFO");
+    assert_eq!(ua::request_uri(&seen), gruu);
+    world.send(&phone, response(&seen, "200 OK", "", "", ""));
+    world.expect(&pbx, "SIP/2.0 200");
+    hang_up(&mut world, &mut a, &pbx);
+    world.assert_clean();
+}

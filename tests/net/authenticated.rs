@@ -7,6 +7,8 @@ use std::sync::Arc;
 use turnpike::base::{Transport, ZoneId};
 use turnpike::edge::settings::{Admit, Party, Trust, Users, Zone};
 use turnpike::net::NodeSettings;
+use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
+use turnpike::policy::{Action, Stage};
 use turnpike::sip::digest::{Asked, Challenge, Secret};
 
 use crate::harness::*;
@@ -106,4 +108,32 @@ fn over_tls_the_pbx_sees_nobody_without_a_password() {
         |text| stream.borrow_mut().write_all(text.as_bytes()).unwrap(),
         || read_message(&mut **stream.borrow_mut()),
     );
+}
+
+/// The same where the zone asks nobody, and a rule of policy does.
+#[test]
+fn a_rule_asks_for_a_password_where_the_zone_asks_nobody() {
+    let pbx = Udp::new("127.0.0.1:9".parse().unwrap());
+    let asks = Rule {
+        name: "abroad / ask".into(),
+        written: Default::default(),
+        when: Vec::new(),
+        count: None,
+        answer: Answer { verdict: Some(Verdict::Refuse(Action::Challenge)), ..Answer::default() },
+    };
+    let (node, _dir) = node(|settings| {
+        guarded(settings, pbx.addr());
+        settings.edge.zones[1].admit = Admit::Any;
+        settings.policy.policies.push(Policy {
+            name: "abroad".into(),
+            place: Default::default(),
+            mode: Mode::Enforce,
+            stages: vec![Stage::Registrations, Stage::Calls],
+            rules: vec![asks],
+            default: Answer::ALLOW,
+            deck: None,
+        });
+    });
+    let phone = Udp::new(node.listener("phones").unwrap());
+    is_guarded(&pbx, texts(Transport::Udp, phone.addr()), |text| phone.send(text), || phone.receive());
 }
