@@ -1,7 +1,7 @@
 //! Subcommands as a shell sees them.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -117,4 +117,90 @@ fn hashes_for_the_users_file_are_those_of_digest() {
     assert!(!said.contains("Circle"));
     let (ok, _, complained) = turnpike(&arguments, folder.path(), "\n");
     assert!(!ok && complained.contains("no password came"), "{complained}");
+}
+
+/// A running `turnpike run`; killed when it is dropped.
+struct Running {
+    child: std::process::Child,
+    admin: String,
+}
+
+impl Running {
+    fn start(folder: &Path) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
+        command.args(["run", "--config", "turnpike.yaml"]).current_dir(folder);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let admin = said.filter_map(|line| Some(line.split_once(" admin:")?.0.trim().to_owned())).next();
+        Running { child, admin: admin.expect("an admin listener") }
+    }
+
+    /// SIGKILL: nothing more is written.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn bans_are_added_listed_and_lifted_and_outlive_a_killed_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = r#"
+name: edge-1
+data_dir: data
+admin: { listen: "127.0.0.1:0" }
+zones: { internet: { trust: none, admit: registered, media: { anchor: never } } }
+listeners: { phones: { zone: internet, bind: "udp://127.0.0.1:0" } }
+never_ban: [192.0.2.0/28]
+routes: [ { name: nothing, reject: 404 } ]
+policies: []
+"#;
+    std::fs::write(folder.path().join("turnpike.yaml"), config).unwrap();
+    let node = Running::start(folder.path());
+    let ban = |node: &Running, arguments: &[&str]| {
+        let (ok, said, complained) =
+            turnpike(&[&["ban"], arguments, &["--admin", &node.admin]].concat(), folder.path(), "");
+        (ok, said + &complained)
+    };
+    assert_eq!(ban(&node, &["ls"]), (true, "nobody is banned\n".into()));
+    let (ok, said) = ban(&node, &["add", "203.0.113.7", "--for", "1h", "--reason", "noise at night"]);
+    assert!(ok && said.starts_with("203.0.113.7 is banned until 2"), "{said}");
+    let (ok, said) = ban(&node, &["add", "user:201", "--hang-up"]);
+    assert!(ok && said == "user:201 is banned until you lift it; 0 live calls ended\n", "{said}");
+    for (wrong, help) in [
+        (&["add", "201"][..], "error: `201` is nobody who can be banned: write an address"),
+        (
+            &["add", "192.0.2.9"],
+            "error: 192.0.2.9 holds addresses that cannot be banned: those of `never_ban`",
+        ),
+        (
+            &["add", "192.0.3.9", "--for", "1"],
+            "error: for: `1` is no duration: write a number and one of ms, s, m, h, d",
+        ),
+        (&["rm", "203.0.113.8"], "error: 203.0.113.8 is not banned\n"),
+    ] {
+        let (ok, said) = ban(&node, wrong);
+        assert!(!ok && said.starts_with(help), "{said}");
+    }
+    let (_, listed) = ban(&node, &["ls"]);
+    node.kill();
+
+    let node = Running::start(folder.path());
+    assert_eq!(ban(&node, &["ls"]), (true, listed.clone()));
+    assert!(listed.contains("203.0.113.7") && listed.contains("noise at night"), "{listed}");
+    assert!(listed.contains("user:201") && listed.contains("by hand"), "{listed}");
+    assert_eq!(ban(&node, &["rm", "user:201"]), (true, "user:201 is no longer banned\n".into()));
+    let (_, json) = ban(&node, &["ls", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["bans"].as_array().unwrap().len(), 1);
+    node.kill();
+    let (ok, _, complained) = turnpike(&["ban", "ls", "--admin", "127.0.0.1:1"], folder.path(), "");
+    assert!(!ok && complained.contains("Is turnpike running there?"), "{complained}");
 }

@@ -1,5 +1,9 @@
-//! The admin listener: metrics, status and listings over HTTP, on a thread of its own, so that whoever asks slows no call down.
+//! The admin listener: metrics, status, listings and bans over HTTP, on a thread of its own, so that whoever asks slows no call
+//! down.
 
+mod answer;
+mod bans;
+mod guard;
 pub mod settings;
 mod status;
 mod turn;
@@ -10,15 +14,17 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use serde::Serialize;
+use axum::routing::{delete, get};
+use axum::{Router, middleware};
 use tokio::sync::oneshot;
 
-use crate::net::{Handle, Stopped};
+use crate::net::Handle;
+pub use answer::{BadAnswer, LONGEST_BODY};
+use answer::{as_json, error, unavailable};
+pub use bans::{BanReport, BanRequest, BansReport};
 use settings::{AdminSettings, Token};
 pub use status::StatusReport;
 pub use turn::AllocationsReport;
@@ -52,15 +58,6 @@ struct Context {
     token: Option<Token>,
     /// Nobody but this machine can ask.
     loopback: bool,
-}
-
-impl Context {
-    /// What to answer to whoever does not show the token, if one is asked for.
-    fn refuses(&self, headers: &HeaderMap) -> Option<Response> {
-        let shown = self.token.as_ref().is_none_or(|token| shows(headers, token));
-        let how = [(header::WWW_AUTHENTICATE, "Bearer")];
-        (!shown).then(|| (StatusCode::UNAUTHORIZED, how, "a bearer token is needed\n").into_response())
-    }
 }
 
 impl Admin {
@@ -107,12 +104,22 @@ impl Drop for Admin {
 }
 
 async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
-    let routes = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/metrics", get(metrics))
+    let guarded = Router::new()
         .route("/status", get(status))
         .route("/calls/{call_id}/why", get(call_why))
         .route("/turn/allocations", get(turn_allocations))
+        .route("/bans", get(bans::list).post(bans::add))
+        .route("/bans/{banned}", delete(bans::lift))
+        .route_layer(middleware::from_fn_with_state(context.clone(), guard::guard));
+    let routes = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/metrics", get(metrics))
+        .merge(guarded)
+        .fallback(async || error(StatusCode::NOT_FOUND, "there is nothing of this name"))
+        .method_not_allowed_fallback(async || {
+            error(StatusCode::METHOD_NOT_ALLOWED, "this is not done with such a method")
+        })
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(context);
     axum::serve(tokio::net::TcpListener::from_std(socket)?, routes).await
 }
@@ -127,7 +134,7 @@ async fn healthz(State(context): State<Context>) -> Response {
 /// What Prometheus on the same machine scrapes needs no token; who comes from elsewhere shows it here too.
 async fn metrics(State(context): State<Context>, headers: HeaderMap) -> Response {
     if !context.loopback
-        && let Some(refused) = context.refuses(&headers)
+        && let Some(refused) = guard::without_token(&context, &headers)
     {
         return refused;
     }
@@ -138,55 +145,25 @@ async fn metrics(State(context): State<Context>, headers: HeaderMap) -> Response
     }
 }
 
-async fn status(State(context): State<Context>, headers: HeaderMap) -> Response {
-    if let Some(refused) = context.refuses(&headers) {
-        return refused;
+async fn status(State(context): State<Context>) -> Response {
+    match context.node.status().await {
+        Ok(live) => as_json(StatusCode::OK, &StatusReport::new(&context.name, &live)),
+        Err(stopped) => unavailable(stopped),
     }
-    let live = match context.node.status().await {
-        Ok(live) => live,
-        Err(stopped) => return unavailable(stopped),
-    };
-    as_json(&StatusReport::new(&context.name, &live))
 }
 
-async fn call_why(
-    State(context): State<Context>,
-    Path(call_id): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refused) = context.refuses(&headers) {
-        return refused;
-    }
+async fn call_why(State(context): State<Context>, Path(call_id): Path<String>) -> Response {
     match context.node.why(call_id.clone()).await {
-        Ok(decisions) => as_json(&WhyReport { node: context.name.to_string(), call_id, decisions }),
+        Ok(decisions) => {
+            as_json(StatusCode::OK, &WhyReport { node: context.name.to_string(), call_id, decisions })
+        }
         Err(stopped) => unavailable(stopped),
     }
 }
 
-async fn turn_allocations(State(context): State<Context>, headers: HeaderMap) -> Response {
-    if let Some(refused) = context.refuses(&headers) {
-        return refused;
-    }
+async fn turn_allocations(State(context): State<Context>) -> Response {
     match context.node.turn_allocations().await {
-        Ok(listed) => as_json(&AllocationsReport::new(&context.name, &listed)),
+        Ok(listed) => as_json(StatusCode::OK, &AllocationsReport::new(&context.name, &listed)),
         Err(stopped) => unavailable(stopped),
     }
-}
-
-fn as_json(report: &impl Serialize) -> Response {
-    match serde_json::to_string(report) {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-/// RFC 6750 §2.1.
-fn shows(headers: &HeaderMap, token: &Token) -> bool {
-    let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let shown = value.and_then(|value| value.split_at_checked("Bearer ".len()));
-    shown.is_some_and(|(scheme, shown)| scheme.eq_ignore_ascii_case(b"Bearer ") && token.is(shown))
-}
-
-fn unavailable(stopped: Stopped) -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{stopped}\n")).into_response()
 }

@@ -1,52 +1,242 @@
-//! Banned sources: nobody reads what they send until their time is over.
+//! Banned networks and users: nobody listens to them until their time is over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Instant;
 
-/// A table of banned sources. Bounded: where there is no room, the ban that ends first is lifted.
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+/// Who is banned. As text: `203.0.113.7`, `198.51.100.0/24`, `2001:db8::/64`, `user:201`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Banned {
+    /// A source, or all of a network. Of IPv6 a /64 at least, since the next address costs its owner nothing.
+    Network(IpNetwork),
+    /// A user, wherever they come from.
+    User(Arc<str>),
+}
+
+/// Users of longer names are not banned by name.
+const LONGEST_NAME: usize = 256;
+
+impl Banned {
+    /// Whoever sends from this address.
+    pub fn source(source: IpAddr) -> Banned {
+        Banned::Network(cut(source.to_canonical(), u8::MAX))
+    }
+
+    /// Whoever sends from this network.
+    pub fn network(network: IpNetwork) -> Banned {
+        let (ip, prefix) = (network.network().to_canonical(), network.prefix());
+        // Only what lies within ::ffff:0:0/96 is IPv4 by another name.
+        match ip {
+            IpAddr::V4(_) if network.is_ipv6() && prefix < 96 => Banned::Network(network),
+            IpAddr::V4(_) if network.is_ipv6() => Banned::Network(cut(ip, prefix - 96)),
+            ip => Banned::Network(cut(ip, prefix)),
+        }
+    }
+
+    /// True if it is a network, and this address lies in it.
+    pub fn covers(&self, source: IpAddr) -> bool {
+        matches!(self, Banned::Network(network) if network.contains(source.to_canonical()))
+    }
+}
+
+/// The network of so many bits that an address lies in; of IPv6 a /64 at least.
+fn cut(ip: IpAddr, prefix: u8) -> IpNetwork {
+    let masked: (IpAddr, u8) = match ip {
+        IpAddr::V4(v4) => {
+            let prefix = prefix.min(32);
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            ((v4.to_bits() & mask).to_be_bytes().into(), prefix)
+        }
+        IpAddr::V6(v6) => {
+            let prefix = prefix.min(64);
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            (Ipv6Addr::from_bits(v6.to_bits() & mask).into(), prefix)
+        }
+    };
+    IpNetwork::new(masked.0, masked.1).unwrap_or_else(|_| masked.0.into())
+}
+
+impl fmt::Display for Banned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Banned::Network(IpNetwork::V4(one)) if one.prefix() == 32 => write!(f, "{}", one.ip()),
+            Banned::Network(network) => write!(f, "{network}"),
+            Banned::User(name) => write!(f, "user:{name}"),
+        }
+    }
+}
+
+/// A text that names nobody.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is nobody who can be banned: write an address (203.0.113.7), a network (198.51.100.0/24) or a user (user:201)"
+)]
+pub struct Nobody(String);
+
+impl FromStr for Banned {
+    type Err = Nobody;
+
+    fn from_str(text: &str) -> Result<Banned, Nobody> {
+        if let Some(name) = text.strip_prefix("user:") {
+            let is_name = !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains(char::is_control);
+            return is_name.then(|| Banned::User(name.into())).ok_or_else(|| Nobody(text.into()));
+        }
+        text.parse().map(Banned::network).map_err(|_| Nobody(text.into()))
+    }
+}
+
+impl TryFrom<String> for Banned {
+    type Error = Nobody;
+    fn try_from(text: String) -> Result<Banned, Nobody> {
+        text.parse()
+    }
+}
+
+impl From<Banned> for String {
+    fn from(banned: Banned) -> String {
+        banned.to_string()
+    }
+}
+
+/// A table of bans, each with a word on it. Bounded: where there is no room, the ban that ends first is lifted.
 #[derive(Debug)]
-pub struct Bans {
-    until: BTreeMap<IpAddr, Instant>,
-    by_end: BTreeSet<(Instant, IpAddr)>,
+pub struct Bans<W = ()> {
+    networks: BTreeMap<IpNetwork, Ban<W>>,
+    /// Of the networks, how many have a prefix of which length: each length is one look-up.
+    lengths: [BTreeMap<u8, usize>; 2],
+    users: BTreeMap<Arc<str>, Ban<W>>,
+    by_end: BTreeSet<(Instant, Banned)>,
     capacity: usize,
 }
 
-impl Bans {
-    /// Nobody is banned.
-    pub fn new(capacity: usize) -> Self {
-        Bans { until: BTreeMap::new(), by_end: BTreeSet::new(), capacity }
-    }
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Ban<W> {
+    /// When it ends by itself.
+    pub until: Option<Instant>,
+    /// What is said of it.
+    pub word: W,
+}
 
-    /// True while a ban of this source lasts.
-    pub fn holds(&self, source: IpAddr, now: Instant) -> bool {
-        self.until.get(&banned(source)).is_some_and(|until| now < *until)
-    }
-
-    /// A longer ban wins over a shorter one.
-    pub fn insert(&mut self, source: IpAddr, until: Instant, now: Instant) {
-        let source = banned(source);
-        if self.until.get(&source).is_some_and(|known| *known >= until) {
-            return;
-        }
-        if let Some(shorter) = self.until.insert(source, until) {
-            self.by_end.remove(&(shorter, source));
-        }
-        self.by_end.insert((until, source));
-        while let Some((first, source)) = self.by_end.first().copied()
-            && (first <= now || self.until.len() > self.capacity)
-        {
-            self.by_end.remove(&(first, source));
-            self.until.remove(&source);
-        }
+impl<W> Ban<W> {
+    fn lasts(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 }
 
-/// Who is banned with `source`: itself, of IPv6 its /64, since the next address costs its owner nothing.
-pub fn banned(source: IpAddr) -> IpAddr {
-    match source.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
-        v4 => v4,
+impl<W> Bans<W> {
+    /// Nobody is banned.
+    pub fn new(capacity: usize) -> Self {
+        Bans {
+            networks: BTreeMap::new(),
+            lengths: Default::default(),
+            users: BTreeMap::new(),
+            by_end: BTreeSet::new(),
+            capacity,
+        }
+    }
+
+    /// True while a ban of this source lasts. Asked per packet.
+    pub fn holds(&self, source: IpAddr, now: Instant) -> bool {
+        let source = source.to_canonical();
+        let networks = self.lengths[usize::from(source.is_ipv6())].keys().map(|length| cut(source, *length));
+        networks.filter_map(|network| self.networks.get(&network)).any(|ban| ban.lasts(now))
+    }
+
+    /// True while a ban of this user lasts.
+    pub fn holds_user(&self, user: &str, now: Instant) -> bool {
+        self.users.get(user).is_some_and(|ban| ban.lasts(now))
+    }
+
+    /// The ban of exactly this one, if it lasts.
+    pub fn get(&self, banned: &Banned, now: Instant) -> Option<&Ban<W>> {
+        let known = match banned {
+            Banned::Network(network) => self.networks.get(network),
+            Banned::User(name) => self.users.get(name),
+        };
+        known.filter(|ban| ban.lasts(now))
+    }
+
+    /// All that last.
+    pub fn iter(&self, now: Instant) -> impl Iterator<Item = (Banned, &Ban<W>)> {
+        let networks = self.networks.iter().map(|(network, ban)| (Banned::Network(*network), ban));
+        let users = self.users.iter().map(|(name, ban)| (Banned::User(name.clone()), ban));
+        networks.chain(users).filter(move |(_, ban)| ban.lasts(now))
+    }
+
+    /// How many there are; some of them may have ended.
+    pub fn len(&self) -> usize {
+        self.networks.len() + self.users.len()
+    }
+
+    /// Nobody is banned.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bans until then, whatever was said of them before; with `None` until somebody lifts it.
+    pub fn insert(&mut self, banned: Banned, until: Option<Instant>, word: W, now: Instant) {
+        self.remove(&banned);
+        let ban = Ban { until, word };
+        self.by_end.extend(until.map(|until| (until, banned.clone())));
+        match banned {
+            Banned::Network(network) => {
+                *self.lengths_of(&network).entry(network.prefix()).or_default() += 1;
+                self.networks.insert(network, ban);
+            }
+            Banned::User(name) => {
+                self.users.insert(name, ban);
+            }
+        }
+        while let Some((first, banned)) = self.by_end.first()
+            && (*first <= now || self.len() > self.capacity)
+        {
+            self.remove(&banned.clone());
+        }
+    }
+
+    /// Lifts a ban. False: there was none of exactly this one.
+    pub fn remove(&mut self, banned: &Banned) -> bool {
+        let known = match banned {
+            Banned::Network(network) => {
+                let known = self.networks.remove(network);
+                if known.is_some() {
+                    self.one_less(network);
+                }
+                known
+            }
+            Banned::User(name) => self.users.remove(name),
+        };
+        if let Some(until) = known.as_ref().and_then(|ban| ban.until) {
+            self.by_end.remove(&(until, banned.clone()));
+        }
+        known.is_some()
+    }
+
+    /// True if a ban that nobody but a person can end finds no room.
+    pub fn is_full(&self) -> bool {
+        self.len() - self.by_end.len() >= self.capacity
+    }
+
+    fn lengths_of(&mut self, network: &IpNetwork) -> &mut BTreeMap<u8, usize> {
+        &mut self.lengths[usize::from(network.is_ipv6())]
+    }
+
+    fn one_less(&mut self, network: &IpNetwork) {
+        let lengths = self.lengths_of(network);
+        if let Some(count) = lengths.get_mut(&network.prefix()) {
+            *count -= 1;
+            if *count == 0 {
+                lengths.remove(&network.prefix());
+            }
+        }
     }
 }
 
@@ -55,31 +245,72 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    #[test]
-    fn bans_end_are_bounded_and_never_shortened() {
-        let start = Instant::now();
-        let at = |s| start + Duration::from_secs(s);
-        let ip = |n: u8| IpAddr::from([192, 0, 2, n]);
-        let mut bans = Bans::new(2);
-        bans.insert(ip(1), at(10), at(0));
-        bans.insert(ip(1), at(5), at(0));
-        assert!(bans.holds(ip(1), at(9)) && !bans.holds(ip(1), at(10)));
-        bans.insert(ip(2), at(20), at(0));
-        bans.insert(ip(3), at(30), at(0));
-        assert!(!bans.holds(ip(1), at(1)), "full: the one that ends first is lifted");
-        assert!(bans.holds(ip(2), at(1)) && bans.holds(ip(3), at(1)));
-        bans.insert(ip(4), at(60), at(40));
-        assert_eq!((bans.until.len(), bans.by_end.len()), (1, 1), "what has ended is cleared away");
+    fn banned(text: &str) -> Banned {
+        text.parse().unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn the_next_ipv6_address_of_the_same_customer_is_banned_too() {
-        let now = Instant::now();
+    fn bans_end_and_are_bounded() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
         let mut bans = Bans::new(2);
-        bans.insert("2001:db8::1".parse().unwrap(), now + Duration::from_secs(1), now);
-        assert!(bans.holds("2001:db8::2".parse().unwrap(), now));
-        assert!(!bans.holds("2001:db8:0:1::1".parse().unwrap(), now));
-        bans.insert("::ffff:192.0.2.1".parse().unwrap(), now + Duration::from_secs(1), now);
-        assert!(bans.holds("192.0.2.1".parse().unwrap(), now));
+        bans.insert(banned("192.0.2.1"), Some(at(10)), (), at(0));
+        assert!(bans.holds(ip("192.0.2.1"), at(9)) && !bans.holds(ip("192.0.2.1"), at(10)));
+        bans.insert(banned("192.0.2.2"), Some(at(20)), (), at(0));
+        bans.insert(banned("user:201"), Some(at(30)), (), at(0));
+        assert!(!bans.holds(ip("192.0.2.1"), at(1)), "full: the one that ends first is lifted");
+        assert!(bans.holds(ip("192.0.2.2"), at(1)) && bans.holds_user("201", at(1)));
+        assert!(!bans.is_full() && !bans.holds_user("20", at(1)));
+        bans.insert(banned("192.0.2.4"), Some(at(60)), (), at(40));
+        assert_eq!((bans.len(), bans.by_end.len()), (1, 1), "what has ended is cleared away");
+        bans.insert(banned("192.0.2.5"), None, (), at(40));
+        bans.insert(banned("192.0.2.6"), None, (), at(40));
+        assert!(bans.is_full() && bans.holds(ip("192.0.2.5"), at(1_000_000)));
+        bans.insert(banned("192.0.2.7"), Some(at(90)), (), at(41));
+        assert_eq!(bans.len(), 2, "what people banned is not lifted for a rule's ban");
+        assert!(bans.remove(&banned("192.0.2.5")) && !bans.remove(&banned("192.0.2.5")));
+        assert!(bans.remove(&banned("192.0.2.6")) && bans.is_empty() && bans.lengths[0].is_empty());
+    }
+
+    #[test]
+    fn a_network_is_banned_with_all_that_lies_in_it() {
+        let now = Instant::now();
+        let mut bans = Bans::new(9);
+        for network in ["198.51.100.77/24", "2001:db8:1::5", "2001:db8:f000::/36"] {
+            bans.insert(banned(network), None, (), now);
+        }
+        for inside in ["198.51.100.1", "::ffff:198.51.100.9", "2001:db8:1:0:ffff::1", "2001:db8:ffff:1::1"] {
+            assert!(bans.holds(ip(inside), now), "{inside}");
+        }
+        for outside in ["198.51.101.1", "2001:db8:1:1::1", "2001:db8:e000::1"] {
+            assert!(!bans.holds(ip(outside), now), "{outside}");
+        }
+        assert!(bans.remove(&banned("198.51.100.0/24")), "however it was written");
+        assert!(!bans.holds(ip("198.51.100.1"), now));
+    }
+
+    #[test]
+    fn who_is_banned_reads_back_as_it_is_shown() {
+        for (text, shown) in [
+            ("203.0.113.7", "203.0.113.7"),
+            ("203.0.113.7/24", "203.0.113.0/24"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+            ("::ffff:203.0.113.0/120", "203.0.113.0/24"),
+            ("2001:db8::1", "2001:db8::/64"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("user:201", "user:201"),
+            ("user:a/b", "user:a/b"),
+        ] {
+            assert_eq!(banned(text).to_string(), shown);
+            assert_eq!(banned(shown), banned(text));
+        }
+        for wrong in ["", "203.0.113", "203.0.113.7/33", "201", "user:", "user:\n", "host.example.com"] {
+            assert!(wrong.parse::<Banned>().is_err(), "{wrong}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! One question to a running node's admin listener, for `status`, `why` and `allocations`.
+//! One question to a running node's admin listener, for `status`, `ban` and their like.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::admin::BadAnswer;
 use crate::admin::settings::{AdminSettings, Token};
+use crate::sip::message::escape_for_log;
 
 /// Where a node's admin listener is unless somebody says otherwise.
 const DEFAULT: &str = "http://127.0.0.1:8080";
@@ -33,16 +36,39 @@ pub struct Whom {
 impl Whom {
     /// What it answers to `GET path`. Whoever gets no answer has told the administrator why.
     pub fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, ExitCode> {
+        self.request("GET", path, None)
+    }
+
+    /// What it answers to `POST path`, likewise.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ExitCode> {
+        let body = serde_json::to_string(body).map_err(super::fail)?;
+        self.request("POST", path, Some(&body))
+    }
+
+    /// What it answers to `DELETE path`, likewise.
+    pub fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ExitCode> {
+        self.request("DELETE", path, None)
+    }
+
+    fn request<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&str>,
+    ) -> Result<T, ExitCode> {
         let (addr, token) = self.find()?;
-        let (status, body) = get(addr, path, token.as_ref()).map_err(|error| {
+        let (status, answer) = exchange(addr, method, path, token.as_ref(), body).map_err(|error| {
             super::fail(format_args!("no answer from {addr}: {error}. Is turnpike running there?"))
         })?;
-        match (status, serde_json::from_str(&body)) {
-            (200, Ok(answer)) => Ok(answer),
+        match (status, serde_json::from_str(&answer)) {
+            (200 | 201, Ok(answer)) => Ok(answer),
             (401, _) => {
                 Err(super::fail(format_args!("{addr} wants its token: set {TOKEN}, or give --config FILE")))
             }
-            (status, _) => Err(super::fail(format_args!("{addr} answered {status}; it may not be turnpike"))),
+            (status, _) => Err(match serde_json::from_str::<BadAnswer>(&answer) {
+                Ok(bad) => super::fail(escape_for_log(bad.error.as_bytes())),
+                Err(_) => super::fail(format_args!("{addr} answered {status}; it may not be turnpike")),
+            }),
         }
     }
 
@@ -77,14 +103,35 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
+/// As one segment of a path: whatever is not unreserved is escaped (RFC 3986 §2.1).
+pub fn segment(text: &str) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    let encoded = |byte: u8| match is_plain(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encoded).collect()
+}
+
 /// One HTTP/1.1 request to our own server, which gives the length and closes: status and body.
-fn get(addr: SocketAddr, path: &str, token: Option<&Token>) -> io::Result<(u16, String)> {
+fn exchange(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&Token>,
+    body: Option<&str>,
+) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&addr, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let authorization =
-        token.map(|token| format!("Authorization: {}\r\n", token.bearer())).unwrap_or_default();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{authorization}\r\n");
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n");
+    if let Some(token) = token {
+        request += &format!("Authorization: {}\r\n", token.bearer());
+    }
+    if let Some(body) = body {
+        request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    }
+    request += &format!("\r\n{}", body.unwrap_or_default());
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(LONGEST).read_to_string(&mut answer)?;

@@ -2,6 +2,7 @@
 
 mod allocations;
 mod ask;
+mod ban;
 mod check;
 mod check_trunk;
 mod credentials;
@@ -52,6 +53,9 @@ enum Command {
     Why(why::Args),
     /// Asks a running Turnpike who relays over TURN
     Allocations(allocations::Args),
+    /// Bans sources, networks and users at a running Turnpike, lists bans and ends them
+    #[command(subcommand)]
+    Ban(ban::Command),
     /// Makes credentials: short-lived ones for TURN, hashes for the users file
     #[command(subcommand)]
     Credentials(credentials::Command),
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(args),
         Command::Why(args) => why::run(args),
         Command::Allocations(args) => allocations::run(args),
+        Command::Ban(command) => ban::run(command),
         Command::Credentials(command) => credentials::run(command),
     }
 }

@@ -115,8 +115,7 @@ impl Edge {
         for trunk in [call.trunk_in.take(), call.trunk_out.take()].into_iter().flatten() {
             self.trunks.give_back(trunk);
         }
-        let answered_for =
-            call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0));
+        let answered_for = talked(&call, now);
         let spend = call.answered.and_then(|_| call.gauges.cost(answered_for));
         let country = call.gauges.country();
         self.policy.release(std::mem::take(&mut call.gauges), answered_for, now);
@@ -148,14 +147,15 @@ impl Edge {
         self.end_call(id, end, now);
     }
 
-    /// An unanswered call is given up: 503 to the caller, CANCEL to the called.
-    fn give_up(&mut self, server: ServerId, now: Now) {
+    /// An unanswered call is given up: the caller is told why, the called side gets a CANCEL.
+    pub(super) fn give_up(&mut self, server: ServerId, why: Refusal, now: Now) {
         let Some(mut context) = self.contexts.take(server) else { return };
         self.stop_silence(&mut context);
         context.responses.cancel();
         context.abandoned = true;
-        context.failure = Some(Refusal::Draining);
-        self.fail(server, &mut context, 503, now);
+        let status = why.status().unwrap_or(503);
+        context.failure = Some(why);
+        self.fail(server, &mut context, status, now);
         self.advance(server, context, now);
     }
 
@@ -291,13 +291,18 @@ impl Edge {
             for id in self.calls.ids() {
                 match self.calls.get(id).map(|call| (call.answered.is_some(), call.inviting)) {
                     Some((true, _)) => self.hang_up(id, End::Drained, now),
-                    Some((false, Some(server))) => self.give_up(server, now),
+                    Some((false, Some(server))) => self.give_up(server, Refusal::Draining, now),
                     Some((false, None)) | None => {}
                 }
             }
         }
         self.settle(now);
     }
+}
+
+/// How long people have talked.
+pub(super) fn talked(call: &Call, now: Now) -> Duration {
+    call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0))
 }
 
 fn cdr(call: Call, end: End, media: Vec<super::event::StreamCdr>, now: Now) -> Cdr {

@@ -24,6 +24,7 @@ mod in_dialog;
 mod keyed;
 mod ladder;
 mod listening;
+pub mod live;
 mod offer_answer;
 mod outgrown;
 mod overload;

@@ -10,6 +10,7 @@ use super::identify::{self, Identified, Speaker};
 use super::refusal::Refusal;
 use super::{Edge, Output, answer, uri};
 use crate::base::{FlowId, Now, Transport};
+use crate::policy::ban::BanChange;
 use crate::sip::message::{Malformed, Message, Method, StartLine};
 use crate::sip::transaction::{Destination, Received as Matched, ResponseFor, ServerId, Source};
 
@@ -195,8 +196,11 @@ impl Edge {
         while let Some(note) = self.policy.poll_note() {
             self.tell(Event::Note(note));
         }
-        while let Some((source, until)) = self.policy.poll_ban() {
-            self.relay.ban(source, until);
+        while let Some(change) = self.policy.bans().poll_change() {
+            match change {
+                BanChange::Banned(banned, until) => self.relay.ban(&banned, until),
+                BanChange::Lifted(banned) => self.relay.lift_ban(&banned),
+            }
         }
         while let Some(asked) = self.transactions.poll_output() {
             match asked {

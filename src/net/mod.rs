@@ -3,12 +3,12 @@
 mod bind;
 mod certificates;
 mod connections;
-mod counted;
 mod data_dir;
 mod datagrams;
 mod dns;
 mod feeds;
 mod flow;
+mod kept;
 mod node;
 mod open_files;
 mod places;

@@ -18,14 +18,18 @@ use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::udp::own_addresses;
 use super::{data_dir, feeds, open_files, tls};
-use crate::base::Transport;
+use crate::base::ban::Banned;
+use crate::base::{Now, Transport};
 use crate::config::Compiled;
 use crate::config::policy::Loaded;
+use crate::edge::Edge;
 use crate::edge::event::Event;
+use crate::edge::live::LiveCall;
 use crate::edge::settings::{Listener, Settings, TlsPeer};
 use crate::observe::Observers;
 use crate::observe::metrics::Metrics;
 use crate::observe::settings::Numbers;
+use crate::policy::ban::{Ban, NotBanned};
 use crate::policy::explain::Explanation;
 use crate::policy::feed::{Feed, FeedId};
 use crate::relay::RelayAddress;
@@ -117,14 +121,18 @@ pub struct Stopped;
 /// What the signalling thread is asked.
 pub(super) enum Command {
     Status(oneshot::Sender<Status>),
-    Why { call_id: String, reply: oneshot::Sender<Vec<Explanation>> },
     Subscribe { subscriber: SyncSender<Event>, messages: bool },
     Drain { grace: Duration, done: oneshot::Sender<()> },
     EndCalls,
     Reload,
     Refresh(FeedId, Feed),
+    Edge(AtEdge),
+    KeepBans(oneshot::Sender<()>),
     Stop,
 }
+
+/// Something to ask of the edge, or to do to it.
+pub(super) type AtEdge = Box<dyn FnOnce(&mut Edge, Now) + Send>;
 
 /// A running node. Dropping it stops it at once, without a word to anybody.
 pub struct Node {
@@ -276,9 +284,56 @@ impl Handle {
 
     /// What policy decided about a call and what it looked at; nothing if the call is not known, or too long ago.
     pub async fn why(&self, call_id: String) -> Result<Vec<Explanation>, Stopped> {
+        self.at_edge(move |edge, _| edge.why(&call_id)).await
+    }
+
+    async fn at_edge<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&mut Edge, Now) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Why { call_id, reply }).await.map_err(|_| Stopped)?;
+        let what: AtEdge = Box::new(move |edge, now| {
+            // Whoever asked may have gone.
+            let _ = reply.send(what(edge, now));
+        });
+        self.commands.send(Command::Edge(what)).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    /// All live calls.
+    pub async fn calls(&self) -> Result<Vec<LiveCall>, Stopped> {
+        self.at_edge(|edge, now| edge.calls(now)).await
+    }
+
+    /// Everyone who is banned.
+    pub async fn bans(&self) -> Result<Vec<Ban>, Stopped> {
+        self.at_edge(|edge, now| edge.bans(now)).await
+    }
+
+    /// See [`Edge::ban`]. When this returns, the ban is on the disk.
+    pub async fn ban(
+        &self,
+        banned: Banned,
+        length: Option<Duration>,
+        reason: String,
+        hang_up: bool,
+    ) -> Result<Result<(Ban, usize), NotBanned>, Stopped> {
+        let outcome = self.at_edge(move |edge, now| edge.ban(banned, length, &reason, hang_up, now)).await?;
+        self.keep_bans().await?;
+        Ok(outcome)
+    }
+
+    /// See [`Edge::lift_ban`]. When this returns, the disk has forgotten it too.
+    pub async fn lift_ban(&self, banned: Banned) -> Result<Option<Ban>, Stopped> {
+        let lifted = self.at_edge(move |edge, now| edge.lift_ban(&banned, now)).await?;
+        self.keep_bans().await?;
+        Ok(lifted)
+    }
+
+    async fn keep_bans(&self) -> Result<(), Stopped> {
+        let (done, kept) = oneshot::channel();
+        self.commands.send(Command::KeepBans(done)).await.map_err(|_| Stopped)?;
+        kept.await.map_err(|_| Stopped)
     }
 
     /// Metrics in OpenMetrics text form.

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::connections::{Connections, Next, NotQueued, Signals};
 use super::datagrams::Datagrams;
 use super::flow::{Flow, Flows};
-use super::node::Status;
+use super::node::{AtEdge, Status};
 use super::places::{Place, Places};
 use super::relay::TurnWorkers;
 use super::settings::{NetSettings, Patience};
@@ -28,6 +28,7 @@ use crate::edge::settings::{Listener, Settings};
 use crate::edge::{Edge, Output};
 use crate::observe::Observers;
 use crate::policy;
+use crate::policy::ban::Ban;
 use crate::policy::feed::{Feed, FeedId};
 use crate::relay::SideCounters;
 use crate::sip::framing::{Frame, Framer};
@@ -107,6 +108,18 @@ impl Shard {
         if let Some(slot) = self.datagrams.get_mut(usize::from(listener.0)) {
             *slot = Some(datagrams);
         }
+    }
+
+    /// Does something to the edge.
+    pub fn at_edge(&mut self, what: AtEdge) {
+        let now = now();
+        what(&mut self.edge, now);
+        self.carry_out(now);
+    }
+
+    /// Bans, if they have changed since this was last asked.
+    pub fn save_bans(&mut self) -> Option<Vec<Ban>> {
+        self.edge.save_bans(now())
     }
 
     /// What policies counted, if that has changed since this was last asked.
@@ -536,11 +549,6 @@ impl Shard {
         let media = self.relayed.iter().map(|worker| worker.read()).sum();
         let turn = self.turn.as_ref().map(TurnWorkers::totals);
         Status { edge: self.edge.status(), connections: self.connections.len(), media, turn }
-    }
-
-    /// See [`Edge::why`].
-    pub fn why(&self, call_id: &str) -> Vec<policy::explain::Explanation> {
-        self.edge.why(call_id)
     }
 
     /// See [`Edge::is_quiet`].

@@ -20,12 +20,13 @@ use super::certificates::OwnCertificate;
 use super::datagrams::Datagrams;
 use super::dns::Dns;
 use super::flow::Flows;
+use super::kept::Kept;
 use super::node::Command;
 use super::places::Places;
 use super::relay::UdpRelay;
 use super::settings::{ListenerWeb, NetSettings, Patience};
 use super::shard::{Shard, Ways};
-use super::{counted, stream, tls};
+use super::{stream, tls};
 use crate::base::{ListenerId, Rng};
 use crate::edge::Edge;
 use crate::edge::settings::{Settings, Target};
@@ -76,8 +77,8 @@ impl Signalling {
     async fn run(self) -> io::Result<()> {
         let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
         let mut policy = policy::Engine::new(self.policy, &self.edge.key);
-        let counted = counted::file(&self.net.data_dir);
-        counted::restore(&mut policy, &counted);
+        let kept = Kept::new(&self.net.data_dir);
+        kept.restore(&mut policy);
         let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
         let ways = Ways { flows, places: self.places, tls_clients: self.tls_clients };
         let (relayed, turn) = (self.relay.worker_counters(), self.relay.turn());
@@ -93,11 +94,10 @@ impl Signalling {
         }
         let certificates = Rc::new(self.certificates);
         spawn_local(watch(certificates.clone()));
-        spawn_local(counted::keep(shard.clone(), counted.clone()));
-        obey(shard.clone(), self.commands, &certificates).await;
-        if let Some(saved) = shard.borrow_mut().save_policy() {
-            counted::write(&saved, &counted);
-        }
+        spawn_local(kept.clone().keep(shard.clone()));
+        obey(shard.clone(), self.commands, &certificates, &kept).await;
+        kept.write_counted(&shard).await;
+        kept.write_bans(&shard).await;
         Ok(())
     }
 }
@@ -130,15 +130,13 @@ async fn obey(
     shard: Rc<RefCell<Shard>>,
     mut commands: mpsc::Receiver<Command>,
     certificates: &[Arc<OwnCertificate>],
+    kept: &Kept,
 ) {
     let hurry = Rc::new(Notify::new());
     while let Some(command) = commands.recv().await {
         match command {
             Command::Status(reply) => {
                 let _ = reply.send(shard.borrow().status());
-            }
-            Command::Why { call_id, reply } => {
-                let _ = reply.send(shard.borrow().why(&call_id));
             }
             Command::Subscribe { subscriber, messages } => {
                 shard.borrow_mut().subscribe(subscriber, messages);
@@ -152,6 +150,14 @@ async fn obey(
                 shard.borrow_mut().reopen_files();
             }
             Command::Refresh(id, feed) => shard.borrow_mut().refresh_list(id, feed),
+            Command::Edge(what) => shard.borrow_mut().at_edge(what),
+            Command::KeepBans(done) => {
+                let (kept, shard) = (kept.clone(), shard.clone());
+                spawn_local(async move {
+                    kept.write_bans(&shard).await;
+                    let _ = done.send(());
+                });
+            }
             Command::Stop => return,
         }
     }

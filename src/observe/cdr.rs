@@ -264,7 +264,7 @@ fn counted(leg: &LegCdr, far: &LegCdr) -> Counted {
 }
 
 /// `2026-11-22T15:04:05.123Z`
-fn rfc3339(UnixTime(since): UnixTime) -> String {
+pub fn rfc3339(UnixTime(since): UnixTime) -> String {
     match jiff::Timestamp::from_millisecond(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)) {
         Ok(timestamp) => format!("{timestamp:.3}"),
         Err(_) => String::new(),

@@ -17,6 +17,7 @@ use crate::base::{ListenerId, UnixTime};
 use crate::edge::event::Event;
 use crate::sip::transaction::Source;
 use cdr::CdrFile;
+pub use cdr::rfc3339;
 use lines::Lines;
 use metrics::Metrics;
 use settings::Numbers;

@@ -3,20 +3,20 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::ban::Bans;
 use super::counter::{Counters, Held, Holds, SavedCounters};
 use super::country::Country;
 use super::deck::Deck;
 use super::feed::{Feed, FeedId};
 use super::geo::Geo;
 use super::matcher::Asked;
-use super::network::NetworkSet;
 use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict, Written};
 use super::trail::{Outcome, Past, Seen, Trail};
 use super::trial::Counted;
 use super::{Action, Facts, GaugeHold, HangUp, Known, Login, Note, Permit, Refusal, Sealed, Stage};
-use crate::base::ban::Bans;
+use crate::base::ban::Banned;
 use crate::base::{ListenerId, NodeKey, Now, ZoneId};
 
 /// All policies, their counters and bans. One per shard.
@@ -33,8 +33,6 @@ pub struct Engine {
     /// What audited policies count, apart: not even a full table of theirs may change an outcome.
     audit_counters: Counters,
     bans: Bans,
-    new_bans: VecDeque<(IpAddr, Instant)>,
-    never_ban: NetworkSet,
     /// Only if a rule asks for it.
     pub(super) geo: Option<Geo>,
     pub(super) feeds: Arc<[Feed]>,
@@ -42,6 +40,7 @@ pub struct Engine {
     note_capacity: usize,
     by_default: Arc<str>,
     banned: Arc<str>,
+    banned_user: Arc<str>,
     pub(super) trail: Trail,
     /// Decisions about calls of those who are admitted, whom no stranger pushes out.
     pub(super) past: Past,
@@ -94,15 +93,14 @@ impl Engine {
             ending: HashMap::new(),
             counters: Counters::new(enforced, key),
             audit_counters: Counters::new(audited, key),
-            bans: Bans::new(capacity.bans),
-            new_bans: VecDeque::new(),
-            never_ban: never_ban.into_iter().collect(),
+            bans: Bans::new(capacity.bans, never_ban.into_iter().collect()),
             geo: geo.filter(|_| policies.iter().any(Policy::asks_for_source_country)),
             feeds: feeds.into(),
             notes: VecDeque::new(),
             note_capacity: capacity.notes,
             by_default: "default".into(),
             banned: "banned".into(),
+            banned_user: "banned user".into(),
             trail: Trail::default(),
             past: Past::new(PAST),
             strangers: Past::new(STRANGERS),
@@ -163,13 +161,18 @@ impl Engine {
     pub fn decide(&mut self, facts: &Facts<'_>, now: Now) -> Result<Permit, Refusal> {
         let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
         self.trail.begin();
-        if self.bans.holds(asked.source, now.instant) && self.is_bannable(&asked) {
+        if self.bans.holds(asked.source, now) && self.is_bannable(&asked) {
             self.trail.outcome = Outcome::Banned;
             return Err(Refusal { action: Action::Drop, rule: Arc::clone(&self.banned), alert: false });
         }
         if facts.emergency {
             self.trail.outcome = Outcome::Emergency;
             return Ok(Permit { rule: "emergency".into(), gauges: GaugeHold::default(), _sealed: Sealed });
+        }
+        if self.is_banned_user(facts, now) {
+            self.trail.outcome = Outcome::BannedUser;
+            let action = Action::Reject { status: 403, reason: "Forbidden".into() };
+            return Err(Refusal { action, rule: Arc::clone(&self.banned_user), alert: false });
         }
         let mut hold = GaugeHold::default();
         let mut permitted_by = Arc::clone(&self.by_default);
@@ -291,10 +294,8 @@ impl Engine {
         if let Some(length) = ban
             && asked.facts.source_proven
             && self.is_bannable(asked)
-            && let Some(until) = now.instant.checked_add(length)
         {
-            self.bans.insert(asked.source, until, now.instant);
-            self.new_bans.push_back((asked.source, until));
+            self.bans.ban_by_rule(Banned::source(asked.source), length, &rule.name, now);
             if action == Action::Drop {
                 action = Action::Ban(length);
             }
@@ -304,7 +305,18 @@ impl Engine {
 
     /// DESIGN §6, a ban must not be a weapon: whoever we cannot do without is out of its reach.
     fn is_bannable(&self, asked: &Asked<'_>) -> bool {
-        !asked.facts.from_pbx && asked.facts.trunk.is_none() && !self.never_ban.contains(asked.source)
+        !asked.facts.from_pbx && asked.facts.trunk.is_none() && !self.bans.spares(asked.source)
+    }
+
+    /// Also of who only says that he is this user. The users of the PBX and of carriers are others, whatever their names.
+    fn is_banned_user(&self, facts: &Facts<'_>, now: Now) -> bool {
+        let is_ours = !facts.from_pbx && facts.trunk.is_none();
+        is_ours && facts.user.is_some_and(|user| self.bans.holds_user(user, now))
+    }
+
+    /// Who is banned; ask [`Bans::poll_change`] after each [`Self::decide`].
+    pub fn bans(&mut self) -> &mut Bans {
+        &mut self.bans
     }
 
     /// An answered call has lasted for `talked`: its budgets are paid on, and the policies of `in_call` are asked. Says at
@@ -392,10 +404,10 @@ impl Engine {
     /// Before parsing: bans and `packets` rules. True: drop it. Asked per datagram and per new connection. Whoever may
     /// not be banned is not dropped here either.
     pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {
-        if self.never_ban.contains(source) {
+        if self.bans.spares(source) {
             return false;
         }
-        if self.bans.holds(source, now.instant) {
+        if self.bans.holds(source, now) {
             return true;
         }
         if !self.speaks_before_parsing(source) {
@@ -413,7 +425,7 @@ impl Engine {
 
     pub(super) fn speaks_before_parsing(&self, source: IpAddr) -> bool {
         let asks = self.stages.get(Stage::Packets as usize).is_some_and(|policies| !policies.is_empty());
-        asks && !self.never_ban.contains(source)
+        asks && !self.bans.spares(source)
     }
 
     /// The call is over: what it held is given back. `answered_for`: how long people talked; zero if nobody answered.
@@ -441,11 +453,6 @@ impl Engine {
             *known = feed;
         }
         self.feeds = feeds.into();
-    }
-
-    /// Who was banned since, and until when, for whoever else serves sources; ask after each [`Self::decide`].
-    pub fn poll_ban(&mut self) -> Option<(IpAddr, Instant)> {
-        self.new_bans.pop_front()
     }
 
     /// What to log besides the outcome; ask after each [`Self::decide`] and [`Self::refuses_packet`].

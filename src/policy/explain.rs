@@ -37,7 +37,7 @@ pub struct Explanation {
     pub request: Option<Request>,
     /// Every rule that was looked at, in order; missing where it was too long ago.
     pub looked: Option<Vec<Looked>>,
-    /// `permitted`, `refused`, `banned`, `emergency`, `hung up`, `not asked`.
+    /// `permitted`, `refused`, `banned`, `banned user`, `emergency`, `hung up`, `not asked`.
     pub decision: String,
     /// The rule; empty if there is none.
     pub rule: String,
@@ -173,6 +173,7 @@ impl Engine {
             Outcome::Refused(index) => ("refused", rule(index)),
             Outcome::HungUp(index) => ("hung up", rule(index)),
             Outcome::Banned => ("banned", None),
+            Outcome::BannedUser => ("banned user", None),
             Outcome::Emergency => ("emergency", None),
         };
         let gets = match outcome {
@@ -183,6 +184,7 @@ impl Engine {
                 "what it asks for, if there is a route".to_owned()
             }
             Outcome::Banned => NOTHING.to_owned(),
+            Outcome::BannedUser => "403 Forbidden".to_owned(),
             Outcome::HungUp(_) => "BYE on both legs".to_owned(),
             Outcome::Refused(_) => match rule.and_then(|rule| rule.answer.action()) {
                 Some(Action::Reject { status, reason }) => format!("{status} {reason}"),

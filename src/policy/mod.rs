@@ -9,12 +9,14 @@
 //! | [`feed`] | lists that change while we run |
 //! | [`deck`] | what a call costs; `prefixes`: how a number finds its price and its country |
 //! | [`known`] | facts that are kept |
+//! | [`ban`] | who is banned, since when and why |
 //! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
 //! | `engine` | asks the rules in order |
 //! | `covers` | rules that nobody will ever hear |
 //! | `trail` | what it looked at, of the last calls; [`explain`] says it in words |
 //! | [`trial`] | the tests that stand in policy files |
 
+pub mod ban;
 mod budget;
 mod counter;
 pub mod country;

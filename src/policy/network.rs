@@ -24,6 +24,17 @@ impl NetworkSet {
     pub fn covers(&self, other: &NetworkSet) -> bool {
         all_in(&self.v4, &other.v4) && all_in(&self.v6, &other.v6)
     }
+
+    /// True if some address is in both.
+    pub fn overlaps(&self, network: IpNetwork) -> bool {
+        match (network.network().to_canonical(), network.broadcast().to_canonical()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => meets(&self.v4, first.to_bits(), last.to_bits()),
+            _ => match network {
+                IpNetwork::V6(wide) => meets(&self.v6, wide.network().to_bits(), wide.broadcast().to_bits()),
+                IpNetwork::V4(_) => false,
+            },
+        }
+    }
 }
 
 impl FromIterator<IpNetwork> for NetworkSet {
@@ -59,8 +70,13 @@ fn merged<T: Ord + Copy>(mut ranges: Vec<(T, T)>, after: impl Fn(T) -> Option<T>
 }
 
 fn holds<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
-    let behind = ranges.partition_point(|(first, _)| *first <= address);
-    behind.checked_sub(1).and_then(|i| ranges.get(i)).is_some_and(|(_, last)| address <= *last)
+    meets(ranges, address, address)
+}
+
+/// Of the ranges that begin up to `last`, the last one ends last.
+fn meets<T: Ord + Copy>(ranges: &[(T, T)], first: T, last: T) -> bool {
+    let behind = ranges.partition_point(|(begin, _)| *begin <= last);
+    behind.checked_sub(1).and_then(|i| ranges.get(i)).is_some_and(|(_, end)| first <= *end)
 }
 
 /// What does not touch is one of the ranges, or crosses a gap.
@@ -127,6 +143,18 @@ mod tests {
         ) {
             let set: NetworkSet = networks.iter().copied().collect();
             prop_assert_eq!(set.contains(address), networks.iter().any(|n| n.contains(address)));
+            let one = IpNetwork::from(address);
+            prop_assert_eq!(set.overlaps(one), set.contains(address));
+        }
+
+        #[test]
+        fn networks_overlap_if_one_holds_the_others_first_address(
+            networks in prop::collection::vec(network(), 0..12),
+            other in network(),
+        ) {
+            let set: NetworkSet = networks.iter().copied().collect();
+            let meet = |n: &IpNetwork| n.contains(other.network()) || other.contains(n.network());
+            prop_assert_eq!(set.overlaps(other), networks.iter().any(meet));
         }
 
         #[test]

@@ -44,6 +44,7 @@ pub(super) enum Outcome {
     Refused(u32),
     HungUp(u32),
     Banned,
+    BannedUser,
     Emergency,
 }
 

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::base::ban::Banned;
 use crate::base::{PeerAddr, RelayedAddr};
 pub use crate::media::Component;
 use crate::media::dtls::Fingerprint;
@@ -273,10 +274,11 @@ pub trait Relay: Send {
     fn open_call_peer(&mut self, peer: PeerAddr);
     /// That call has ended, or moved its media: with the last one, every permission and channel for the address is gone.
     fn close_call_peer(&mut self, peer: PeerAddr);
-    /// A user may no longer (banned): their TURN allocations are gone at once.
-    fn revoke_user(&mut self, user: &str);
-    /// Policy has banned a source: its TURN allocations are gone at once, and until then it gets no answer.
-    fn ban(&mut self, source: IpAddr, until: Instant);
+    /// A source or a user is banned: their TURN allocations are gone at once, and until then the source gets no answer and
+    /// the user no allocation.
+    fn ban(&mut self, banned: &Banned, until: Option<Instant>);
+    /// That ban is over before its time.
+    fn lift_ban(&mut self, banned: &Banned);
     /// Of the certificate that every DTLS leg shows ([`LegCrypto::Dtls`]), for `a=fingerprint`.
     fn dtls_fingerprint(&self) -> Fingerprint;
     /// Open pairs and free ports.

@@ -165,7 +165,7 @@ pub struct Server<S> {
     bans: Bans,
 }
 
-/// Banned sources: as many as policy keeps by default.
+/// Bans: as many as policy keeps by default.
 const BANS: usize = 100_000;
 
 impl<S: RelaySockets> Server<S> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::calls::{establish, hang_up, register};
 use super::ua::{self, header, headers, request, response, sdp};
 use super::world::{Actor, World};
+use turnpike::base::ban::Banned;
 use turnpike::policy::matcher::{Condition, Glob, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
 use turnpike::policy::{self, Action, Stage};
@@ -399,7 +400,8 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
             request(&scanner, "INVITE", "sip:100@example.com", "100", "User-Agent: friendly-scanner\r\n", ""),
         );
         let banned = std::mem::take(&mut world.ports.lock().expect("lock").banned);
-        let until = (scanner.address().ip(), world.now.instant + Duration::from_secs(60));
+        let until = Some(world.now.instant + Duration::from_secs(60));
+        let until = (Banned::source(scanner.address().ip()), until);
         assert_eq!(banned, Vec::from_iter(is_banned.then_some(until)), "who can be forged is not banned");
     }
 }

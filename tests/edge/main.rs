@@ -3,6 +3,7 @@
 
 mod attacks;
 mod authenticated;
+mod bans;
 mod believed;
 mod budgets;
 mod call_peers;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use rand::SeedableRng;
 use smallvec::SmallVec;
+use turnpike::base::ban::Banned;
 use turnpike::base::{
     ClientAddr, FlowId, ListenerId, NodeKey, Now, PeerAddr, RelayedAddr, Transport, TrunkId, UnixTime, ZoneId,
 };
@@ -99,8 +100,8 @@ pub struct Ports {
     pub allocations: Vec<SocketAddr>,
     /// Media addresses that live calls have named, and how many did.
     pub call_peers: BTreeMap<SocketAddr, usize>,
-    /// Sources that policy banned, and until when.
-    pub banned: Vec<(IpAddr, Instant)>,
+    /// Who is banned, and until when.
+    pub banned: Vec<(Banned, Option<Instant>)>,
 }
 
 struct FakeRelay(Arc<Mutex<Ports>>);
@@ -157,9 +158,11 @@ impl Relay for FakeRelay {
             ports.call_peers.remove(&peer.0);
         }
     }
-    fn revoke_user(&mut self, _user: &str) {}
-    fn ban(&mut self, source: IpAddr, until: Instant) {
-        self.0.lock().expect("lock").banned.push((source, until));
+    fn ban(&mut self, banned: &Banned, until: Option<Instant>) {
+        self.0.lock().expect("lock").banned.push((banned.clone(), until));
+    }
+    fn lift_ban(&mut self, banned: &Banned) {
+        self.0.lock().expect("lock").banned.retain(|(known, _)| known != banned);
     }
     fn dtls_fingerprint(&self) -> Fingerprint {
         Fingerprint::new(Hash::Sha256, &[0xf1; 32]).expect("32 bytes")

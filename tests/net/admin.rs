@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use turnpike::admin::settings::{AdminSettings, Token};
-use turnpike::admin::{Admin, AdminError, AllocationsReport, StatusReport, WhyReport};
+use turnpike::admin::{
+    Admin, AdminError, AllocationsReport, BadAnswer, BanReport, BansReport, StatusReport, WhyReport,
+};
 use turnpike::base::Transport;
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Place, Policy, Rule, Verdict, Written};
@@ -15,8 +17,24 @@ use crate::harness::*;
 use crate::turn::{client, peer, turn_node};
 
 fn get(to: SocketAddr, path: &str, header: &str) -> (u16, String) {
+    ask(to, &format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n{header}\r\n"))
+}
+
+fn post(to: SocketAddr, path: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n"
+    );
+    ask(to, &format!("{head}\r\n{body}"))
+}
+
+fn delete(to: SocketAddr, path: &str) -> (u16, String) {
+    ask(to, &format!("DELETE {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n"))
+}
+
+fn ask(to: SocketAddr, request: &str) -> (u16, String) {
     let mut stream = tcp(to);
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n").unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -143,4 +161,151 @@ fn who_relays_over_turn_is_told_to_those_who_may_ask() {
     assert_eq!(get(guarded.addr(), "/turn/allocations", "Authorization: Bearer s3cret\r\n").0, 200);
     drop(node);
     assert_eq!(get(open.addr(), "/turn/allocations", "").0, 503);
+}
+
+fn bans(admin: &Admin) -> Vec<BanReport> {
+    let (status, body) = get(admin.addr(), "/bans", "");
+    assert_eq!(status, 200);
+    serde_json::from_str::<BansReport>(&body).unwrap().bans
+}
+
+/// 127.0.0.2 and the like are other machines than 127.0.0.1, as far as bans go.
+#[test]
+fn a_ban_holds_from_the_answer_on_and_after_a_crash() {
+    let (first, dir) = node(|_| {});
+    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), first.handle().clone()).unwrap();
+    let at = first.listener("udp").unwrap();
+    let (noisy, neighbour, other) =
+        (Udp::at("127.0.0.2", at), Udp::at("127.0.0.3", at), Udp::at("127.1.0.1", at));
+    for anyone in [&noisy, &neighbour, &other] {
+        anyone.assert_served();
+    }
+    assert!(bans(&admin).is_empty());
+    let (status, told) =
+        post(admin.addr(), "/bans", r#"{"banned": "127.0.0.2", "for": "1h", "reason": "noise"}"#);
+    assert_eq!(status, 201);
+    let told: BanReport = serde_json::from_str(&told).unwrap();
+    assert_eq!((&*told.banned, &*told.reason, told.hung_up), ("127.0.0.2", "noise", None));
+    assert!(told.until.as_ref().unwrap() > &told.since);
+    let (status, _) = post(admin.addr(), "/bans", r#"{"banned": "user:201"}"#);
+    assert_eq!(status, 201);
+    // What a node that is killed now leaves behind.
+    let left = tempfile::tempdir().unwrap();
+    std::fs::copy(dir.path().join("bans.json"), left.path().join("bans.json")).unwrap();
+
+    let mut again = crate::harness::settings(left.path());
+    again.policy.never_ban = vec!["127.1.0.1/32".parse().unwrap()];
+    let second = turnpike::net::Node::start(again).unwrap();
+    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), second.handle().clone()).unwrap();
+    let kept = bans(&admin);
+    assert_eq!(kept.iter().map(|ban| &*ban.banned).collect::<Vec<_>>(), ["127.0.0.2", "user:201"]);
+    assert_eq!((&kept[0].reason, &kept[0].since), (&told.reason, &told.since));
+    assert_eq!(kept[1].until, None);
+    let at = second.listener("udp").unwrap();
+    let [noisy, neighbour] = ["127.0.0.2", "127.0.0.3"].map(|ip| Udp::at(ip, at));
+    noisy.send(&options(turnpike::base::Transport::Udp, noisy.addr(), at));
+    neighbour.assert_served();
+    noisy.socket.set_nonblocking(true).unwrap();
+    assert!(noisy.socket.recv(&mut [0; 100]).is_err(), "dropped before the neighbour was answered");
+
+    let (status, why) = post(admin.addr(), "/bans", r#"{"banned": "127.1.0.0/16"}"#);
+    assert_eq!(status, 409);
+    assert!(why.contains("never_ban"), "{why}");
+    assert_eq!(post(admin.addr(), "/bans", r#"{"banned": "127.0.0.0/24"}"#).0, 201);
+    let (status, why) = delete(admin.addr(), "/bans/127.0.0.3");
+    assert_eq!(status, 404);
+    assert!(why.contains("it lies in 127.0.0.0/24"), "{why}");
+    assert_eq!(delete(admin.addr(), "/bans/127.0.0.0%2F24").0, 200);
+    assert_eq!(delete(admin.addr(), "/bans/127.0.0.2").0, 200);
+    assert_eq!(delete(admin.addr(), "/bans/user%3A201").0, 200);
+    assert!(bans(&admin).is_empty());
+    noisy.socket.set_nonblocking(false).unwrap();
+    noisy.assert_served();
+}
+
+#[test]
+fn whatever_is_wrong_with_a_request_is_said_in_json() {
+    let (node, _dir) = node(|_| {});
+    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
+    let to = admin.addr();
+    let long = format!(r#"{{"banned": "user:1", "reason": "{}"}}"#, "x".repeat(501));
+    let huge = format!(r#"{{"banned": "user:{}"}}"#, "x".repeat(20_000));
+    for (answer, expected, word) in [
+        (post(to, "/bans", ""), 400, "EOF"),
+        (post(to, "/bans", "{"), 400, "EOF"),
+        (post(to, "/bans", "[]"), 400, "send such as"),
+        (post(to, "/bans", "{}"), 400, "missing field `banned`"),
+        (post(to, "/bans", r#"{"banned": 7}"#), 400, "invalid type"),
+        (post(to, "/bans", r#"{"banned": "203.0.113"}"#), 400, "`203.0.113` is nobody"),
+        (post(to, "/bans", r#"{"banned": "user:1\u0000"}"#), 400, "nobody"),
+        (post(to, "/bans", r#"{"banned": "user:1", "for": "1"}"#), 400, "for: `1` is no duration"),
+        (post(to, "/bans", r#"{"banned": "user:1", "for": "0s"}"#), 400, "a duration of nothing"),
+        (post(to, "/bans", r#"{"banned": "user:1", "until": "1h"}"#), 400, "unknown field `until`"),
+        (post(to, "/bans", &long), 400, "reason: at most"),
+        (post(to, "/bans", &huge), 413, "length limit"),
+        (delete(to, "/bans/201"), 400, "`201` is nobody"),
+        (delete(to, "/bans/user%3A9"), 404, "user:9 is not banned"),
+        (delete(to, "/bans"), 405, "method"),
+        (delete(to, "/status"), 405, "method"),
+        (get(to, "/bans/user%3A9", ""), 405, "method"),
+        (get(to, "/ban", ""), 404, "nothing of this name"),
+    ] {
+        let (status, body) = answer;
+        assert_eq!(status, expected, "{body}");
+        let told: BadAnswer = serde_json::from_str(&body).unwrap();
+        assert!(told.error.contains(word), "{word}: {told:?}");
+    }
+    assert!(bans(&admin).is_empty());
+}
+
+/// ATTACKS of a page that the administrator's browser shows: what it can send without a token changes nothing and tells nothing.
+#[test]
+fn a_web_page_can_do_nothing_through_the_administrators_browser() {
+    let (node, _dir) = node(|_| {});
+    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
+    let to = open.addr();
+    let body = r#"{"banned": "user:201"}"#;
+    let send = |to: SocketAddr, method: &str, host: &str, headers: &str| {
+        let length = body.len();
+        ask(
+            to,
+            &format!(
+                "{method} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+            ),
+        )
+    };
+    let (here, json) = (&*to.to_string(), "Content-Type: application/json\r\n");
+    // A form, or fetch() in mode no-cors.
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
+        assert_eq!(send(to, "POST /bans", here, &format!("Content-Type: {kind}\r\n")).0, 415, "{kind}");
+    }
+    assert_eq!(send(to, "POST /bans", here, "").0, 415);
+    // A browser that did not ask first; and one that does is told nothing that lets it go on.
+    let origin = "Origin: https://evil.example\r\n";
+    assert_eq!(send(to, "POST /bans", here, &format!("{json}{origin}")).0, 403);
+    assert_eq!(send(to, "DELETE /bans/user%3A201", here, origin).0, 403);
+    let mut stream = tcp(to);
+    write!(
+        stream,
+        "OPTIONS /bans HTTP/1.1\r\nHost: {here}\r\nConnection: close\r\n{origin}Access-Control-Request-Method: POST\r\n\r\n"
+    )
+    .unwrap();
+    let mut preflight = String::new();
+    stream.read_to_string(&mut preflight).unwrap();
+    assert!(
+        !preflight.starts_with("HTTP/1.1 2") && !preflight.to_lowercase().contains("access-control-allow")
+    );
+    // DNS rebinding: its own name means us by now.
+    for path in ["GET /status", "GET /bans", "POST /bans", "DELETE /bans/user%3A201", "GET /turn/allocations"]
+    {
+        assert_eq!(send(to, path, "evil.example:8080", json).0, 403, "{path}");
+    }
+    assert!(bans(&open).is_empty());
+    assert_eq!(send(to, "POST /bans", "localhost:8080", json).0, 201);
+    // Where there is a token it is all that counts.
+    let token = format!("{json}{origin}Authorization: Bearer s3cret\r\n");
+    assert_eq!(send(guarded.addr(), "POST /bans", "edge.example", &token).0, 201);
+    assert_eq!(send(guarded.addr(), "POST /bans", here, json).0, 401);
+    assert_eq!(send(guarded.addr(), "DELETE /bans/user%3A201", here, "").0, 401);
 }

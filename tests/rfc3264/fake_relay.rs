@@ -1,9 +1,10 @@
 //! A relay without sockets that remembers what it was told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use turnpike::base::ban::Banned;
 use turnpike::base::{PeerAddr, RelayedAddr};
 use turnpike::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side,
@@ -72,9 +73,8 @@ impl Relay for FakeRelay {
 
     fn close_call_peer(&mut self, _peer: PeerAddr) {}
 
-    fn revoke_user(&mut self, _user: &str) {}
-
-    fn ban(&mut self, _source: IpAddr, _until: Instant) {}
+    fn ban(&mut self, _: &Banned, _until: Option<Instant>) {}
+    fn lift_ban(&mut self, _: &Banned) {}
 
     fn dtls_fingerprint(&self) -> Fingerprint {
         Fingerprint::new(Hash::Sha256, &[0xf1; 32]).expect("32 bytes")

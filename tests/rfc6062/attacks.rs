@@ -78,7 +78,7 @@ fn stolen_credentials_of_a_calls_role_connect_to_nothing() {
 #[test]
 fn a_connection_id_is_not_guessed() {
     let mut world = World::with(|settings| settings.capacity.peer_connections = 100);
-    world.server.revoke(TCP);
+    world.banned_for_a_moment(TCP);
     let (phone, _) = world.tcp_allocated(CLIENT, TCP);
     let mut ids: Vec<u32> =
         (0..5).map(|n| world.connected(&phone, &format!("192.0.2.1:{}", 9000 + n)).0).collect();

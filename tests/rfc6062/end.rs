@@ -85,7 +85,7 @@ fn all_end_when_the_control_connection_is_closed() {
 fn all_end_when_the_user_may_no_longer() {
     let mut world = World::new();
     let (_, all) = busy(&mut world);
-    world.server.revoke(TCP);
+    world.banned_for_a_moment(TCP);
     let outputs = world.outputs();
     assert_eq!(ends(&outputs), all);
     assert!(matches!(outputs.last(), Some(Output::Freed { why: Freed::Revoked, .. })));

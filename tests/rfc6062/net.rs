@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use turnpike::base::ban::Banned;
 use turnpike::base::{FlowId, PeerAddr};
 use turnpike::stun::{Class, Message, Method, Type, Writer};
 use turnpike::turn::connection::ConnectionId;
@@ -21,6 +22,13 @@ pub fn wants_tcp(writer: &mut Writer<'_>) {
 }
 
 impl World {
+    /// A user loses all that they have.
+    pub fn banned_for_a_moment(&mut self, user: &str) {
+        let banned = Banned::User(user.into());
+        self.server.ban(banned.clone(), None, self.now.instant);
+        self.server.lift_ban(&banned);
+    }
+
     /// A phone with a TCP allocation, and its relayed address.
     pub fn tcp_allocated(&mut self, from: &str, user: &'static str) -> (Phone, SocketAddr) {
         let phone = self.phone(tcp(from), user);

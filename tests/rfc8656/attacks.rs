@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use turnpike::base::PeerAddr;
+use turnpike::base::ban::Banned;
 use turnpike::stun::{Class, Method, TransactionId, Type, Writer};
 use turnpike::turn::forward::{Reason, Verdict};
 use turnpike::turn::server::Freed;
@@ -275,10 +276,15 @@ fn a_banned_user_has_nothing_left_at_once() {
     let mut world = World::new();
     world.allocated(CLIENT, INTERNET);
     let (other, _) = world.allocated("198.51.100.2:5000", OTHER);
-    world.server.revoke(INTERNET);
+    let (banned, now) = (Banned::User(INTERNET.into()), world.now.instant);
+    world.server.ban(banned.clone(), Some(now + Duration::from_secs(60)), now);
     let Some(Output::Freed { why, .. }) = world.server.poll_output() else { panic!("not told") };
     assert_eq!((why, world.server.allocations().len()), (Freed::Revoked, 1));
     assert_eq!(world.refresh(&other, 600), 0);
+    let again = world.phone(udp("198.51.100.3:5000"), INTERNET);
+    assert_eq!(world.code(&again, Method::ALLOCATE, wants_udp), 403, "nor gets anything again");
+    world.server.lift_ban(&banned);
+    world.allocated("198.51.100.3:5000", INTERNET);
 }
 
 #[test]
@@ -289,7 +295,7 @@ fn a_banned_source_has_nothing_left_and_is_not_answered_until_its_time_is_over()
     let (other, _) = world.allocated("198.51.100.2:5000", INTERNET);
     assert_eq!(world.permit(&first, "192.0.2.7:0"), 0);
     let (source, now) = (addr("198.51.100.1:0").ip(), world.now.instant);
-    world.server.ban(source, now + Duration::from_secs(60), now);
+    world.server.ban(Banned::source(source), Some(now + Duration::from_secs(60)), now);
     let freed = std::iter::from_fn(|| world.server.poll_output());
     assert_eq!(freed.filter(|output| matches!(output, Output::Freed { why: Freed::Revoked, .. })).count(), 2);
     assert_eq!(world.server.allocations().len(), 1);

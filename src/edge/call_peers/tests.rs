@@ -33,8 +33,8 @@ impl Relay for Opened {
             self.0.remove(&peer.0);
         }
     }
-    fn revoke_user(&mut self, _: &str) {}
-    fn ban(&mut self, _: std::net::IpAddr, _: std::time::Instant) {}
+    fn ban(&mut self, _: &crate::base::ban::Banned, _: Option<std::time::Instant>) {}
+    fn lift_ban(&mut self, _: &crate::base::ban::Banned) {}
     fn dtls_fingerprint(&self) -> Fingerprint {
         Fingerprint::new(Hash::Sha256, &[0xf1; 32]).expect("32 bytes")
     }

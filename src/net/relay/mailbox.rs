@@ -1,7 +1,6 @@
 //! What a worker is told, and the two ends of its mailbox: a bounded channel and a doorbell in the worker's poll.
 
 use std::io;
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +16,7 @@ use super::pools::Taken;
 use super::streams::HandedOver;
 use super::token::Ready;
 use crate::base::PeerAddr;
+use crate::base::ban::Banned;
 use crate::net::node::TurnAllocation;
 use crate::relay::{LegRules, PairId, Side};
 
@@ -32,7 +32,6 @@ pub(super) enum Command {
     Close(PairId, [Taken; 2]),
     OpenCallPeer(PeerAddr),
     CloseCallPeer(PeerAddr),
-    Revoke(Arc<str>),
     /// New clients are sent to these instead.
     Drain(Arc<[SocketAddr]>),
     /// All TURN allocations.
@@ -40,7 +39,8 @@ pub(super) enum Command {
     /// Serve this connection, which another worker has accepted.
     Adopt(HandedOver),
     Stop,
-    Ban(IpAddr, Instant),
+    Ban(Banned, Option<Instant>),
+    LiftBan(Banned),
 }
 
 /// Where a worker is told something. Clones lead to the same worker.

@@ -33,7 +33,7 @@ mod turn;
 mod worker;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -41,6 +41,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::node::TurnAllocation;
+use crate::base::ban::Banned;
 use crate::base::{PeerAddr, RelayedAddr};
 use crate::media::dtls::Certificate;
 use crate::relay::{
@@ -232,13 +233,12 @@ impl Relay for UdpRelay {
         self.tell_turn(|| Command::CloseCallPeer(peer));
     }
 
-    fn revoke_user(&mut self, user: &str) {
-        let user: Arc<str> = user.into();
-        self.tell_turn(|| Command::Revoke(user.clone()));
+    fn ban(&mut self, banned: &Banned, until: Option<Instant>) {
+        self.tell_turn(|| Command::Ban(banned.clone(), until));
     }
 
-    fn ban(&mut self, source: IpAddr, until: Instant) {
-        self.tell_turn(|| Command::Ban(source, until));
+    fn lift_ban(&mut self, banned: &Banned) {
+        self.tell_turn(|| Command::LiftBan(banned.clone()));
     }
 
     fn dtls_fingerprint(&self) -> Fingerprint {

@@ -134,8 +134,8 @@ impl Worker {
                 }
                 (Command::OpenCallPeer(peer), Some(turn)) => turn.server().open_call_peer(peer),
                 (Command::CloseCallPeer(peer), Some(turn)) => turn.server().close_call_peer(peer),
-                (Command::Revoke(user), Some(turn)) => turn.server().revoke(&user),
-                (Command::Ban(source, until), Some(turn)) => turn.ban(source, until, now),
+                (Command::Ban(banned, until), Some(turn)) => turn.ban(banned, until, now),
+                (Command::LiftBan(banned), Some(turn)) => turn.server().lift_ban(&banned),
                 (Command::Drain(alternates), Some(turn)) => turn.server().drain(alternates.to_vec()),
                 (Command::List(reply), Some(turn)) => {
                     // Whoever asked may have gone.

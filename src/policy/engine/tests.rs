@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{TrunkId, UnixTime};
+use crate::policy::ban::BanChange;
 use crate::policy::feed::{Kind, Subject};
 use crate::policy::matcher::{Condition, Glob, Matcher};
 use crate::policy::settings::{Budget, Count, Limit, Per, Rate};
@@ -287,8 +288,9 @@ fn a_ban_drops_everything_until_it_ends() {
     let scan = Facts { agent: Some("Friendly-Scanner"), ..call("100", "100") };
     let refusal = engine.decide(&scan, at(start, 0)).unwrap_err();
     assert_eq!(refusal.action, Action::Ban(Duration::from_secs(60)));
-    assert_eq!(engine.poll_ban(), Some((scan.source, at(start, 60).instant)), "others may want to know");
-    assert_eq!(engine.poll_ban(), None);
+    let told = BanChange::Banned(Banned::source(scan.source), Some(at(start, 60).instant));
+    assert_eq!(engine.bans().poll_change(), Some(told), "others may want to know");
+    assert_eq!(engine.bans().poll_change(), None);
     assert!(engine.refuses_packet(scan.source, ListenerId(0), at(start, 59)));
     assert_eq!(
         decided(&mut engine, &call("201", "1"), at(start, 59)),
@@ -350,6 +352,31 @@ fn a_feed_that_is_fetched_again_loses_no_counter() {
 }
 
 #[test]
+fn a_banned_user_may_dial_emergencies_and_nobody_else_is_hit() {
+    let mut engine = engine(vec![]);
+    let now = at(Instant::now(), 0);
+    engine.bans().ban("user:201".parse().unwrap(), None, "stolen", now).unwrap();
+    assert_eq!(decided(&mut engine, &call("201", "1"), now), "!banned user");
+    let register = Facts { stage: Stage::Registrations, method: "REGISTER", ..call("201", "201") };
+    assert_eq!(decided(&mut engine, &register, now), "!banned user");
+    for free in [
+        call("202", "201"),
+        Facts { emergency: true, ..call("201", "112") },
+        Facts { trunk: Some(TrunkId(0)), ..call("201", "1") },
+        Facts { from_pbx: true, ..call("201", "1") },
+        Facts { user: None, ..call("201", "1") },
+    ] {
+        assert!(!decided(&mut engine, &free, now).starts_with('!'), "{free:?}");
+    }
+    assert!(
+        !engine.refuses_packet(call("201", "1").source, ListenerId(0), now),
+        "others may share the address"
+    );
+    engine.bans().lift(&"user:201".parse().unwrap(), now).unwrap();
+    assert_eq!(decided(&mut engine, &call("201", "1"), now), "default");
+}
+
+#[test]
 fn a_ban_is_no_weapon() {
     let scan = Facts { agent: Some("friendly-scanner"), ..call("100", "100") };
     let start = Instant::now();
@@ -370,7 +397,7 @@ fn a_ban_is_no_weapon() {
         let mut engine = Engine::new(settings, &NodeKey::new([1; 16]));
         assert_eq!(engine.decide(&safe, at(start, 0)).unwrap_err().action, Action::Drop, "{safe:?}");
         assert!(!engine.refuses_packet(safe.source, ListenerId(0), at(start, 0)), "{safe:?}");
-        assert_eq!(engine.poll_ban(), None, "{safe:?}");
+        assert_eq!(engine.bans().poll_change(), None, "{safe:?}");
     }
 }
 

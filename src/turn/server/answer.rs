@@ -71,6 +71,9 @@ impl<S: RelaySockets> Server<S> {
         if unknown_required(message).next().is_some() {
             return Err(ErrorCode::UNKNOWN_ATTRIBUTE);
         }
+        if self.bans.holds_user(&granted.user, now.instant) {
+            return Err(ErrorCode::FORBIDDEN);
+        }
         match message.method() {
             Method::ALLOCATE => self.perform_allocate(client, message, granted, now),
             Method::CONNECTION_BIND => self.perform_connection_bind(client, message, &granted.user),

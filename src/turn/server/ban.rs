@@ -1,24 +1,27 @@
-//! Who may no longer: a user, or a source that policy has banned.
+//! Who may no longer: users and sources that are banned.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use super::{Freed, Server};
-use crate::base::ban::banned;
+use crate::base::ban::Banned;
 use crate::turn::allocation::Allocation;
 use crate::turn::sockets::RelaySockets;
 
 impl<S: RelaySockets> Server<S> {
-    /// A user may no longer: all their allocations here are gone at once.
-    pub fn revoke(&mut self, user: &str) {
-        self.free_where(|allocation| *allocation.user == *user);
+    /// A source or a user is banned: their allocations are gone at once, and until then the source's requests are dropped
+    /// and the user gets no other (403). The packet path asks nothing: without an allocation there is nothing to relay.
+    pub fn ban(&mut self, banned: Banned, until: Option<Instant>, now: Instant) {
+        match &banned {
+            Banned::Network(_) => self.free_where(|a| banned.covers(a.row.client.client.0.ip())),
+            Banned::User(name) => self.free_where(|a| a.user == *name),
+        }
+        self.bans.insert(banned, until, (), now);
     }
 
-    /// Policy has banned `source`: its allocations are gone at once, and until then its requests are dropped. The packet
-    /// path asks nothing: without an allocation there is nothing to relay.
-    pub fn ban(&mut self, source: IpAddr, until: Instant, now: Instant) {
-        self.bans.insert(source, until, now);
-        self.free_where(|allocation| banned(allocation.row.client.client.0.ip()) == banned(source));
+    /// A ban is over before its time.
+    pub fn lift_ban(&mut self, banned: &Banned) {
+        self.bans.remove(banned);
     }
 
     /// True while a ban of `source` lasts: its connections are not worth taking.

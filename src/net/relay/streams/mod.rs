@@ -25,7 +25,7 @@ use rustls::ServerConfig;
 use slab::Slab;
 
 use super::token::Ready;
-use crate::base::ban::banned;
+use crate::base::ban::Banned;
 use crate::base::{ClientAddr, FlowId};
 use crate::net::places::Places;
 use crate::net::settings::{Patience, TurnTransport};
@@ -270,9 +270,9 @@ impl Streams {
         }
     }
 
-    /// Closes all connections of a source that was banned.
-    pub fn ban(&mut self, source: IpAddr) {
-        let is_theirs = |connection: &Connection| banned(connection.client.client.0.ip()) == banned(source);
+    /// Closes all connections of a source that is banned.
+    pub fn ban(&mut self, banned: &Banned) {
+        let is_theirs = |connection: &Connection| banned.covers(connection.client.client.0.ip());
         let theirs = |(slot, connection): (usize, &Connection)| is_theirs(connection).then_some(slot);
         let slots: Vec<usize> = self.connections.iter().filter_map(theirs).collect();
         for slot in slots {

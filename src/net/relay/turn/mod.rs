@@ -20,7 +20,7 @@ mod relayed;
 mod tcp;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,6 +32,7 @@ pub(super) use relayed::{Grounds, RelayedSockets, Reserve};
 
 use super::dtls::Associations;
 use super::path::{Outlet, Step};
+use crate::base::ban::Banned;
 use crate::base::{ClientAddr, FlowId, Now, PeerAddr};
 use crate::net::bind::TurnSocket;
 use crate::net::node::TurnAllocation;
@@ -84,10 +85,10 @@ impl Turn {
         &mut self.server
     }
 
-    /// Policy has banned a source.
-    pub fn ban(&mut self, source: IpAddr, until: Instant, now: Instant) {
-        self.server.ban(source, until, now);
-        self.streams.ban(source);
+    /// A source or a user is banned.
+    pub fn ban(&mut self, banned: Banned, until: Option<Instant>, now: Instant) {
+        self.streams.ban(&banned);
+        self.server.ban(banned, until, now);
     }
 
     // ---- packets ----

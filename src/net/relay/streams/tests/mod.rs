@@ -74,10 +74,10 @@ fn a_banned_source_has_no_connections() {
     let client = world.connect();
     let mut client = world.allocated(client);
     let source = client.socket.local_addr().unwrap().ip();
-    world.streams.ban("192.0.2.1".parse().unwrap());
+    world.streams.ban(&"192.0.2.1".parse().unwrap());
     world.settle();
     assert!(world.closed.is_empty());
-    world.streams.ban(source);
+    world.streams.ban(&Banned::source(source));
     world.banned = Some(source);
     world.until(&mut client, |world, client| client.is_closed && world.closed.len() == 1);
     let mut again = world.connect();

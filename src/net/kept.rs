@@ -1,0 +1,117 @@
+//! What a node must not forget in a restart: files in `data_dir` that it alone reads and writes. What policies counted is
+//! written every few seconds (`policy.json`), bans within one (`bans.json`), and a ban that somebody asks for at once.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::data_dir;
+use super::shard::{self, Shard};
+use crate::policy::Engine;
+
+/// How much of what was counted is lost at most when the node is killed.
+const COUNTED: Duration = Duration::from_secs(5);
+/// The same of the bans by rules.
+const BANS: Duration = Duration::from_secs(1);
+
+/// The files of one node.
+#[derive(Clone)]
+pub(super) struct Kept {
+    counted: PathBuf,
+    bans: PathBuf,
+    /// Held while something is written: what is older never replaces what is newer.
+    writing: Rc<Mutex<()>>,
+}
+
+impl Kept {
+    /// In this folder.
+    pub fn new(data_dir: &Path) -> Kept {
+        Kept {
+            counted: data_dir.join("policy.json"),
+            bans: data_dir.join("bans.json"),
+            writing: Rc::default(),
+        }
+    }
+
+    /// Puts back what an earlier run left.
+    pub fn restore(&self, engine: &mut Engine) {
+        let now = shard::now();
+        if let Some(saved) = read(&self.counted, "what policies had counted is lost: budgets begin anew") {
+            engine.restore(saved, now);
+        }
+        if let Some(saved) = read(&self.bans, "bans are lost: nobody is banned") {
+            engine.bans().restore(saved, now);
+        }
+    }
+
+    /// Writes whatever has changed, from time to time.
+    pub async fn keep(self, shard: Rc<RefCell<Shard>>) {
+        let bans = async {
+            loop {
+                sleep(BANS).await;
+                self.write_bans(&shard).await;
+            }
+        };
+        let counted = async {
+            loop {
+                sleep(COUNTED).await;
+                self.write_counted(&shard).await;
+            }
+        };
+        tokio::join!(bans, counted);
+    }
+
+    /// Returns when all bans are on the disk.
+    pub async fn write_bans(&self, shard: &RefCell<Shard>) {
+        let _writing = self.writing.lock().await;
+        let saved = shard.borrow_mut().save_bans();
+        if let Some(saved) = saved {
+            write(saved, &self.bans, "bans").await;
+        }
+    }
+
+    /// Returns when all that policies counted is on the disk.
+    pub async fn write_counted(&self, shard: &RefCell<Shard>) {
+        let _writing = self.writing.lock().await;
+        let saved = shard.borrow_mut().save_policy();
+        if let Some(saved) = saved {
+            write(saved, &self.counted, "what policies counted").await;
+        }
+    }
+}
+
+/// A file that cannot be read is left aside, and said so: the edge goes on.
+fn read<T: DeserializeOwned>(file: &Path, lost: &str) -> Option<T> {
+    match std::fs::read(file) {
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(saved) => return Some(saved),
+            Err(error) => {
+                let kept = std::fs::rename(file, file.with_extension("damaged")).is_ok();
+                tracing::warn!(path = %file.display(), %error, kept, "{lost}");
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(path = %file.display(), %error, "{lost}"),
+    }
+    None
+}
+
+/// On another thread, for the disk may be slow.
+async fn write<T: Serialize + Send + 'static>(saved: T, file: &Path, what: &'static str) {
+    let file = file.to_owned();
+    let write = move || {
+        let bytes = serde_json::to_vec(&saved).unwrap_or_default();
+        if let Err(error) = data_dir::write_private(&file, &bytes) {
+            tracing::warn!(path = %file.display(), %error, "cannot keep {what}: a restart will forget them");
+        }
+    };
+    let _ = spawn_blocking(write).await;
+}
