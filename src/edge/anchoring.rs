@@ -69,7 +69,8 @@ impl Edge {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.close_media(&mut *self.relay);
         let Some(b) = &call.b else { return };
-        call.media = sides(&self.settings, &self.allowed, &self.own, &call.a, b).map(CallMedia::new);
+        call.media = sides(&self.settings, &self.allowed, &self.own, &call.a, b)
+            .map(|sides| Box::new(CallMedia::new(sides)));
     }
 
     /// Rewrites the SDP of a call's message, sent by `from`; `None` where it stays as it is. `tag` is the To tag of the

@@ -177,7 +177,7 @@ pub struct Call {
     /// Offers and answers.
     pub exchange: OfferAnswer,
     /// Its media, if it is anchored.
-    pub media: Option<CallMedia>,
+    pub media: Option<Box<CallMedia>>,
     /// What its offers and answers name, anchored or not.
     pub peers: CallPeers,
     /// INVITE received.

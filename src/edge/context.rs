@@ -55,7 +55,6 @@ pub enum Place {
 }
 
 /// Why a request may be forwarded at all.
-#[expect(clippy::large_enum_variant, reason = "one per context, which is boxed")]
 #[derive(Debug)]
 pub enum Warrant {
     /// Policy permits it.

@@ -73,7 +73,7 @@ pub(super) enum Held {
     Budget(Box<Paid>),
 }
 
-pub(super) type Holds = SmallVec<[Held; 4]>;
+pub(super) type Holds = SmallVec<[Held; 2]>;
 
 impl Counters {
     pub fn new(capacity: Capacity, key: &NodeKey) -> Self {
