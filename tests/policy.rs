@@ -81,6 +81,7 @@ fn what_ships_loads_passes_its_tests_and_needs_nothing_that_is_not_built() {
     assert!(loaded.report.is_empty(), "{}", loaded.report);
     assert!(loaded.runnable().is_ok());
     assert_eq!((loaded.policies.len(), loaded.tests), (4, 41));
+    assert_eq!(loaded.untested, vec![Vec::<std::sync::Arc<str>>::new(); 4], "every rule has a test");
 }
 
 #[test]

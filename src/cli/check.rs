@@ -3,11 +3,13 @@
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::check_trunk;
 use crate::config::diagnose::Severity;
 use crate::config::{self, Compiled, Report, policy};
+use crate::policy::Policy;
 
 /// Arguments of `turnpike check`.
 #[derive(Debug, clap::Args)]
@@ -71,12 +73,13 @@ impl Outcome {
         let names = config.map(|c| c.names.clone()).unwrap_or_default();
         match policy::load(paths, &names, Instant::now()) {
             Ok(loaded) => {
-                for (path, policy) in paths.iter().zip(&loaded.policies) {
+                for ((path, policy), untested) in paths.iter().zip(&loaded.policies).zip(&loaded.untested) {
                     println!(
-                        "{}: policy `{}`, {}",
+                        "{}: policy `{}`, {}, {}",
                         path.display(),
                         policy.name,
-                        some(policy.rules.len(), "rule")
+                        some(policy.rules.len(), "rule"),
+                        coverage(policy, untested)
                     );
                 }
                 if !paths.is_empty() {
@@ -121,6 +124,18 @@ fn contents(compiled: &Compiled) -> impl Display {
         some(compiled.policies.len(), "policy file"),
     ];
     parts.join(", ")
+}
+
+/// Which rules the tests of a policy reach.
+fn coverage(policy: &Policy, untested: &[Arc<str>]) -> String {
+    let name = |rule: &Arc<str>| {
+        let of_policy = rule.strip_prefix(&*policy.name).and_then(|rest| rest.strip_prefix(" / "));
+        format!("`{}`", of_policy.unwrap_or(rule))
+    };
+    match untested {
+        [] => "all tested".to_owned(),
+        some => format!("no test reaches {}", some.iter().map(name).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 /// "1 rule", "2 rules".

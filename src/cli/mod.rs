@@ -9,6 +9,7 @@ mod credentials;
 mod demo;
 mod explain;
 mod preset;
+mod replay;
 mod run;
 mod status;
 mod trunk_report;
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::Args),
     /// Says what policies would decide about a request, and why: every rule that is looked at, its file and line
     Explain(explain::Args),
+    /// Plays yesterday's call records to tomorrow's policies: which calls would be refused or hung up, what that saves, whom it hits
+    Replay(replay::Args),
     /// Asks a running Turnpike what is live
     Status(status::Args),
     /// Asks a running Turnpike why a call was carried, refused or hung up: every rule that was looked at
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Preset(args) => preset::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Status(args) => status::run(args),
         Command::Why(args) => why::run(args),
         Command::Allocations(args) => allocations::run(args),

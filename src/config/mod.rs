@@ -23,6 +23,7 @@ pub mod yaml;
 
 use std::path::Path;
 
+pub use compile::glob;
 pub use compiled::Compiled;
 pub use diagnose::Report;
 

@@ -55,6 +55,8 @@ pub struct Loaded {
     pub feeds: Vec<FeedSource>,
     /// Tests in the files; all of them passed.
     pub tests: usize,
+    /// For each of the policies: its rules that no test has speak.
+    pub untested: Vec<Vec<Arc<str>>>,
 }
 
 impl Loaded {
@@ -111,9 +113,12 @@ pub fn load(paths: &[PathBuf], names: &Names, clock: Instant) -> Result<Loaded, 
         let mut problems = Problems::default();
         let files = files::Files::new(path.parent().unwrap_or(Path::new("")));
         let mut lists = lists::Lists::new(files, loaded.feeds.len());
-        if let Some((policy, tests)) = read(path, &text, names, &known, &mut lists, clock, &mut problems) {
+        if let Some((policy, tests, untested)) =
+            read(path, &text, names, &known, &mut lists, clock, &mut problems)
+        {
             known.insert(Arc::clone(&policy.name), path);
             loaded.tests += tests;
+            loaded.untested.push(untested);
             loaded.policies.push(policy);
         }
         loaded.report.add(path, &text, problems);
@@ -122,7 +127,7 @@ pub fn load(paths: &[PathBuf], names: &Names, clock: Instant) -> Result<Loaded, 
     if loaded.report.has_errors() { Err(loaded.report) } else { Ok(loaded) }
 }
 
-/// One file: its policy, and how many tests it passed.
+/// One file: its policy, how many tests it passed, and the rules that none of them reached.
 fn read(
     path: &Path,
     text: &str,
@@ -131,7 +136,7 @@ fn read(
     lists: &mut lists::Lists,
     clock: Instant,
     problems: &mut Problems,
-) -> Option<(Policy, usize)> {
+) -> Option<(Policy, usize, Vec<Arc<str>>)> {
     let root = yaml::parse(text, 0)
         .map_err(|invalid| {
             problems.error(invalid.at, invalid.reason, "docs/policies.md shows the whole language")
@@ -183,10 +188,12 @@ fn read(
     };
     // A test of half a policy would only repeat what is wrong with it.
     let tests = tests.unwrap_or_default();
-    if !problems.has_errors() && !lists.files().have_errors() {
-        trials::run(&policy, &tests, &rules, names, clock, problems);
-    }
-    Some((policy, tests.len()))
+    let untested = if problems.has_errors() || lists.files().have_errors() {
+        Vec::new()
+    } else {
+        trials::run(&policy, &tests, &rules, names, clock, problems)
+    };
+    Some((policy, tests.len(), untested))
 }
 
 #[cfg(test)]

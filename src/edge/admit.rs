@@ -72,11 +72,15 @@ impl Edge {
                 self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
                 Err(Rejected { request, refusal })
             }
-            (Err(silent), _) if matches!(silent.action, Action::Drop | Action::Ban(_)) => {
+            (Err(refusal), Ok(Admitted { who, user, .. })) => {
+                let refusal = Refusal::Policy(refusal);
+                self.record_refused(&request, &who, user.as_ref(), &refusal);
+                Err(Rejected { request, refusal })
+            }
+            (Err(silent), Err(_)) if matches!(silent.action, Action::Drop | Action::Ban(_)) => {
                 Err(Rejected { request, refusal: Refusal::Policy(silent) })
             }
             (Err(_), Err(refusal)) => Err(Rejected { request, refusal }),
-            (Err(refusal), Ok(_)) => Err(Rejected { request, refusal: Refusal::Policy(refusal) }),
         }
     }
 

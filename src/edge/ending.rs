@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::call::{Call, CallId, FORKS_MAX, Hops, Leg, dialog_side, side_of};
 use super::context::{Context, Errand, Success, Waiting};
 use super::event::{Cdr, Event};
+use super::record::cdr;
 use super::refusal::Refusal;
 use super::{Drain, Edge, Timer};
 use crate::base::{ListenerId, Now, Transport, TrunkId, ZoneId};
@@ -40,7 +41,7 @@ pub enum End {
 }
 
 impl End {
-    fn text(self) -> &'static str {
+    pub(super) fn text(self) -> &'static str {
         match self {
             End::Bye(Side::A) => "bye from caller",
             End::Bye(Side::B) => "bye from callee",
@@ -122,7 +123,9 @@ impl Edge {
         let streams = call.close_media(&mut *self.relay);
         // A challenged INVITE is no call yet: the one that follows it is.
         if !matches!(end, End::Failed(401 | 407)) {
-            self.tell(Event::CallEnded(Box::new(Cdr { spend, country, ..cdr(*call, end, streams, now) })));
+            let listener = self.listener_name(call.a.listener);
+            let cdr = Cdr { spend, country, listener, ..cdr(*call, end, streams, now) };
+            self.tell(Event::CallEnded(Box::new(cdr)));
         }
     }
 
@@ -303,32 +306,4 @@ impl Edge {
 /// How long people have talked.
 pub(super) fn talked(call: &Call, now: Now) -> Duration {
     call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0))
-}
-
-fn cdr(call: Call, end: End, media: Vec<super::event::StreamCdr>, now: Now) -> Cdr {
-    let to_party = call.b.as_ref().map_or_else(|| "".into(), |leg| leg.name.clone());
-    Cdr {
-        started: call.started.unix,
-        answered: call.answered,
-        ended: now.unix,
-        call_id: call.call_id,
-        from: call.from,
-        to: call.to,
-        source: call.source,
-        from_party: call.a.name,
-        to_party,
-        target: call.target,
-        route: call.route,
-        rule: call.rule,
-        hung_up_by: call.hung_up_by,
-        spend: None,
-        country: None,
-        status: match end {
-            End::Failed(status) => status,
-            _ => 200,
-        },
-        end: end.text(),
-        media,
-        unheard: call.unheard,
-    }
 }

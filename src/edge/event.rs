@@ -45,6 +45,8 @@ pub enum Event {
     },
     /// A call ended, however it ended: one CDR.
     CallEnded(Box<Cdr>),
+    /// A policy refused a call of somebody who is known; for the CDRs alone, besides [`Event::Refused`].
+    CallRefused(Box<Cdr>),
     /// A phone registered through us.
     Registered {
         /// Address of record's user part.
@@ -131,6 +133,10 @@ pub struct Cdr {
     pub from: Arc<str>,
     /// Called, as in the Request-URI.
     pub to: Arc<str>,
+    /// Authenticated or registered user.
+    pub user: Option<Arc<str>>,
+    /// The listener that it came to.
+    pub listener: Arc<str>,
     /// Where the caller is.
     pub source: ClientAddr,
     /// Name of the zone, trunk or "pbx" it came from.
@@ -143,6 +149,8 @@ pub struct Cdr {
     pub route: Arc<str>,
     /// Policy rule that permitted it.
     pub rule: Arc<str>,
+    /// Policy rule that refused it.
+    pub refusal: Option<Arc<str>>,
     /// Policy rule that ended it.
     pub hung_up_by: Option<Arc<str>>,
     /// What it cost, by the rates of the first policy that has a price for it.
@@ -152,7 +160,7 @@ pub struct Cdr {
     /// Final status (200 for an answered call).
     pub status: u16,
     /// Why it ended: "bye from caller", "bye from callee", "cancelled", "rejected", "no media", "session expired",
-    /// "lifetime", "hung up by policy", "drained", "time-out".
+    /// "lifetime", "hung up by policy", "drained", "time-out", "refused".
     pub end: &'static str,
     /// Per stream and side: how much, and how well.
     pub media: Vec<StreamCdr>,

@@ -1,16 +1,18 @@
-//! What would be decided about a request, without an edge that runs: it is identified and asked for like a real one.
+//! What would be decided about a request, or about a call of the past, without an edge that runs: it is identified and asked
+//! for like a real one.
 
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::facts::{Heard, names};
+use super::facts::{Heard, in_e164, names};
 use super::identify::{Certified, Speaker, Who, who};
+use super::route::is_emergency_call;
 use super::settings::{Admit, Settings};
 use super::targets::Targets;
 use super::uri;
-use crate::base::{ClientAddr, FlowId, ListenerId, Now, TrunkId};
+use crate::base::{ClientAddr, FlowId, ListenerId, Now, Transport, TrunkId};
 use crate::policy::explain::Explanation;
-use crate::policy::{Engine, Login};
+use crate::policy::{Engine, Facts, Known, Login, Stage};
 use crate::sip::message::{Malformed, Message, Method};
 use crate::sip::transaction::Source;
 
@@ -160,4 +162,59 @@ fn admission(
         Some(Admit::Registered | Admit::Any) => {}
     }
     Ok(())
+}
+
+/// A call as its record has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'r> {
+    /// Name of the zone, trunk or "pbx" that it came from.
+    pub party: &'r str,
+    /// The listener; empty: an older record, which does not say.
+    pub listener: &'r str,
+    /// Where the caller was.
+    pub source: SocketAddr,
+    /// Authenticated or registered.
+    pub user: Option<&'r str>,
+    /// As in From.
+    pub from: &'r str,
+    /// As it was dialled.
+    pub to: &'r str,
+}
+
+/// What policy was told of it, as far as the record says; none: its party is not in the settings any more.
+pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
+    let Recorded { party, source, user, from, to, .. } = call;
+    let trunk = (0..).zip(&settings.trunks).find(|(_, trunk)| &*trunk.name == party);
+    let zone = settings.zone_ids().find(|id| settings.zone(*id).is_some_and(|zone| &*zone.name == party));
+    let (speaker, zone) = match (trunk, &settings.pbx) {
+        (_, Some(pbx)) if party == "pbx" => (Speaker::Pbx, pbx.zone),
+        (Some((id, trunk)), _) => (Speaker::Trunk(TrunkId(id)), trunk.zone),
+        _ => (Speaker::Stranger, zone?),
+    };
+    let who = Who { speaker, zone, trust: settings.zone(zone)?.trust };
+    let listeners = || (0..).map(ListenerId).zip(&settings.listeners);
+    let named = listeners().find(|(_, listener)| &*listener.name == call.listener);
+    let (listener, met) = named.or_else(|| listeners().find(|(_, listener)| listener.zone == zone))?;
+    let facts = Facts {
+        stage: Stage::Calls,
+        source: source.ip().to_canonical(),
+        source_proven: true,
+        login: Login::Settled,
+        listener,
+        zone,
+        trunk: match speaker {
+            Speaker::Trunk(trunk) => Some(trunk),
+            _ => None,
+        },
+        from_pbx: speaker == Speaker::Pbx,
+        method: "INVITE",
+        user: user.or(Some(from)),
+        from: Some(&in_e164(from, &who, settings)),
+        to: Some(&in_e164(to, &who, settings)),
+        agent: None,
+        tls: matches!(met.transport, Transport::Tls | Transport::Wss),
+        emergency: is_emergency_call(settings, to, &who),
+        talked: None,
+    };
+    Some(Known::from(&facts))
 }

@@ -31,6 +31,7 @@ mod overload;
 mod paying;
 mod probing;
 mod received;
+mod record;
 mod refusal;
 mod registering;
 mod registration;

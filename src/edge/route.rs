@@ -176,9 +176,12 @@ impl Edge {
 /// A call that is exempt from every limit.
 pub(super) fn is_emergency(settings: &Settings, message: &Message, who: &Who) -> bool {
     message.method() == Method::Invite
-        && uri::called(message)
-            .and_then(|called| route_of(settings, &called, who))
-            .is_some_and(|route| route.emergency)
+        && uri::called(message).is_some_and(|called| is_emergency_call(settings, &called, who))
+}
+
+/// The same of a call to that number or user.
+pub(super) fn is_emergency_call(settings: &Settings, called: &str, who: &Who) -> bool {
+    route_of(settings, called, who).is_some_and(|route| route.emergency)
 }
 
 /// The first route that fits.

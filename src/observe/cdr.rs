@@ -3,13 +3,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::metrics::Metrics;
 use crate::base::UnixTime;
@@ -167,12 +168,17 @@ struct Line<'c> {
     talked: f64,
     from: &'c str,
     to: &'c str,
+    /// Authenticated or registered; null: nobody, or a trunk or the PBX.
+    user: Option<&'c str>,
+    listener: &'c str,
     source: String,
     from_party: &'c str,
     to_party: &'c str,
     target: &'c str,
     route: &'c str,
     rule: &'c str,
+    /// The rule that refused the call; null: none did.
+    refusal: Option<&'c str>,
     /// The rule that ended the call; null: none did.
     hung_up_by: Option<&'c str>,
     /// In the currency of the rates; null: no policy has a price for it.
@@ -219,12 +225,15 @@ fn line(node: &str, cdr: &Cdr) -> String {
         talked: talked.as_millis() as f64 / 1_000.0,
         from: &cdr.from,
         to: &cdr.to,
+        user: cdr.user.as_deref(),
+        listener: &cdr.listener,
         source: cdr.source.to_string(),
         from_party: &cdr.from_party,
         to_party: &cdr.to_party,
         target: &cdr.target,
         route: &cdr.route,
         rule: &cdr.rule,
+        refusal: cdr.refusal.as_deref(),
         hung_up_by: cdr.hung_up_by.as_deref(),
         spend: cdr.spend.map(|Money(millionths)| millionths as f64 / 1e6),
         country: cdr.country.map(|country| country.to_string()),
@@ -237,6 +246,43 @@ fn line(node: &str, cdr: &Cdr) -> String {
     let mut text = serde_json::to_string(&line).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// What a replay needs of a line, of this version or an older one.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct Record {
+    pub call_id: String,
+    pub started: Written,
+    pub answered: Option<Written>,
+    pub ended: Written,
+    pub from: String,
+    pub to: String,
+    #[serde(default)]
+    pub user: Option<String>,
+    #[serde(default)]
+    pub listener: String,
+    pub source: SocketAddr,
+    pub from_party: String,
+    #[serde(default)]
+    pub refusal: Option<String>,
+    #[serde(default)]
+    pub spend: Option<f64>,
+}
+
+/// A time as [`rfc3339`] writes it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Written(pub UnixTime);
+
+impl TryFrom<String> for Written {
+    type Error = String;
+    fn try_from(text: String) -> Result<Written, String> {
+        let timestamp: jiff::Timestamp = text.parse().map_err(|_| format!("`{text}` is no time"))?;
+        let since =
+            u64::try_from(timestamp.as_millisecond()).map_err(|_| format!("`{text}` is before 1970"))?;
+        Ok(Written(UnixTime(Duration::from_millis(since))))
+    }
 }
 
 fn media_line(stream: &StreamCdr) -> MediaLine<'_> {
@@ -292,12 +338,15 @@ mod tests {
             call_id: call_id.into(),
             from: "+4930123456".into(),
             to: "200".into(),
+            user: None,
+            listener: "trunks".into(),
             source: ClientAddr("192.0.2.1:5060".parse().unwrap()),
             from_party: "acme".into(),
             to_party: "pbx".into(),
             target: "sip:10.0.0.1".into(),
             route: "inbound".into(),
             rule: "default".into(),
+            refusal: None,
             hung_up_by: None,
             spend: Some(Money(123_400)),
             country: Some(Country(*b"DE")),

@@ -71,7 +71,7 @@ impl Lines {
             Event::Malformed { listener, source, reason } => {
                 debug!(listener = self.listener(*listener), %source, reason, "not a SIP message");
             }
-            Event::Message(_) => {}
+            Event::CallRefused(_) | Event::Message(_) => {}
         }
     }
 

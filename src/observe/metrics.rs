@@ -171,6 +171,7 @@ impl Metrics {
             | Event::LoginRefused { .. }
             | Event::CallPeersFull { .. }
             | Event::Note(_)
+            | Event::CallRefused(_)
             | Event::Message(_) => {}
         }
     }

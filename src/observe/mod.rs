@@ -47,7 +47,7 @@ impl Observers {
     pub fn observe(&mut self, event: Event) {
         self.lines.observe(&event);
         self.metrics.observe(&event);
-        if let Event::CallEnded(cdr) = event {
+        if let Event::CallEnded(cdr) | Event::CallRefused(cdr) = event {
             self.cdr.write(cdr);
         }
     }

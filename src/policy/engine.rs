@@ -466,6 +466,15 @@ impl Engine {
         }
     }
 
+    /// The rules that spoke in the last decision, by name.
+    pub(super) fn spoke(&self) -> Vec<Arc<str>> {
+        let spoke = self.trail.steps.iter().filter(|step| matches!(step.seen, Seen::Spoke | Seen::Met));
+        spoke
+            .filter_map(|step| self.rules.get(step.rule as usize))
+            .map(|(_, rule)| rule.name.clone())
+            .collect()
+    }
+
     /// For tests in policy files: as if `given` had been counted before for everyone whom `facts` concern.
     pub(super) fn preset(&mut self, facts: &Facts<'_>, given: &Counted, now: Now) {
         let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);

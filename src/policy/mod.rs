@@ -14,6 +14,7 @@
 //! | `engine` | asks the rules in order |
 //! | `covers` | rules that nobody will ever hear |
 //! | `trail` | what it looked at, of the last calls; [`explain`] says it in words |
+//! | [`replay`] | calls of the past under other rules |
 //! | [`trial`] | the tests that stand in policy files |
 
 pub mod ban;
@@ -32,6 +33,7 @@ pub mod matcher;
 pub mod network;
 pub mod number;
 mod prefixes;
+pub mod replay;
 pub mod settings;
 mod table;
 mod trail;

@@ -96,11 +96,11 @@ pub enum Expect {
 /// A test that failed: what came out instead, in words.
 pub type Failure = String;
 
-/// Runs one test against its policy alone, as if `mode: enforce` stood there.
+/// Runs one test against its policy alone, as if `mode: enforce` stood there. The rules that spoke, by name.
 ///
 /// # Errors
 /// What came out instead.
-pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure> {
+pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<Vec<Arc<str>>, Failure> {
     let policy = Policy { mode: Mode::Enforce, ..policy.clone() };
     let capacity = Capacity { keys: 1, budgets: 1, last_called: 1, ..Capacity::default() };
     let geo = trial.given.source_country.map(Geo::everywhere);
@@ -126,7 +126,7 @@ pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<(), Failure
         Expect::Default => !policy.rules.iter().any(|known| known.name == rule),
         Expect::Rule(expected) => rule == *expected,
     };
-    if passed { Ok(()) } else { Err(format!("it was {outcome} by \"{rule}\"")) }
+    if passed { Ok(engine.spoke()) } else { Err(format!("it was {outcome} by \"{rule}\"")) }
 }
 
 impl std::fmt::Display for Action {

@@ -404,4 +404,5 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
         let until = (Banned::source(scanner.address().ip()), until);
         assert_eq!(banned, Vec::from_iter(is_banned.then_some(until)), "who can be forged is not banned");
     }
+    assert!(world.refused_calls().is_empty(), "strangers do not fill the disk");
 }

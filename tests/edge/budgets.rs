@@ -81,6 +81,12 @@ fn a_call_that_has_spent_its_budget_is_hung_up_on_both_legs() {
     world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", "101", "", ""));
     world.expect(&pbx, "SIP/2.0 403");
     assert_eq!(&*world.refused()[0].rule, "toll / budget");
+    let [record] = world.refused_calls()[..] else { panic!("one call is recorded") };
+    assert_eq!(
+        (record.refusal.as_deref(), record.status, &*record.from_party),
+        (Some("toll / budget"), 403, "pbx")
+    );
+    assert_eq!((&*record.to, record.country.map(|c| c.to_string())), ("+49301234567", Some("DE".into())));
     let told = world.why(&world.refused()[0].call_id);
     let [only] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!((only.decision.as_str(), only.gets.as_str()), ("refused", "403 Forbidden"));

@@ -456,9 +456,18 @@ impl World {
             .collect()
     }
 
+    /// Records of calls that policy refused.
+    pub fn refused_calls(&self) -> Vec<&Cdr> {
+        self.events
+            .iter()
+            .filter_map(|event| if let Event::CallRefused(cdr) = event { Some(&**cdr) } else { None })
+            .collect()
+    }
+
     pub fn why(&self, call_id: &str) -> Vec<turnpike::policy::explain::Explanation> {
         self.edge.why(call_id)
     }
+
     pub fn cdrs(&self) -> Vec<&Cdr> {
         self.events
             .iter()

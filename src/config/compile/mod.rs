@@ -15,6 +15,7 @@ mod turn;
 mod users;
 mod zones;
 
+pub use files::glob;
 pub(super) use files::missing;
 
 use std::collections::BTreeSet;

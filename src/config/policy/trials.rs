@@ -1,6 +1,7 @@
 //! `tests:`, run against the policy of their file.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::tz::TimeZone;
@@ -24,7 +25,7 @@ const USUAL_TIME: &str = "2026-01-05 12:00";
 /// A carrier that no config names: shipped policies know none by name.
 const ANY_TRUNK: TrunkId = TrunkId(u16::MAX);
 
-/// Runs them all; each that fails is told at its name.
+/// Runs them all; each that fails is told at its name. The rules that none of them had speak.
 pub fn run(
     policy: &Policy,
     tests: &[raw::Test],
@@ -32,19 +33,26 @@ pub fn run(
     names: &Names,
     clock: Instant,
     problems: &mut Problems,
-) {
+) -> Vec<Arc<str>> {
     let zone = first_zone(policy);
+    let mut unreached: Vec<_> = policy.rules.iter().map(|rule| rule.name.clone()).collect();
     for test in tests {
         let expect = expected(policy, &test.expect, rules, problems);
         let given = given(policy, &test.given, &zone, names, problems);
         let (Some(expect), Some(given)) = (expect, given) else { continue };
         let trial = Trial { given, counted: counted(&test.given), expect };
-        if let Err(instead) = trial::run(policy, &trial, clock) {
-            let help =
-                format!("`{}` was expected: change the rules, or what the test expects", test.expect.value);
-            problems.error(test.name.at, format!("test failed: {instead}"), help);
+        match trial::run(policy, &trial, clock) {
+            Ok(spoke) => unreached.retain(|rule| !spoke.contains(rule)),
+            Err(instead) => {
+                let help = format!(
+                    "`{}` was expected: change the rules, or what the test expects",
+                    test.expect.value
+                );
+                problems.error(test.name.at, format!("test failed: {instead}"), help);
+            }
         }
     }
+    unreached
 }
 
 fn first_zone(policy: &Policy) -> TimeZone {
