@@ -190,6 +190,11 @@ policies: []
         assert!(!ok && said.starts_with(help), "{said}");
     }
     let (_, listed) = ban(&node, &["ls"]);
+    let asked = |what: &[&str]| turnpike(&[what, &["--admin", &node.admin]].concat(), folder.path(), "");
+    assert_eq!(asked(&["calls"]), (true, "no live calls\n".into(), "".into()));
+    let (ok, _, complained) = asked(&["calls", "a/b"]);
+    assert!(!ok && complained.starts_with("error: no call of this Call-ID is live"), "{complained}");
+    assert!(asked(&["policies"]).1.starts_with("no policies"), "{:?}", asked(&["policies"]));
     node.kill();
 
     let node = Running::start(folder.path());

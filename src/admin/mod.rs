@@ -3,7 +3,9 @@
 
 mod answer;
 mod bans;
+mod calls;
 mod guard;
+mod policies;
 pub mod settings;
 mod status;
 mod turn;
@@ -25,6 +27,8 @@ use crate::net::Handle;
 pub use answer::{BadAnswer, LONGEST_BODY};
 use answer::{as_json, error, unavailable};
 pub use bans::{BanReport, BanRequest, BansReport};
+pub use calls::{CallReport, CallsReport};
+pub use policies::{PoliciesReport, PolicyReport, RuleReport};
 use settings::{AdminSettings, Token};
 pub use status::StatusReport;
 pub use turn::AllocationsReport;
@@ -106,6 +110,9 @@ impl Drop for Admin {
 async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
     let guarded = Router::new()
         .route("/status", get(status))
+        .route("/policies", get(policies::list))
+        .route("/calls", get(calls::list))
+        .route("/calls/{call_id}", get(calls::one))
         .route("/calls/{call_id}/why", get(call_why))
         .route("/turn/allocations", get(turn_allocations))
         .route("/bans", get(bans::list).post(bans::add))

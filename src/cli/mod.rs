@@ -3,11 +3,13 @@
 mod allocations;
 mod ask;
 mod ban;
+mod calls;
 mod check;
 mod check_trunk;
 mod credentials;
 mod demo;
 mod explain;
+mod policies;
 mod preset;
 mod replay;
 mod run;
@@ -54,6 +56,10 @@ enum Command {
     Status(status::Args),
     /// Asks a running Turnpike why a call was carried, refused or hung up: every rule that was looked at
     Why(why::Args),
+    /// Asks a running Turnpike which calls are live, for how long, and what they have cost
+    Calls(calls::Args),
+    /// Asks a running Turnpike how often each rule of its policies spoke
+    Policies(policies::Args),
     /// Asks a running Turnpike who relays over TURN
     Allocations(allocations::Args),
     /// Bans sources, networks and users at a running Turnpike, lists bans and ends them
@@ -75,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Status(args) => status::run(args),
         Command::Why(args) => why::run(args),
+        Command::Calls(args) => calls::run(args),
+        Command::Policies(args) => policies::run(args),
         Command::Allocations(args) => allocations::run(args),
         Command::Ban(command) => ban::run(command),
         Command::Credentials(command) => credentials::run(command),

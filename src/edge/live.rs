@@ -14,6 +14,7 @@ use crate::base::{ClientAddr, Now, UnixTime};
 use crate::policy::ban::{Ban, NotBanned};
 use crate::policy::country::Country;
 use crate::policy::deck::Money;
+use crate::policy::hits::PolicyHits;
 use crate::policy::{self, Action, HangUp};
 use crate::relay::Side;
 
@@ -44,6 +45,11 @@ impl Edge {
     pub fn calls(&self, now: Now) -> Vec<LiveCall> {
         let all = self.calls.ids().into_iter().filter_map(|id| self.calls.get(id));
         all.map(|call| shown(call, now)).collect()
+    }
+
+    /// How often each rule spoke, and how many bans last.
+    pub fn policy_hits(&mut self, now: Now) -> (Vec<PolicyHits>, usize) {
+        (self.policy.hits(), self.policy.bans().count(now))
     }
 
     /// Everyone who is banned.

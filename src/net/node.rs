@@ -32,6 +32,7 @@ use crate::observe::settings::Numbers;
 use crate::policy::ban::{Ban, NotBanned};
 use crate::policy::explain::Explanation;
 use crate::policy::feed::{Feed, FeedId};
+use crate::policy::hits::PolicyHits;
 use crate::relay::RelayAddress;
 use crate::{policy, relay, turn};
 
@@ -305,6 +306,11 @@ impl Handle {
         self.at_edge(|edge, now| edge.calls(now)).await
     }
 
+    /// How often each rule spoke, and how many bans last.
+    pub async fn policy_hits(&self) -> Result<(Vec<PolicyHits>, usize), Stopped> {
+        self.at_edge(|edge, now| edge.policy_hits(now)).await
+    }
+
     /// Everyone who is banned.
     pub async fn bans(&self) -> Result<Vec<Ban>, Stopped> {
         self.at_edge(|edge, now| edge.bans(now)).await
@@ -339,6 +345,8 @@ impl Handle {
     /// Metrics in OpenMetrics text form.
     pub async fn metrics(&self) -> Result<String, Stopped> {
         let status = self.status().await?;
+        let (policies, bans) = self.policy_hits().await?;
+        self.metrics.set_policy(&policies, bans);
         Ok(self.metrics.text(&status.edge, status.connections, &status.media, status.turn.as_ref()))
     }
 

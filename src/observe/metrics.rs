@@ -2,7 +2,7 @@
 
 mod audio;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +16,8 @@ use prometheus_client::registry::{Metric, Registry};
 use crate::base::Transport;
 use crate::edge::Status;
 use crate::edge::event::Event;
+use crate::policy::hits::PolicyHits;
+use crate::policy::settings::Mode;
 use crate::relay::Traffic;
 use crate::turn::totals::{Relayed, Totals};
 use audio::Audio;
@@ -47,6 +49,8 @@ pub struct Metrics {
     media: Media,
     audio: Audio,
     turn: Turn,
+    policy_hits: Family<[(&'static str, Arc<str>); 2], Counter>,
+    bans: Gauge,
     live: Live,
 }
 
@@ -131,6 +135,12 @@ impl Metrics {
             media: Media::new(r),
             audio: Audio::new(r),
             turn: Turn::new(r),
+            policy_hits: add(
+                r,
+                "policy_hits",
+                "How often each rule spoke; in mode audit, would have decided",
+            ),
+            bans: add(r, "bans", "Sources, networks and users that are banned"),
             live: Live::new(r),
             registry,
         }
@@ -212,6 +222,21 @@ impl Metrics {
     /// A CDR could not be written; how many that makes.
     pub fn cdr_lost(&self) -> u64 {
         self.cdrs_lost.inc() + 1
+    }
+
+    /// How often each rule of the policies spoke, and how many bans last.
+    pub fn set_policy(&self, policies: &[PolicyHits], bans: usize) {
+        self.bans.set(bans as i64);
+        let mut hits = BTreeMap::<[Arc<str>; 2], u64>::new();
+        for policy in policies {
+            let mode: Arc<str> = if policy.mode == Mode::Audit { "audit".into() } else { "enforce".into() };
+            for rule in policy.rules.iter().filter(|rule| rule.hits > 0) {
+                *hits.entry([self.rule_label(&rule.name), mode.clone()]).or_default() += rule.hits;
+            }
+        }
+        for ([rule, mode], hits) in hits {
+            set(&self.policy_hits.get_or_create(&[("rule", rule), ("mode", mode)]), hits);
+        }
     }
 
     /// Everything in OpenMetrics text form; `live` is what is live now, `media` what was relayed up to now.
@@ -366,6 +391,8 @@ mod tests {
     use super::*;
     use crate::base::{ClientAddr, ListenerId, UnixTime};
     use crate::edge::event::Refused;
+    use crate::policy::hits::RuleHits;
+    use crate::policy::settings::Place;
     use crate::stun::ErrorCode;
     use crate::turn::forward::Reason;
     use crate::turn::totals::Counters;
@@ -397,6 +424,10 @@ mod tests {
         counted.to_clients.pass(160);
         counted.count_dropped(Reason::NoPermission);
         counted.count_refused(ErrorCode::UNAUTHENTICATED);
+        let rule = |name: &str, hits| RuleHits { name: name.into(), place: Place::default(), hits };
+        let rules = vec![rule("toll fraud / abroad", 12), rule("toll fraud / never", 0)];
+        let audited = PolicyHits { name: "toll fraud".into(), mode: Mode::Audit, stages: vec![], rules };
+        metrics.set_policy(&[audited], 3);
         let live = Status { calls: 3, ..Status::default() };
         let text = metrics.text(&live, 5, &media, Some(&counted.read()));
         for line in [
@@ -410,6 +441,8 @@ mod tests {
             r#"turnpike_turn_requests_refused_total{node="edge-1",code="401"} 1"#,
             r#"turnpike_calls{node="edge-1"} 3"#,
             r#"turnpike_connections{node="edge-1"} 5"#,
+            r#"turnpike_policy_hits_total{node="edge-1",rule="toll fraud / abroad",mode="audit"} 12"#,
+            r#"turnpike_bans{node="edge-1"} 3"#,
             "# EOF",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");

@@ -11,6 +11,7 @@ use super::country::Country;
 use super::deck::Deck;
 use super::feed::{Feed, FeedId};
 use super::geo::Geo;
+use super::hits::Listed;
 use super::matcher::Asked;
 use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict, Written};
 use super::trail::{Outcome, Past, Seen, Trail};
@@ -25,6 +26,8 @@ pub struct Engine {
     stages: [Vec<Asking>; Stage::COUNT],
     /// All rules and defaults, as [`Numbered`] names them.
     pub(super) rules: Vec<(Mode, Arc<Rule>)>,
+    /// All policies, also disabled ones.
+    pub(super) listed: Vec<Listed>,
     /// Rules with `failed_logins`, which count outside any stage.
     login_rules: Vec<(Mode, Numbered)>,
     /// Rules that hang up, by their identity.
@@ -89,6 +92,7 @@ impl Engine {
         let mut engine = Engine {
             stages: Default::default(),
             rules: Vec::new(),
+            listed: Vec::new(),
             login_rules: Vec::new(),
             ending: HashMap::new(),
             counters: Counters::new(enforced, key),
@@ -105,9 +109,10 @@ impl Engine {
             past: Past::new(PAST),
             strangers: Past::new(STRANGERS),
         };
-        for policy in policies.into_iter().filter(|p| p.mode != Mode::Disabled) {
+        for policy in policies {
             engine.add(policy);
         }
+        engine.trail.number(engine.rules.len());
         engine
     }
 
@@ -118,6 +123,10 @@ impl Engine {
 
     fn add(&mut self, policy: Policy) {
         let Policy { name, mode, stages, rules, default, deck, place } = policy;
+        if mode == Mode::Disabled {
+            return self.listed.push(Listed { name, mode, stages, rules: 0..0, default: None });
+        }
+        let first = self.rules.len();
         let written = Written { place, when: Vec::new() };
         let mut at_the_end = |answer| {
             let (name, written) = (format!("{name} / default").into(), written.clone());
@@ -129,6 +138,9 @@ impl Engine {
         self.login_rules.extend(login_rules.map(|numbered| (mode, numbered.clone())));
         let ending = rules.iter().filter(|numbered| numbered.rule.answer.hang_up);
         self.ending.extend(ending.map(|numbered| (numbered.id, numbered.clone())));
+        // Those two come first, of which one is no rule of the file.
+        let listed = first + 2..self.rules.len();
+        self.listed.push(Listed { name, mode, stages: stages.clone(), rules: listed, default: Some(first) });
         for stage in stages {
             let rules = rules.iter().filter(|numbered| numbered.rule.can_speak_at(stage)).cloned().collect();
             if let Some(asked) = self.stages.get_mut(stage as usize) {
@@ -341,7 +353,8 @@ impl Engine {
                 Err(id) => {
                     // Said once: what the call goes on to take is no budget's any more.
                     hold.audited.retain(|held| !matches!(held, Held::Budget(paid) if paid.rule == id));
-                    if let Some(Numbered { rule, .. }) = self.ending.get(&id).cloned() {
+                    if let Some(Numbered { rule, index, .. }) = self.ending.get(&id).cloned() {
+                        self.trail.hit(index);
                         self.note(&rule, rule.answer.action());
                     }
                 }

@@ -9,6 +9,7 @@
 //! | [`feed`] | lists that change while we run |
 //! | [`deck`] | what a call costs; `prefixes`: how a number finds its price and its country |
 //! | [`known`] | facts that are kept |
+//! | [`hits`] | how often each rule spoke |
 //! | [`ban`] | who is banned, since when and why |
 //! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
 //! | `engine` | asks the rules in order |
@@ -28,6 +29,7 @@ mod engine;
 pub mod explain;
 pub mod feed;
 pub mod geo;
+pub mod hits;
 mod known;
 pub mod matcher;
 pub mod network;

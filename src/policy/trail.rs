@@ -53,21 +53,42 @@ pub(super) enum Outcome {
 pub(super) struct Trail {
     pub steps: Vec<Step>,
     pub outcome: Outcome,
+    /// Of all decisions: how often each rule spoke.
+    hits: Vec<u64>,
 }
 
 impl Default for Trail {
     fn default() -> Self {
-        Trail { steps: Vec::new(), outcome: Outcome::NotAsked }
+        Trail { steps: Vec::new(), outcome: Outcome::NotAsked, hits: Vec::new() }
     }
 }
 
 impl Trail {
+    /// There are so many rules.
+    pub fn number(&mut self, rules: usize) {
+        self.hits.resize(rules, 0);
+    }
+
+    /// A rule spoke.
+    pub fn hit(&mut self, rule: u32) {
+        if let Some(hits) = self.hits.get_mut(rule as usize) {
+            *hits += 1;
+        }
+    }
+
+    pub fn hits(&self, rule: usize) -> u64 {
+        self.hits.get(rule).copied().unwrap_or(0)
+    }
+
     pub fn begin(&mut self) {
         self.steps.clear();
         self.outcome = Outcome::NotAsked;
     }
 
     pub fn saw(&mut self, rule: u32, seen: Seen) {
+        if matches!(seen, Seen::Spoke | Seen::Spent) {
+            self.hit(rule);
+        }
         self.steps.push(Step { rule, seen });
     }
 }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use turnpike::admin::settings::{AdminSettings, Token};
 use turnpike::admin::{
-    Admin, AdminError, AllocationsReport, BadAnswer, BanReport, BansReport, StatusReport, WhyReport,
+    Admin, AdminError, AllocationsReport, BadAnswer, BanReport, BansReport, CallReport, CallsReport,
+    PoliciesReport, StatusReport, WhyReport,
 };
 use turnpike::base::Transport;
 use turnpike::policy::matcher::{Condition, Matcher};
@@ -132,6 +133,56 @@ fn why_a_call_was_refused_is_told_to_those_who_may_ask() {
     assert!(unknown.decisions.is_empty() && unknown.to_string().contains("knows nothing of a call nobody"));
     assert_eq!(get(guarded.addr(), &path, "").0, 401);
     assert_eq!(get(guarded.addr(), &path, "Authorization: Bearer s3cret\r\n").0, 200);
+
+    let policies: PoliciesReport = serde_json::from_str(&get(open.addr(), "/policies", "").1).unwrap();
+    let [toll] = policies.policies.try_into().unwrap();
+    assert_eq!(
+        (&*toll.policy, &*toll.mode, &toll.stages[..]),
+        ("toll", "enforce", &["calls".to_owned()][..])
+    );
+    let rules: Vec<_> = toll.rules.iter().map(|rule| (&*rule.rule, rule.hits, rule.line)).collect();
+    assert_eq!(rules, [("toll / never", 1, 7), ("toll / default", 0, 0)]);
+    assert_eq!(get(guarded.addr(), "/policies", "").0, 401);
+    let (_, metrics) = get(open.addr(), "/metrics", "");
+    let hits = r#"turnpike_policy_hits_total{node="test",rule="toll / never",mode="enforce"} 1"#;
+    assert!(metrics.contains(hits) && metrics.contains(r#"turnpike_bans{node="test"} 0"#), "{metrics}");
+}
+
+#[test]
+fn live_calls_are_listed_and_end_with_a_ban_that_hangs_up() {
+    let pbx = Udp::at("127.0.0.9", SocketAddr::from(([127, 0, 0, 1], 9)));
+    let (node, _dir) = node(|settings| with_pbx(settings, Transport::Udp, pbx.addr()));
+    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
+    let calls = || serde_json::from_str::<CallsReport>(&get(open.addr(), "/calls", "").1).unwrap().calls;
+    assert!(calls().is_empty());
+    let phone = Udp::at("127.0.0.2", node.listener("udp").unwrap());
+    let invite = request("INVITE", "sip:100@127.0.0.1", Transport::Udp, phone.addr());
+    phone.send(&invite.replace("Call-ID: ", "Call-ID: a/b?"));
+    let pbx = Udp { to: phone.to, ..pbx };
+    let seen = pbx.receive_request("INVITE");
+    let [rings]: [CallReport; 1] = calls().try_into().unwrap();
+    assert_eq!((&*rings.from, &*rings.to, &rings.answered, rings.talked), ("tester", "100", &None, 0));
+    assert_eq!((rings.source, &*rings.from_party), (phone.addr(), "lab"));
+    pbx.send(&answer(&seen, "200 OK", pbx.addr(), ""));
+    assert_eq!(status(&phone.receive_final()), 200);
+    let [talks]: [CallReport; 1] = calls().try_into().unwrap();
+    assert!(talks.answered.is_some() && talks.call_id.starts_with("a/b?"), "{talks:?}");
+
+    let path = format!("/calls/{}", talks.call_id.replace('/', "%2F").replace('?', "%3F"));
+    let (found, one) = get(open.addr(), &path, "");
+    assert_eq!((found, serde_json::from_str::<CallsReport>(&one).unwrap().calls.len()), (200, 1));
+    let (missing, why) = get(open.addr(), "/calls/nobody", "");
+    assert_eq!(missing, 404);
+    assert!(why.contains("turnpike why"), "{why}");
+    assert_eq!((get(guarded.addr(), "/calls", "").0, get(guarded.addr(), &path, "").0), (401, 401));
+
+    let (_, told) = post(open.addr(), "/bans", r#"{"banned": "127.0.0.2", "for": "1m", "hang_up": true}"#);
+    assert_eq!(serde_json::from_str::<BanReport>(&told).unwrap().hung_up, Some(1));
+    for side in [&phone, &pbx] {
+        side.receive_request("BYE");
+    }
+    assert!(calls().is_empty());
 }
 
 #[test]

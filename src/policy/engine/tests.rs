@@ -454,6 +454,34 @@ fn a_default_is_given_only_where_it_can_be_said() {
 }
 
 #[test]
+fn every_rule_that_speaks_is_counted_in_its_own_mode() {
+    let alert = Answer { alert: true, ..Answer::default() };
+    let enforced = calls(vec![rule("look", alert), to(rule("never", reject(403)), &["1"])]);
+    let audited = Policy { name: "a".into(), mode: Mode::Audit, ..calls(vec![rule("closed", reject(480))]) };
+    let disabled = Policy { name: "d".into(), mode: Mode::Disabled, ..calls(vec![rule("off", reject(480))]) };
+    let mut engine = engine(vec![audited, enforced, disabled]);
+    let now = at(Instant::now(), 0);
+    decided(&mut engine, &call("201", "1"), now);
+    decided(&mut engine, &call("201", "2"), now);
+    let hits = engine.hits();
+    let told: Vec<_> = hits
+        .iter()
+        .map(|policy| {
+            let rules = policy.rules.iter().map(|rule| (&*rule.name, rule.hits));
+            (&*policy.name, policy.mode, rules.collect::<Vec<_>>())
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("a", Mode::Audit, vec![("p / closed", 2), ("a / default", 0)]),
+            ("p", Mode::Enforce, vec![("p / look", 2), ("p / never", 1), ("p / default", 1)]),
+            ("d", Mode::Disabled, vec![]),
+        ]
+    );
+}
+
+#[test]
 fn audit_tells_what_it_would_have_done() {
     let mut audited = calls(vec![rule("closed", reject(480))]);
     audited.mode = Mode::Audit;
