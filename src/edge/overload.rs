@@ -14,7 +14,8 @@ use crate::base::ListenerId;
 const STRANGERS: Duration = Duration::from_millis(50);
 /// The same for who has registered here.
 const REGISTERED: Duration = Duration::from_millis(100);
-/// And for carriers and the PBX, whose own listener counts alone: a flood on another one is no reason to turn them away.
+/// And for carriers and the PBX, whose own listener counts alone: a flood of datagrams on another one is no reason to turn them
+/// away. (Connections wait in one queue for all listeners.)
 const TRUSTED: Duration = Duration::from_millis(200);
 
 impl Edge {

@@ -9,6 +9,7 @@ mod dns;
 mod feeds;
 mod flow;
 mod kept;
+mod lag;
 mod node;
 mod open_files;
 mod places;

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::connections::{Connections, Next, NotQueued, Signals};
 use super::datagrams::Datagrams;
 use super::flow::{Flow, Flows};
+use super::lag::Lag;
 use super::node::{AtEdge, Status};
 use super::places::{Place, Places};
 use super::relay::TurnWorkers;
@@ -51,6 +52,7 @@ pub(super) struct Shard {
     patience: Patience,
     flows: Flows,
     datagrams: Vec<Option<Datagrams>>,
+    lag: Lag,
     connections: Connections,
     places: Places,
     tls_clients: Vec<tls::Client>,
@@ -89,6 +91,7 @@ impl Shard {
                 patience: net.patience,
                 flows,
                 datagrams: settings.listeners.iter().map(|_| None).collect(),
+                lag: Lag::default(),
                 settings,
                 connections: Connections::new(net.capacity.outbound_bytes),
                 places,
@@ -163,6 +166,21 @@ impl Shard {
         self.edge.handle_backlog(listener, now.saturating_duration_since(since));
     }
 
+    /// Wakes whoever stands in the queue of those that read connections.
+    pub fn lag(&self) -> Rc<Notify> {
+        self.lag.joined()
+    }
+
+    /// Its turn has come: what is read next on any connection has waited as long.
+    pub fn handle_lag(&mut self) {
+        let waited = self.lag.turn(Instant::now());
+        let is_stream =
+            |(listener, datagrams): (usize, &Option<Datagrams>)| datagrams.is_none().then_some(listener);
+        for listener in self.datagrams.iter().enumerate().filter_map(is_stream) {
+            self.edge.handle_backlog(ListenerId(listener as u16), waited);
+        }
+    }
+
     /// RFC 5626 §3.5.2, §8: a phone keeps its way through the NAT open with Binding requests and sees in the answer whether it
     /// is still the same way. Anything else gets none.
     fn answer_stun(&mut self, listener: ListenerId, remote: SocketAddr, datagram: &[u8], now: Now) {
@@ -225,6 +243,7 @@ impl Shard {
     ) -> bool {
         let now = now();
         let Some(source) = self.connections.heard(flow, now.instant) else { return false };
+        self.lag.join(now.instant);
         self.observers.metrics().received(source.transport, n);
         let completed = self.handle_frames(&source, framer, buffer, now);
         self.connections.unfinished(flow, !buffer.is_empty(), completed, now.instant);
@@ -244,6 +263,7 @@ impl Shard {
     pub fn handle_web_message(&mut self, flow: FlowId, bytes: Bytes) -> bool {
         let now = now();
         let Some(source) = self.connections.heard(flow, now.instant) else { return false };
+        self.lag.join(now.instant);
         self.connections.unfinished(flow, false, true, now.instant);
         match bytes.as_ref() {
             // RFC 5626 §4.4.1, which scripts use over WebSockets too: RFC 7118 §6 leaves keep-alives to either.

@@ -26,7 +26,7 @@ use super::places::Places;
 use super::relay::UdpRelay;
 use super::settings::{ListenerWeb, NetSettings, Patience};
 use super::shard::{Shard, Ways};
-use super::{stream, tls};
+use super::{lag, stream, tls};
 use crate::base::{ListenerId, Rng};
 use crate::edge::Edge;
 use crate::edge::settings::{Settings, Target};
@@ -87,6 +87,7 @@ impl Signalling {
         listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));
+        spawn_local(lag::stand(shard.clone()));
         spawn_local(sweep(shard.clone(), self.net.patience));
         let dns = Rc::new(Dns::new(&self.net.dns)?);
         for wanted in wanted(&self.edge) {
