@@ -85,9 +85,14 @@ fn foresee(args: &Args) -> Result<Foreseen, Untold> {
     let source = SocketAddr::new(args.source, 5060);
     let coming = Coming { listener, source, trunk, user, at };
     let key = NodeKey::new([0; 16]);
+    let has_feeds = !policies.feeds.is_empty();
     let mut engine = Engine::new(policies.settings(&config), &key);
     let edge = config.edge.with_key(key);
-    explain(&bytes, coming, &edge, &mut engine).map_err(untold)
+    let mut foreseen = explain(&bytes, coming, &edge, &mut engine).map_err(untold)?;
+    if has_feeds {
+        foreseen.assumed.push("lists from a URL are empty".to_owned());
+    }
+    Ok(foreseen)
 }
 
 fn message(args: &Args) -> Result<Vec<u8>, Untold> {

@@ -2,7 +2,7 @@
 //!
 //! | file | story |
 //! |---|---|
-//! | [`settings`] | policies, rules, answers and limits, names resolved |
+//! | [`settings`] | policies, rules, answers and limits, names resolved; [`written`]: in the language's words |
 //! | [`matcher`] | what a rule looks at; [`number`], [`network`], [`window`]: the sets it looks in |
 //! | [`country`], [`geo`] | the country of a number and of an address |
 //! | [`dial_plan`] | from a number as it is dialled to E.164 |
@@ -41,6 +41,7 @@ mod table;
 mod trail;
 pub mod trial;
 pub mod window;
+pub mod written;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -12,11 +12,11 @@ use crate::config::read::{At, FromWord, Wrong, did_you_mean};
 use crate::config::words::Rate;
 use crate::config::yaml::Position;
 use crate::policy::deck::Deck;
-use crate::policy::explain::shown;
 use crate::policy::feed::Subject;
 use crate::policy::matcher::{Condition, Matcher, Party};
 use crate::policy::settings::{Answer, Budget, Count, Limit, New, Per, Place, Rule, Verdict, Written};
 use crate::policy::window::Holidays;
+use crate::policy::written::shown;
 use crate::policy::{Action, Stage};
 
 /// Compiles the rules of one policy.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::{TrunkId, UnixTime};
 use crate::policy::ban::BanChange;
+use crate::policy::explain::Names;
 use crate::policy::feed::{Kind, Subject};
 use crate::policy::matcher::{Condition, Glob, Matcher};
 use crate::policy::settings::{Budget, Count, Limit, Per, Rate};
@@ -614,6 +615,36 @@ proptest! {
         });
         let without = play(&mut engine(enforced.collect()), &made);
         prop_assert_eq!(play(&mut engine(all.collect()), &made), without);
+    }
+
+    #[test]
+    fn what_is_told_is_what_decided(
+        policies in prop::collection::vec((made_policy(true), any::<bool>()), 1..4),
+        made in some_calls(),
+    ) {
+        let policies = policies.into_iter().map(|(policy, audit)| Policy {
+            mode: if audit { Mode::Audit } else { Mode::Enforce },
+            ..policy
+        });
+        let mut engine = engine(policies.collect());
+        let (start, names) = (Instant::now(), Names::default());
+        for (second, (user, dialled, _)) in (0..).zip(made) {
+            let (user, now) = (user.to_string(), at(start, second));
+            let call_id = second.to_string();
+            let facts = call(&user, DIALLED[dialled]);
+            let decided = decided(&mut engine, &facts, now);
+            engine.keep(&call_id, Some(&facts), true, now);
+            let [told] = engine.why(&call_id, &names).try_into().expect("one decision");
+            let refused = if told.decision == "refused" { "!" } else { "" };
+            let rule = if told.rule.is_empty() { "default" } else { &told.rule };
+            prop_assert_eq!(format!("{refused}{rule}"), decided);
+            let looked = told.looked.expect("kept");
+            let last = looked.iter().rfind(|looked| looked.spoke && !looked.audit);
+            if told.decision == "refused" {
+                prop_assert_eq!(&last.expect("a rule spoke").rule, &told.rule);
+            }
+            prop_assert!(looked.iter().all(|looked| looked.spoke || !looked.why.is_empty()));
+        }
     }
 
     #[test]
