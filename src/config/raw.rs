@@ -14,7 +14,7 @@ use ipnetwork::IpNetwork;
 
 use super::diagnose::Problems;
 use super::read::{At, FromNode, FromWord, Named, Wrong, record, words};
-use super::words::{Bind, HostPort, Rate, Reference};
+use super::words::{Bind, HostPort, Rate, Reference, Url};
 use super::yaml::{Node, Value};
 use crate::edge::settings::{Admit, CallerIdHeader, Trust, Verify};
 use crate::observe::settings as logging;
@@ -38,9 +38,26 @@ record! {
         policies: Option<Vec<At<String>>>,
         never_ban: Option<Vec<IpNetwork>>,
         geoip: Option<At<PathBuf>>,
+        alerts: Option<Alerts>,
         state: Option<At<State>>,
         admin: Option<Admin>,
         logging: Option<Logging>,
+    }
+}
+
+record! {
+    /// `alerts:`
+    Alerts is "alerts" {
+        webhook: Webhook,
+        every: Option<At<Duration>>,
+    }
+}
+
+record! {
+    /// `alerts: { webhook: … }`
+    Webhook is "a webhook" {
+        url: At<Url>,
+        secret: Option<At<Reference>>,
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hyper::Uri;
 use ipnetwork::IpNetwork;
 
 use super::read::{At, FromNode, FromWord, Wrong};
@@ -330,6 +331,31 @@ impl FromWord for PortRange {
             return Err(Wrong::new(what, format!("write `{even}-{odd}`")));
         }
         Ok(PortRange { first, last })
+    }
+}
+
+/// Something on the web.
+#[derive(Clone, Debug)]
+pub struct Url(pub Uri);
+
+impl FromWord for Url {
+    fn from_word(text: &str) -> Result<Url, Wrong> {
+        let help = "write it as in a browser, without a name and password: `https://example.com/path`";
+        let url: Option<Uri> = text.parse().ok();
+        let is_web = |url: &Uri| {
+            let has_name = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+            matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() && !has_name
+        };
+        url.filter(is_web).map(Url).ok_or_else(|| Wrong::new("this is no URL", help))
+    }
+}
+
+impl Url {
+    /// Whoever is on the way can read and write what passes. On this machine nobody is.
+    pub fn is_open(&self) -> bool {
+        let host = self.0.host().unwrap_or_default().trim_matches(['[', ']']);
+        let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.0.scheme_str() == Some("http") && !is_here
     }
 }
 

@@ -196,14 +196,16 @@ impl Edge {
             has_answered: has_answered(admitted),
         };
         let policy = &mut self.policy;
-        heard.facts(&self.settings, |facts| {
+        let decided = heard.facts(&self.settings, |facts| {
             let decided = policy.decide(facts, *at);
             if message.method() == Method::Invite {
                 let call_id = String::from_utf8_lossy(message.call_id());
                 policy.keep(&call_id, Some(facts), admitted.is_ok(), *at);
             }
             decided
-        })
+        });
+        self.tell_alerts(message.call_id());
+        decided
     }
 }
 

@@ -82,6 +82,13 @@ pub enum Event {
     },
     /// A policy has something to tell that changed no outcome: `mode: audit`, or a rule that only alerts.
     Note(crate::policy::Note),
+    /// A rule with `alert` spoke. Told besides whatever else came of it.
+    Alert {
+        /// What it tells.
+        alert: Box<crate::policy::Alert>,
+        /// Of which request; escaped for logs by the reader. Empty: of none that was read.
+        call_id: Arc<str>,
+    },
     /// Bytes that were no message.
     Malformed {
         /// Where they came in.

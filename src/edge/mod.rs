@@ -228,6 +228,10 @@ impl Edge {
 
     /// Next thing to do.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            // Of requests they have been told already: these are of packets, a batch of them together.
+            self.tell_alerts(b"");
+        }
         self.outputs.pop_front()
     }
 

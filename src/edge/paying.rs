@@ -13,7 +13,11 @@ impl Edge {
         let Some(call) = self.calls.get_mut(id) else { return };
         let Some(answered) = call.answered else { return };
         let talked = now.unix.0.saturating_sub(answered.0);
-        match self.policy.go_on(&mut call.gauges, talked, now) {
+        let went_on = self.policy.go_on(&mut call.gauges, talked, now);
+        let call_id = call.call_id.clone();
+        self.tell_alerts(call_id.as_bytes());
+        let Some(call) = self.calls.get_mut(id) else { return };
+        match went_on {
             Ok(again) => {
                 let timers = &mut self.timers;
                 call.paying = again
@@ -21,7 +25,6 @@ impl Edge {
                     .map(|due| timers.set(due, Timer::PayOn(id)));
             }
             Err(hang_up) => {
-                let call_id = call.call_id.clone();
                 self.policy.keep(&call_id, None, true, now);
                 call.hung_up_by = Some(hang_up.rule.clone());
                 self.tell(Event::HungUp { call_id, hang_up });

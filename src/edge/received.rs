@@ -220,6 +220,14 @@ impl Edge {
         }
     }
 
+    /// What rules have to tell people, of the request with this Call-ID (none: empty).
+    pub(super) fn tell_alerts(&mut self, call_id: &[u8]) {
+        while let Some(alert) = self.policy.poll_alert() {
+            let call_id = String::from_utf8_lossy(call_id).into();
+            self.tell(Event::Alert { alert: Box::new(alert), call_id });
+        }
+    }
+
     pub(super) fn tell_refused(&mut self, message: &Message, source: &Source, refusal: &Refusal, now: Now) {
         let is_call = message.method() == Method::Invite && message.to().tag().is_none();
         if is_call && !matches!(refusal, Refusal::Policy(_)) {

@@ -7,20 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, HOST, LOCATION, USER_AGENT};
+use hyper::header::{ACCEPT, LOCATION};
 use hyper::{Request, Response, Uri};
-use hyper_util::rt::TokioIo;
 use siphasher::sip::SipHasher13;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::node::Command;
 use super::settings::FeedSource;
-use super::{data_dir, tls};
+use super::{data_dir, http};
 use crate::policy::feed::{Feed, FeedId, Kind, NoList, Read};
 
 /// Connecting, asking and reading one answer.
@@ -45,11 +41,7 @@ enum FetchError {
     #[error("it did not come within {} s", PATIENCE.as_secs())]
     TooSlow,
     #[error(transparent)]
-    Connect(#[from] io::Error),
-    #[error(transparent)]
-    Tls(#[from] tls::TlsError),
-    #[error("HTTP: {0}")]
-    Http(#[from] hyper::Error),
+    Http(#[from] http::HttpError),
     #[error("the answer was {0}")]
     Status(hyper::StatusCode),
     #[error("the answer moved it on to nowhere, or in circles")]
@@ -187,31 +179,9 @@ fn moved<B>(from: &Uri, response: &Response<B>) -> Option<Uri> {
 }
 
 async fn get(url: &Uri) -> Result<Response<hyper::body::Incoming>, FetchError> {
-    let host = url.host().unwrap_or_default();
-    let is_tls = url.scheme_str() == Some("https");
-    let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let name = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((name, port)).await?;
-    if !is_tls {
-        return ask(stream, url).await;
-    }
-    let tls::Client { server_name, config } = tls::web_client(name)?;
-    ask(tokio_rustls::TlsConnector::from(config).connect(server_name, stream).await?, url).await
-}
-
-async fn ask<S>(stream: S, url: &Uri) -> Result<Response<hyper::body::Incoming>, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Ends with the answer's body.
-    tokio::spawn(connection);
-    let authority = url.authority().map_or("", |authority| authority.as_str());
     let request = Request::get(url.path_and_query().map_or("/", |path| path.as_str()))
-        .header(HOST, authority)
-        .header(USER_AGENT, concat!("turnpike/", env!("CARGO_PKG_VERSION")))
         .header(ACCEPT, "text/plain, */*;q=0.5")
         .body(Empty::<Bytes>::new())
         .map_err(|_| FetchError::Lost)?;
-    Ok(sender.send_request(request).await?)
+    Ok(http::ask(url, request).await?)
 }

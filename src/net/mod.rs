@@ -1,5 +1,6 @@
 //! The world: the only place with sockets, threads and clocks.
 
+mod alerts;
 mod bind;
 mod certificates;
 mod connections;
@@ -8,6 +9,7 @@ mod datagrams;
 mod dns;
 mod feeds;
 mod flow;
+mod http;
 mod kept;
 mod lag;
 mod node;

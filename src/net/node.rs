@@ -17,7 +17,7 @@ use super::relay::{TurnServer, TurnWorkers, UdpRelay, dtls, streams};
 use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::udp::own_addresses;
-use super::{data_dir, feeds, open_files, tls};
+use super::{alerts, data_dir, feeds, open_files, tls};
 use crate::base::ban::Banned;
 use crate::base::{Now, Transport};
 use crate::config::Compiled;
@@ -141,6 +141,7 @@ pub struct Node {
     listeners: Vec<Listener>,
     turn_listeners: Vec<TurnListener>,
     thread: Option<JoinHandle<()>>,
+    alerts: Option<JoinHandle<()>>,
 }
 
 impl Node {
@@ -152,8 +153,17 @@ impl Node {
         policy.feeds = feeds::from_copies(&net.feeds, &net.data_dir);
         open_files::raise(&edge, &relay, &net);
         let names = edge.listeners.iter().map(|listener| listener.name.clone()).collect();
-        let observers = Observers::start(&edge.name, names, numbers, &net.data_dir).map_err(in_data_dir)?;
+        let mut observers =
+            Observers::start(&edge.name, names, numbers, &net.data_dir).map_err(in_data_dir)?;
         let metrics = observers.metrics().clone();
+        let alerts = match net.webhook.take() {
+            Some(webhook) => {
+                let (queue, thread) = alerts::start(webhook, &edge.name, &net.data_dir, metrics.clone())?;
+                observers.alert(queue);
+                Some(thread)
+            }
+            None => None,
+        };
         let certificates = net
             .certificates
             .iter()
@@ -202,7 +212,7 @@ impl Node {
         };
         let thread = signalling::start(signalling)?;
         let handle = Handle { commands, metrics, turn };
-        Ok(Node { handle, listeners, turn_listeners, thread: Some(thread) })
+        Ok(Node { handle, listeners, turn_listeners, thread: Some(thread), alerts })
     }
 
     /// The listeners, with the addresses that they were really given.
@@ -261,7 +271,8 @@ impl Drop for Node {
         while let Err(mpsc::error::TrySendError::Full(_)) = self.handle.commands.try_send(Command::Stop) {
             std::thread::yield_now();
         }
-        if let Some(thread) = self.thread.take() {
+        // Alerts end when nobody is left who could raise one.
+        for thread in [self.thread.take(), self.alerts.take()].into_iter().flatten() {
             let _ = thread.join();
         }
     }

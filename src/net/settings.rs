@@ -9,6 +9,7 @@ use hyper::Uri;
 use ipnetwork::IpNetwork;
 use rustls::SignatureScheme;
 
+use crate::config::secret::Secret;
 use crate::policy::feed::Kind;
 use crate::relay::RelayAddress;
 use crate::turn::credentials;
@@ -31,12 +32,31 @@ pub struct NetSettings {
     pub dns: Vec<SocketAddr>,
     /// Lists that policies have from elsewhere; same index as [`crate::policy::Settings::feeds`].
     pub feeds: Vec<FeedSource>,
+    /// Who is told of alerts.
+    pub webhook: Option<Webhook>,
     /// The TURN server, if there is to be one.
     pub turn: Option<TurnSettings>,
     /// Capacities of connections.
     pub capacity: Capacity,
     /// How long `net/` waits.
     pub patience: Patience,
+}
+
+/// Who is told of alerts.
+#[derive(Clone)]
+pub struct Webhook {
+    /// Where: `http` or `https`. Its path may be a secret.
+    pub url: Uri,
+    /// What bodies are signed with.
+    pub secret: Option<Secret>,
+    /// How often one rule, trunk or target is told of at most.
+    pub every: Duration,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Webhook(at {:?}, every {:?})", self.url.host(), self.every)
+    }
 }
 
 /// A list that somebody publishes.

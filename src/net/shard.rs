@@ -374,7 +374,7 @@ impl Shard {
                 match output {
                     Output::Send { to, bytes } => self.send(to, &bytes, now),
                     Output::Close(flow) => self.connections.close(flow),
-                    Output::Event(event) => self.tell(event),
+                    Output::Event(event) => self.tell(event, now),
                 }
             }
             if !self.flush_datagrams(now) {
@@ -506,7 +506,7 @@ impl Shard {
         Some(flow)
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: Event, now: Now) {
         if !self.subscribers.is_empty() {
             let gone = |sent| matches!(sent, Err(TrySendError::Disconnected(_)));
             self.subscribers.retain(|subscriber| !gone(subscriber.try_send(event.clone())));
@@ -514,7 +514,7 @@ impl Shard {
                 self.edge.trace_messages(false);
             }
         }
-        self.observers.observe(event);
+        self.observers.observe(event, now.unix);
     }
 
     // ---- what tasks ask for ----

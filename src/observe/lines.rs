@@ -11,6 +11,7 @@ use super::redact::{Escaped, Redacted};
 use super::settings::Numbers;
 use crate::base::{ListenerId, UnixTime};
 use crate::edge::event::{Cdr, Event, Refused, Unheard};
+use crate::policy;
 use crate::sip::transaction::Source;
 
 /// Lines of one kind that strangers can cause in one second; a flood is counted, not written.
@@ -22,6 +23,7 @@ pub(super) struct Lines {
     numbers: Numbers,
     /// Their names, by [`ListenerId`].
     listeners: Vec<Arc<str>>,
+    packets: Limited,
     refusals: Limited,
     handshakes: Limited,
     targets: Limited,
@@ -30,7 +32,14 @@ pub(super) struct Lines {
 impl Lines {
     pub fn new(numbers: Numbers, listeners: Vec<Arc<str>>) -> Lines {
         let limited = Limited::default;
-        Lines { numbers, listeners, refusals: limited(), handshakes: limited(), targets: limited() }
+        Lines {
+            numbers,
+            listeners,
+            packets: limited(),
+            refusals: limited(),
+            handshakes: limited(),
+            targets: limited(),
+        }
     }
 
     pub fn observe(&mut self, event: &Event) {
@@ -68,10 +77,21 @@ impl Lines {
             Event::TargetHealth { target, up: false } => warn!(%target, "target is down"),
             Event::Note(note) if note.alert => warn!(rule = %note.rule, would = ?note.would, "policy alert"),
             Event::Note(note) => info!(rule = %note.rule, would = ?note.would, "policy note"),
+            Event::Alert { alert, .. } => self.alert(alert),
             Event::Malformed { listener, source, reason } => {
                 debug!(listener = self.listener(*listener), %source, reason, "not a SIP message");
             }
             Event::CallRefused(_) | Event::Message(_) => {}
+        }
+    }
+
+    /// What was read has a line of its own, which says `alert`.
+    fn alert(&mut self, alert: &policy::Alert) {
+        let Some(known) = alert.known.as_ref().filter(|known| known.stage == policy::Stage::Packets) else {
+            return;
+        };
+        if let Some(unwritten) = self.packets.admit(alert.at) {
+            warn!(rule = %alert.rule, source = %known.source, count = alert.count, unwritten, "packets, alert");
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Metrics {
     target_up: Family<[(&'static str, Arc<str>); 1], Gauge>,
     trunk_registered: Family<[(&'static str, Arc<str>); 1], Gauge>,
     cdrs_lost: Counter,
+    /// Alerts on their way to the webhook.
+    pub alerts: Alerts,
     connections_refused: Family<Word, Counter>,
     tls_failures: Counter,
     received: Bytes,
@@ -52,6 +54,19 @@ pub struct Metrics {
     policy_hits: Family<[(&'static str, Arc<str>); 2], Counter>,
     bans: Gauge,
     live: Live,
+}
+
+/// Alerts on their way to the webhook.
+#[derive(Debug)]
+pub struct Alerts {
+    /// Taken.
+    pub sent: Counter,
+    /// Attempts that failed.
+    pub failed: Counter,
+    /// Nobody will hear of.
+    pub dropped: Counter,
+    /// Not yet taken.
+    pub waiting: Gauge,
 }
 
 /// A label whose values are our own words.
@@ -128,6 +143,7 @@ impl Metrics {
                 "1: we are registered with the carrier; 0: we should be",
             ),
             cdrs_lost: add(r, "cdrs_lost", "CDRs that could not be written"),
+            alerts: Alerts::new(r),
             connections_refused: add(r, "connections_refused", "Connections closed at once, by why"),
             tls_failures: add(r, "tls_handshakes_failed", "Handshakes with TLS clients that failed"),
             received: Bytes::new(&received),
@@ -182,6 +198,7 @@ impl Metrics {
             | Event::CallPeersFull { .. }
             | Event::Note(_)
             | Event::CallRefused(_)
+            | Event::Alert { .. }
             | Event::Message(_) => {}
         }
     }
@@ -273,6 +290,21 @@ impl Bytes {
             Transport::Tls | Transport::Wss => &self.tls,
         };
         counter.inc_by(bytes as u64);
+    }
+}
+
+impl Alerts {
+    fn new(r: &mut Registry) -> Alerts {
+        Alerts {
+            sent: add(r, "alerts_sent", "Alerts that the webhook has taken"),
+            failed: add(r, "alerts_failed", "Attempts to send an alert that failed; each is tried again"),
+            dropped: add(
+                r,
+                "alerts_dropped",
+                "Alerts that nobody will hear of: too many, too old, or refused by the webhook",
+            ),
+            waiting: add(r, "alerts_waiting", "Alerts that the webhook has not taken yet"),
+        }
     }
 }
 

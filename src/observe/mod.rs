@@ -1,5 +1,6 @@
-//! What happened, told to people and machines: log lines, metrics, CDRs, ladders.
+//! What happened, told to people and machines: log lines, metrics, CDRs, alerts, ladders.
 
+pub mod alerts;
 pub mod cdr;
 pub mod ladder;
 mod lines;
@@ -13,9 +14,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::Sender;
+
 use crate::base::{ListenerId, UnixTime};
 use crate::edge::event::Event;
 use crate::sip::transaction::Source;
+use alerts::{Alert, Alerts};
 use cdr::CdrFile;
 pub use cdr::rfc3339;
 use lines::Lines;
@@ -28,6 +32,8 @@ pub struct Observers {
     lines: Lines,
     metrics: Arc<Metrics>,
     cdr: CdrFile,
+    numbers: Numbers,
+    alerts: Option<Alerts>,
 }
 
 impl Observers {
@@ -40,11 +46,19 @@ impl Observers {
     ) -> io::Result<Observers> {
         let metrics = Arc::new(Metrics::new(node));
         let cdr = CdrFile::open(node, &data_dir.join("cdr.jsonl"), metrics.clone())?;
-        Ok(Observers { lines: Lines::new(numbers, listeners), metrics, cdr })
+        Ok(Observers { lines: Lines::new(numbers, listeners), metrics, cdr, numbers, alerts: None })
     }
 
-    /// Tells them all.
-    pub fn observe(&mut self, event: Event) {
+    /// From now on alerts go there too; full: they are lost, and counted.
+    pub fn alert(&mut self, queue: Sender<Alert>) {
+        self.alerts = Some(Alerts::new(self.numbers, queue));
+    }
+
+    /// Tells them all of what happened now.
+    pub fn observe(&mut self, event: Event, at: UnixTime) {
+        if let Some(alerts) = &mut self.alerts {
+            alerts.observe(&event, at, &self.metrics);
+        }
         self.lines.observe(&event);
         self.metrics.observe(&event);
         if let Event::CallEnded(cdr) | Event::CallRefused(cdr) = event {

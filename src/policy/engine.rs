@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alert::{Alert, Alerts, Spoken};
 use super::ban::Bans;
 use super::counter::{Counters, Held, Holds, SavedCounters};
 use super::country::Country;
@@ -40,6 +41,7 @@ pub struct Engine {
     pub(super) geo: Option<Geo>,
     pub(super) feeds: Arc<[Feed]>,
     notes: VecDeque<Note>,
+    alerts: Alerts,
     note_capacity: usize,
     by_default: Arc<str>,
     banned: Arc<str>,
@@ -102,6 +104,7 @@ impl Engine {
             feeds: feeds.into(),
             notes: VecDeque::new(),
             note_capacity: capacity.notes,
+            alerts: Alerts::new(capacity.notes),
             by_default: "default".into(),
             banned: "banned".into(),
             banned_user: "banned user".into(),
@@ -197,7 +200,7 @@ impl Engine {
         match outcome {
             Ok(()) => {
                 hold.country = asked.to.as_deref().and_then(Country::of_number);
-                if facts.is_call() && self.speaks_in_call() {
+                if facts.is_call() && (self.speaks_in_call() || self.alerts_in_call()) {
                     hold.known = Some(Box::new(Known {
                         stage: Stage::InCall,
                         login: Login::Settled,
@@ -241,7 +244,7 @@ impl Engine {
                     self.trail.outcome = Outcome::Refused(*index);
                     return Err(self.refuse(spoke, action, asked, now));
                 }
-                self.note(spoke, Some(action.clone()));
+                self.note(spoke, Some(action.clone()), Some(asked.facts), now);
                 continue;
             }
             if !enforced {
@@ -292,7 +295,7 @@ impl Engine {
                 }
                 None => {
                     trail.saw(*index, Seen::Spoke);
-                    self.note(rule, None);
+                    self.note(rule, None, Some(asked.facts), now);
                 }
             }
         }
@@ -311,6 +314,9 @@ impl Engine {
             if action == Action::Drop {
                 action = Action::Ban(length);
             }
+        }
+        if alert {
+            self.alerts.push(&rule.name, Spoken::Refused(action.clone()), Some(asked.facts), now);
         }
         Refusal { action, rule: Arc::clone(&rule.name), alert }
     }
@@ -345,7 +351,7 @@ impl Engine {
         let ending = &self.ending;
         let must = |rule: u64| ending.contains_key(&rule);
         let paid = self.counters.pay_on(&mut hold.enforced, talked, must, now);
-        let mut again = paid.map_err(|rule| self.hang_up(rule))?;
+        let mut again = paid.map_err(|rule| self.hang_up(rule, hold.known.as_deref(), now))?;
         let audited = loop {
             let ending = &self.ending;
             match self.audit_counters.pay_on(&mut hold.audited, talked, |id| ending.contains_key(&id), now) {
@@ -355,12 +361,13 @@ impl Engine {
                     hold.audited.retain(|held| !matches!(held, Held::Budget(paid) if paid.rule == id));
                     if let Some(Numbered { rule, index, .. }) = self.ending.get(&id).cloned() {
                         self.trail.hit(index);
-                        self.note(&rule, rule.answer.action());
+                        let facts = hold.known.as_ref().map(|known| known.facts());
+                        self.note(&rule, rule.answer.action(), facts.as_ref(), now);
                     }
                 }
             }
         };
-        if let Some(known) = &mut hold.known {
+        if let Some(known) = hold.known.as_mut().filter(|_| self.speaks_in_call()) {
             known.talked = Some(talked);
             let facts = known.facts();
             self.ask_in_call(&facts, now)?;
@@ -382,13 +389,18 @@ impl Engine {
         outcome.map_err(|refusal| HangUp { rule: refusal.rule, alert: refusal.alert })
     }
 
-    fn hang_up(&mut self, rule: u64) -> HangUp {
+    fn hang_up(&mut self, rule: u64, known: Option<&Known>, now: Now) -> HangUp {
         self.trail.begin();
         match self.ending.get(&rule) {
             Some(Numbered { rule, index, .. }) => {
                 self.trail.saw(*index, Seen::Spent);
                 self.trail.outcome = Outcome::HungUp(*index);
-                HangUp { rule: Arc::clone(&rule.name), alert: rule.answer.alert }
+                let alert = rule.answer.alert;
+                if alert {
+                    let facts = known.map(Known::facts);
+                    self.alerts.push(&rule.name, Spoken::HungUp, facts.as_ref(), now);
+                }
+                HangUp { rule: Arc::clone(&rule.name), alert }
             }
             None => HangUp { rule: Arc::clone(&self.by_default), alert: false },
         }
@@ -396,6 +408,11 @@ impl Engine {
 
     fn speaks_in_call(&self) -> bool {
         self.stages.get(Stage::InCall as usize).is_some_and(|policies| !policies.is_empty())
+    }
+
+    /// A budget that ends calls tells somebody: then it must be known of whom.
+    fn alerts_in_call(&self) -> bool {
+        self.ending.values().any(|numbered| numbered.rule.answer.alert)
     }
 
     /// True if there is something to save that was not there at the last [`Self::save`].
@@ -473,7 +490,16 @@ impl Engine {
         self.notes.pop_front()
     }
 
-    fn note(&mut self, rule: &Rule, would: Option<Action>) {
+    /// Whom to tell of what; ask after each [`Self::decide`], [`Self::refuses_packet`] and [`Self::go_on`].
+    pub fn poll_alert(&mut self) -> Option<Alert> {
+        self.alerts.pop()
+    }
+
+    fn note(&mut self, rule: &Rule, would: Option<Action>, facts: Option<&Facts<'_>>, now: Now) {
+        if rule.answer.alert {
+            let spoken = would.clone().map_or(Spoken::Alone, Spoken::WouldHave);
+            self.alerts.push(&rule.name, spoken, facts, now);
+        }
         if self.notes.len() < self.note_capacity {
             self.notes.push_back(Note { rule: Arc::clone(&rule.name), would, alert: rule.answer.alert });
         }

@@ -16,8 +16,10 @@
 //! | `covers` | rules that nobody will ever hear |
 //! | `trail` | what it looked at, of the last calls; [`explain`] says it in words |
 //! | [`replay`] | calls of the past under other rules |
+//! | [`alert`] | whom rules tell |
 //! | [`trial`] | the tests that stand in policy files |
 
+pub mod alert;
 pub mod ban;
 mod budget;
 mod counter;
@@ -48,6 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{ListenerId, TrunkId, ZoneId};
+pub use alert::{Alert, Spoken};
 pub use counter::SavedCounters;
 use country::Country;
 use deck::{Money, Tariff};

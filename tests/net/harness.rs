@@ -86,6 +86,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
         relay: turnpike::relay::Settings { ports: 40_000..=40_099, workers: 1 },
         net: NetSettings {
             feeds: Vec::new(),
+            webhook: None,
             dns: Vec::new(),
             data_dir: data_dir.to_owned(),
             certificates: vec![Certificate { name: "demo".into(), source: demo }],

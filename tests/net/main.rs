@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 mod admin;
+mod alerts;
 mod authenticated;
 mod calls;
 mod dns;

@@ -21,6 +21,7 @@ pub(super) use files::missing;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::compiled::{Compiled, Edge, Names};
 use super::diagnose::{Problems, Report};
@@ -30,12 +31,16 @@ use super::yaml::Position;
 use super::{Environment, raw};
 use crate::admin::settings::{AdminSettings, Token};
 use crate::base::ZoneId;
-use crate::net::settings::{Capacity, NetSettings, Patience};
+use crate::net::settings::{Capacity, NetSettings, Patience, Webhook};
 use crate::observe::settings::Logging;
 use crate::policy::geo::Geo;
 
 /// Ids are 16 bits wide; nobody needs as many.
 const MOST_NAMES: usize = 10_000;
+
+/// How often one rule alerts.
+const USUAL_ALERT: Duration = Duration::from_secs(60);
+const SOONEST_ALERT: Duration = Duration::from_secs(1);
 
 /// What is at hand while compiling.
 pub(super) struct Context<'c> {
@@ -95,6 +100,7 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
             tls_peers: peer_trust,
             dns: raw.dns.iter().flat_map(|dns| &dns.servers).map(|server| server.value).collect(),
             feeds: Vec::new(),
+            webhook: raw.alerts.as_ref().and_then(|alerts| cx.webhook(alerts)),
             turn,
             capacity: Capacity::default(),
             patience: Patience::default(),
@@ -145,6 +151,24 @@ impl<'c> Context<'c> {
             Geo::new(bytes).map_err(|why| Wrong::new(format!("{}: {why}", path.display()), help))
         });
         geo.map_err(|wrong| self.problems.error(file.at, wrong.what, wrong.help)).ok()
+    }
+
+    fn webhook(&mut self, alerts: &raw::Alerts) -> Option<Webhook> {
+        let raw::Alerts { webhook: raw::Webhook { url, secret, .. }, every, .. } = alerts;
+        if url.value.is_open() {
+            let what = "whoever is on the way can read these alerts, and write others";
+            self.problems.warning(url.at, what, "write `https://`");
+        }
+        let secret = match secret {
+            Some(reference) => Some(self.secret(reference)?),
+            None => None,
+        };
+        if let Some(every) = every.as_ref().filter(|every| every.value < SOONEST_ALERT) {
+            let what = "nobody reads alerts of one rule as often as that";
+            self.problems.error(every.at, what, "write `1s` or more, such as `every: 1m`");
+        }
+        let every = every.as_ref().map_or(USUAL_ALERT, |every| every.value);
+        Some(Webhook { url: url.value.0.clone(), secret, every })
     }
 
     fn admin(&mut self, admin: &raw::Admin) -> Option<AdminSettings> {

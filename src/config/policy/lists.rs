@@ -2,20 +2,18 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use hyper::Uri;
 
 use ipnetwork::IpNetwork;
 
 use super::files::{FileId, Files};
 use super::raw::List;
 use super::times;
-use super::words::{self, Url};
+use super::words;
 use crate::config::diagnose::{Problems, Report};
 use crate::config::read::{At, FromWord, Named, Wrong, did_you_mean};
+use crate::config::words::Url;
 use crate::net::settings::FeedSource;
 use crate::policy::country::Country;
 use crate::policy::feed::{FeedId, Kind, Subject};
@@ -224,7 +222,7 @@ impl Lists {
 
 impl Declared {
     fn new(name: String, url: &At<Url>, refresh: Option<At<Duration>>, problems: &mut Problems) -> Declared {
-        if url.value.0.scheme_str() == Some("http") && !is_here(&url.value.0) {
+        if url.value.is_open() {
             let what = "whoever is on the way can write into this list";
             problems.warning(url.at, what, "write `https://`");
         }
@@ -237,12 +235,6 @@ impl Declared {
             FeedSource { name: name.into(), url: url.value.0.clone(), refresh, kind: Kind::Networks };
         Declared { source, used: None }
     }
-}
-
-/// On this machine nobody is on the way.
-fn is_here(url: &Uri) -> bool {
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn take<T>(

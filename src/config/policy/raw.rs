@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::words::{AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SpentSoFar, StageWord, Url, YesNo};
+use super::words::{AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SpentSoFar, StageWord, YesNo};
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, Fields, FromEntry, FromNode, Named, record, words};
-use crate::config::words::Rate;
+use crate::config::words::{Rate, Url};
 use crate::config::yaml::{Node, Position, Value};
 use crate::policy::settings::Mode;
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use hyper::Uri;
-
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean, words};
 use crate::config::words::Rate;
@@ -206,22 +204,6 @@ fn usual_reason(status: u16) -> &'static str {
         600 => "Busy Everywhere",
         603 => "Decline",
         _ => "Rejected",
-    }
-}
-
-/// Where a list is published.
-#[derive(Clone, Debug)]
-pub struct Url(pub Uri);
-
-impl FromWord for Url {
-    fn from_word(text: &str) -> Result<Url, Wrong> {
-        let help = "write it as in a browser, without a name and password: `https://example.com/list.txt`";
-        let url: Option<Uri> = text.parse().ok();
-        let is_web = |url: &Uri| {
-            let has_name = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
-            matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some() && !has_name
-        };
-        url.filter(is_web).map(Url).ok_or_else(|| Wrong::new("this is no URL", help))
     }
 }
 

@@ -508,6 +508,37 @@ fn alert_alone_tells_and_goes_on() {
     let now = at(Instant::now(), 0);
     assert_eq!(decided(&mut engine, &call("201", "1"), now), "!p / closed");
     assert_eq!(engine.poll_note(), Some(Note { rule: "p / look".into(), would: None, alert: true }));
+    let told = engine.poll_alert().unwrap();
+    assert_eq!((&*told.rule, told.what, told.count), ("p / look", Spoken::Alone, 1));
+    assert_eq!(told.known.unwrap().to.as_deref(), Some("1"));
+    assert!(engine.poll_alert().is_none());
+}
+
+#[test]
+fn a_flood_of_alerts_is_one_for_each_rule_and_the_rules_are_bounded() {
+    let alerting = |name: &str, to_number: &str| {
+        to(rule(name, Answer { alert: true, ..drop_and_ban(60) }), &[to_number])
+    };
+    let names: Vec<String> = (0..6).map(|i| i.to_string()).collect();
+    let mut engine = engine(vec![calls(names.iter().map(|name| alerting(name, name)).collect())]);
+    let now = at(Instant::now(), 0);
+    for _ in 0..1_000 {
+        for name in &names {
+            decided(&mut engine, &Facts { source_proven: false, ..call("201", name) }, now);
+        }
+    }
+    let told: Vec<_> = std::iter::from_fn(|| engine.poll_alert()).collect();
+    assert_eq!(told.len(), 4);
+    assert!(told.iter().all(|alert| alert.count == 1_000 && alert.what == Spoken::Refused(Action::Drop)));
+    let mut packets =
+        policy(&[Stage::Packets], vec![rule("shut", Answer { alert: true, ..drop_and_ban(60) })]);
+    packets.name = "q".into();
+    let mut engine = super::tests::engine(vec![packets]);
+    for _ in 0..3 {
+        assert!(engine.refuses_packet(IpAddr::from([203, 0, 113, 7]), ListenerId(1), now));
+    }
+    let told = engine.poll_alert().unwrap();
+    assert_eq!((told.count, told.known.unwrap().stage), (3, Stage::Packets));
 }
 
 #[derive(Clone, Debug)]

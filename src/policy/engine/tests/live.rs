@@ -79,6 +79,19 @@ fn without_hang_up_a_budget_holds_when_a_call_begins() {
 }
 
 #[test]
+fn a_budget_that_hangs_up_and_alerts_says_whose_call_it_was() {
+    let mut engine = engine(vec![spend(600_000, Answer { alert: true, ..hanging_up(reject(403)) })]);
+    let start = Instant::now();
+    let mut permit = engine.decide(&call("201", "+441"), at(start, 0)).unwrap();
+    let (lasted, _) = talk(&mut engine, &mut permit.gauges, start);
+    assert!(lasted < 3_600.0);
+    let told = engine.poll_alert().unwrap();
+    assert_eq!((&*told.rule, told.what), ("p / budget", crate::policy::Spoken::HungUp));
+    assert_eq!(told.known.unwrap().user.as_deref(), Some("201"));
+    engine.release(permit.gauges, Duration::from_secs(90), at(start, 90));
+}
+
+#[test]
 fn an_audited_budget_says_once_whom_it_would_have_hung_up() {
     let mut audited = spend(600_000, hanging_up(reject(403)));
     audited.mode = Mode::Audit;

@@ -1,0 +1,180 @@
+//! Alerts to a webhook that fails, answers, goes away and comes back, and a node that restarts meanwhile.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use turnpike::base::Transport;
+use turnpike::config::secret::Secret;
+use turnpike::net::Node;
+use turnpike::net::settings::Webhook;
+use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
+use turnpike::policy::{Action, Stage};
+
+use crate::harness::*;
+
+/// What was posted: the signature and the body.
+type Posted = (String, String);
+
+/// A web server that fails as often as it is told to, and remembers what it has been sent.
+struct Receiver {
+    at: SocketAddr,
+    failing: Arc<Mutex<u32>>,
+    failed: Arc<Mutex<Vec<Posted>>>,
+    taken: Arc<Mutex<Vec<Posted>>>,
+}
+
+impl Receiver {
+    fn start(failing: u32) -> Receiver {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        let receiver = Receiver {
+            at,
+            failing: Arc::new(Mutex::new(failing)),
+            failed: Arc::default(),
+            taken: Arc::default(),
+        };
+        let Receiver { failing, failed, taken, .. } = &receiver;
+        let (failing, failed, taken) = (failing.clone(), failed.clone(), taken.clone());
+        std::thread::spawn(move || {
+            for stream in socket.incoming() {
+                let mut stream = stream.unwrap();
+                let posted = read(&mut BufReader::new(stream.try_clone().unwrap()));
+                let mut failing = failing.lock().unwrap();
+                let status = if *failing > 0 { "500 Oh" } else { "204 Yes" };
+                // In turn it answers with an error, and not at all.
+                if *failing % 2 == 0 {
+                    let _ = stream
+                        .write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+                }
+                if *failing > 0 {
+                    failed.lock().unwrap().push(posted)
+                } else {
+                    taken.lock().unwrap().push(posted)
+                }
+                *failing = failing.saturating_sub(1);
+            }
+        });
+        receiver
+    }
+
+    fn wait_for(&self, taken: usize) -> Vec<Value> {
+        poll(|| self.taken.lock().unwrap().len() >= taken);
+        let taken = self.taken.lock().unwrap();
+        taken.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
+    }
+}
+
+fn read(stream: &mut impl BufRead) -> Posted {
+    let (mut signature, mut length) = (String::new(), 0);
+    let mut line = String::new();
+    while stream.read_line(&mut line).is_ok_and(|n| n > 2) {
+        if let Some((name, value)) = line.trim_end().split_once(": ") {
+            match name.to_ascii_lowercase().as_str() {
+                "turnpike-signature" => signature = value.to_owned(),
+                "content-length" => length = value.parse().unwrap(),
+                _ => {}
+            }
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (signature, String::from_utf8(body).unwrap())
+}
+
+fn poll(mut reached: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !reached() {
+        assert!(Instant::now() < end, "not reached in time");
+        std::thread::yield_now();
+    }
+}
+
+/// Refuses everybody, and tells of it.
+fn started(data_dir: &Path, receiver: SocketAddr, every: Duration) -> Node {
+    let mut settings = settings(data_dir);
+    let refuse = Verdict::Refuse(Action::Reject { status: 403, reason: "No".into() });
+    settings.policy.policies = vec![Policy {
+        name: "toll".into(),
+        mode: Mode::Enforce,
+        stages: vec![Stage::Calls],
+        rules: vec![Rule {
+            name: "toll / nobody".into(),
+            when: Vec::new(),
+            count: None,
+            answer: Answer { verdict: Some(refuse), alert: true, ..Answer::default() },
+            written: Default::default(),
+        }],
+        default: Answer::ALLOW,
+        deck: None,
+        place: Default::default(),
+    }];
+    let url = format!("http://{receiver}/alerts").parse().unwrap();
+    settings.net.webhook = Some(Webhook { url, secret: Some(Secret::new("north".into())), every });
+    Node::start(settings).unwrap()
+}
+
+fn knock(node: &Node, times: usize) {
+    let udp = Udp::new(node.listener("udp").unwrap());
+    for _ in 0..times {
+        let message = request("MESSAGE", &format!("sip:+8821234567@{}", udp.to), Transport::Udp, udp.addr());
+        assert_eq!(udp.ask(&message), 403);
+    }
+}
+
+#[test]
+fn an_alert_is_sent_until_it_is_taken_and_those_that_follow_are_summed_up() {
+    let receiver = Receiver::start(2);
+    let dir = tempfile::tempdir().unwrap();
+    let node = started(dir.path(), receiver.at, Duration::from_secs(1));
+    let before = Instant::now();
+    knock(&node, 5);
+    let told = receiver.wait_for(1);
+    assert_eq!(receiver.failed.lock().unwrap().len(), 2);
+    let (failed, taken) =
+        (receiver.failed.lock().unwrap()[0].clone(), receiver.taken.lock().unwrap()[0].clone());
+    assert_eq!(failed, taken, "the same again, with the same id");
+    assert!(taken.0.starts_with("sha256=") && taken.0.len() == 7 + 64, "{}", taken.0);
+    let first = &told[0];
+    for (key, value) in [
+        ("what", "refused"),
+        ("name", "toll / nobody"),
+        ("node", "test"),
+        ("answer", "rejected with 403 No"),
+        ("source", "127.0.0.1"),
+        ("to", "+8821234567"),
+        ("method", "MESSAGE"),
+    ] {
+        assert_eq!(first[key], value, "{first}");
+    }
+    assert!(
+        !first["call_id"].as_str().unwrap().is_empty() && first["text"].as_str().unwrap().contains("toll")
+    );
+    let told = receiver.wait_for(2);
+    assert_eq!(told[0]["count"].as_u64().unwrap() + told[1]["count"].as_u64().unwrap(), 5, "{told:?}");
+    assert_ne!(told[0]["id"], told[1]["id"]);
+    assert!(before.elapsed() >= Duration::from_secs(1), "the sum waits for its time");
+}
+
+#[test]
+fn what_was_not_taken_is_sent_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let node = started(dir.path(), nobody, Duration::from_secs(60));
+    knock(&node, 3);
+    drop(node);
+    let kept = std::fs::read_to_string(dir.path().join("alerts.json")).unwrap();
+    assert!(kept.contains("toll / nobody"), "{kept}");
+
+    let receiver = Receiver::start(0);
+    let node = started(dir.path(), receiver.at, Duration::from_secs(60));
+    let told = receiver.wait_for(2);
+    assert_eq!((told[0]["count"].as_u64(), told[1]["count"].as_u64()), (Some(1), Some(2)), "{told:?}");
+    drop(node);
+    assert!(!dir.path().join("alerts.json").exists(), "nothing is left to say");
+}
