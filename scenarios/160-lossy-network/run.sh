@@ -2,12 +2,12 @@
 . "$(dirname "$0")/../lib/lib.sh"
 
 # How long; new calls a second; loss, duplication (per cent), delay, jitter (ms) of each wire; the edge's part of one core (per cent).
-seconds=${LOSSY_SECONDS:-20} rate=${LOSSY_RATE:-30} wire=${LOSSY_WIRE:-1 1 10 5} cpu=${LOSSY_CPU:-100}
+seconds=${LOSSY_SECONDS:-20} rate=${LOSSY_RATE:-10} wire=${LOSSY_WIRE:-1 1 10 5} cpu=${LOSSY_CPU:-100}
 
 # calls NAME HOST ADDRESS NUMBER SCENARIO RATE: for that long; all of them must end as the scenario says.
 calls() {
     (cd "$work" && start "$1" "$2" sipp -sf "$here/$5.xml" -i "$3" -p 5060 -s "$4" -r "$6" -m $(($6 * seconds)) -l 15000 \
-        -trace_err -error_file "$work/$1-errors.log" -trace_stat -stf "$work/$1.csv" -fd 10 -nostdin 198.51.100.10:5060)
+        -trace_err -error_file "$work/$1-errors.log" -trace_stat -stf "$work/$1.csv" -fd 10 -nostdin -timeout $((seconds + 120))s 198.51.100.10:5060)
 }
 
 network acme abandons
@@ -16,7 +16,7 @@ bad_wire edge out $wire
 # shellcheck disable=SC2086
 bad_wire pbx in $wire
 start called pbx "$lib/called.py" 10.20.0.20 5060 "$work/called.json"
-wait_for 5 "the PBX listens" listens pbx 10.20.0.20:5060
+wait_for 15 "the PBX listens" listens pbx 10.20.0.20:5060
 edge
 [ "$cpu" = 100 ] || throttle edge "$cpu"
 calls acme acme 198.51.100.20 +49700 caller "$rate"

@@ -21,7 +21,7 @@ secret pw201 pw201
 secret pw202 pw202
 edge
 start pbx pbx sipp -sf "$lib/uas_call.xml" -i 10.20.0.20 -p 5060 -nostdin -timeout 300s
-wait_for 5 "the PBX listens" listens pbx 10.20.0.20:5060
+wait_for 15 "the PBX listens" listens pbx 10.20.0.20:5060
 
 on phones python3 "$here/callers.py" $edge_outside 122 $speed >"$work/callers.log" 2>&1 || fail "the callers"
 "$here/verdict.py" "$work/data/cdr.jsonl" "$work/callers.log"

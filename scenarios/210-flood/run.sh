@@ -14,7 +14,7 @@ voice
 before=$(rss)
 
 start called pbx "$lib/called.py" 10.20.0.20 5060 "$work/called.json"
-wait_for 5 "the PBX listens" listens pbx 10.20.0.20:5060
+wait_for 15 "the PBX listens" listens pbx 10.20.0.20:5060
 
 start flood crowd python3 "$here/flood.py" $edge_outside "$sources" "$rate"
 # All the while the carrier calls, and each of its calls must pass.
