@@ -230,7 +230,10 @@ impl Edge {
 
     pub(super) fn tell_refused(&mut self, message: &Message, source: &Source, refusal: &Refusal, now: Now) {
         let is_call = message.method() == Method::Invite && message.to().tag().is_none();
-        if is_call && !matches!(refusal, Refusal::Policy(_)) {
+        // When there is no time, none is spent on remembering it.
+        let is_told =
+            !matches!(refusal, Refusal::Policy(_) | Refusal::Overloaded | Refusal::TransactionsFull);
+        if is_call && is_told {
             let call_id = String::from_utf8_lossy(message.call_id());
             self.policy.refused_by_edge(&call_id, refusal.rule(), refusal.status().unwrap_or(0), now);
         }

@@ -50,6 +50,8 @@ pub struct Engine {
     /// Decisions about calls of those who are admitted, whom no stranger pushes out.
     pub(super) past: Past,
     pub(super) strangers: Past,
+    /// The name of the last one, and whether he was admitted.
+    pub(super) last_kept: Option<(u64, bool)>,
 }
 
 /// Calls whose decisions can be asked about.
@@ -111,6 +113,7 @@ impl Engine {
             trail: Trail::default(),
             past: Past::new(PAST),
             strangers: Past::new(STRANGERS),
+            last_kept: None,
         };
         for policy in policies {
             engine.add(policy);

@@ -115,18 +115,28 @@ impl Engine {
         let name = self.identity(call_id);
         let past = if admitted { &mut self.past } else { &mut self.strangers };
         past.keep(name, &self.trail, facts, now.unix);
+        self.last_kept = Some((name, admitted));
     }
 
     /// The edge refused the request for a reason of its own.
     pub fn refused_by_edge(&mut self, call_id: &str, reason: Arc<str>, status: u16, now: Now) {
         let name = self.identity(call_id);
-        if self.past.newest(name).is_none() && self.strangers.newest(name).is_none() {
-            self.trail.begin();
-            self.strangers.keep(name, &self.trail, None, now.unix);
-        }
-        let kept = [self.past.newest(name), self.strangers.newest(name)].into_iter().flatten();
-        if let Some(newest) = kept.max_by_key(|kept| kept.at) {
-            newest.refused = Some((reason, status));
+        let (past, strangers) = (&mut self.past, &mut self.strangers);
+        let kept = match self.last_kept {
+            // Nearly always: policy has just been asked. Nothing is searched then.
+            Some((last, true)) if last == name => past.newest(name),
+            Some((last, false)) if last == name => strangers.newest(name),
+            _ => {
+                if past.newest(name).is_none() && strangers.newest(name).is_none() {
+                    self.trail.begin();
+                    strangers.keep(name, &self.trail, None, now.unix);
+                }
+                let both = [past.newest(name), strangers.newest(name)].into_iter().flatten();
+                both.max_by_key(|kept| kept.at)
+            }
+        };
+        if let Some(kept) = kept {
+            kept.refused = Some((reason, status));
         }
     }
 

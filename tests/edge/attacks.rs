@@ -28,6 +28,13 @@ fn a_stranger_gets_403_once_and_the_pbx_sees_nothing() {
         world.expect(&stranger, "SIP/2.0 403");
         world.expect_nothing(&pbx);
         assert_eq!(&*world.refused()[0].rule, "not registered", "{method}");
+        if method == "INVITE" {
+            let [told] = world.why(&world.refused()[0].call_id).try_into().expect("one decision");
+            assert_eq!(
+                (told.refused_by_edge.as_deref(), told.gets.as_str()),
+                (Some("not registered"), "403")
+            );
+        }
         assert_eq!(world.status().server_transactions, 0, "a stranger leaves nothing behind");
         world.pass(std::time::Duration::from_secs(40));
         world.expect_nothing(&stranger);
