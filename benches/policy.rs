@@ -4,15 +4,18 @@
 use std::fmt::Write;
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use turnpike::base::ban::Banned;
 use turnpike::base::{ListenerId, NodeKey, Now, UnixTime, ZoneId};
 use turnpike::config::compiled::Names;
 use turnpike::config::policy::load;
+use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::network::NetworkSet;
-use turnpike::policy::settings::{Capacity, Settings};
-use turnpike::policy::{Engine, Facts, Login, Stage};
+use turnpike::policy::settings::{Answer, Capacity, Mode, Place, Policy, Rule, Settings, Verdict, Written};
+use turnpike::policy::{Action, Engine, Facts, Login, Stage};
 
 /// 195 rules of the common kinds, none of which speaks, among 5 that count.
 fn two_hundred_rules() -> Settings {
@@ -106,6 +109,35 @@ fn decisions(c: &mut Criterion) {
             networks.contains(black_box(IpAddr::from(source.to_be_bytes())))
         })
     });
+
+    let mut engine = Engine::new(dropping(networks), &NodeKey::new([5; 16]));
+    let at = now(Duration::ZERO);
+    for n in 0..10_000u32 {
+        let banned = Banned::source(n.wrapping_mul(429_497).to_be_bytes().into());
+        engine.bans().ban(banned, None, "a bench", at).expect("banned");
+    }
+    c.bench_function("refuses_packet: a rule with a list of a million networks, 10,000 bans", |b| {
+        b.iter(|| {
+            source = source.wrapping_add(0x9E37_79B9);
+            engine.refuses_packet(black_box(source.to_be_bytes().into()), ListenerId(0), at)
+        })
+    });
+}
+
+fn dropping(networks: NetworkSet) -> Settings {
+    let when = vec![Condition { negated: false, matcher: Matcher::Source(Arc::new(networks)) }];
+    let answer = Answer { verdict: Some(Verdict::Refuse(Action::Drop)), ..Answer::default() };
+    let rule = Rule { name: "bad / networks".into(), when, count: None, answer, written: Written::default() };
+    let policy = Policy {
+        name: "bad".into(),
+        mode: Mode::Enforce,
+        stages: vec![Stage::Packets],
+        rules: vec![rule],
+        default: Answer::ALLOW,
+        deck: None,
+        place: Place::default(),
+    };
+    Settings { policies: vec![policy], ..Settings::default() }
 }
 
 criterion_group!(benches, decisions);

@@ -11,11 +11,14 @@ mod ua;
 mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use turnpike::edge::settings::Anchor;
+use turnpike::policy::network::NetworkSet;
 use turnpike::turn::quota::Role;
 use ua::{Leg, answer, request, sdp};
 use world::{Actor, World};
@@ -126,8 +129,22 @@ fn registered_phone() -> isize {
     (LIVE.load(Relaxed) - before) / PHONES as isize
 }
 
+/// Bytes of a list of a million networks, none of which touches another.
+fn million_networks() -> isize {
+    let before = LIVE.load(Relaxed);
+    let networks: NetworkSet = (0..1_000_000u32)
+        .filter_map(|n| IpNetwork::new(Ipv4Addr::from_bits(n * 4_294).into(), 32).ok())
+        .collect();
+    assert!(networks.contains(Ipv4Addr::from_bits(999_999 * 4_294).into()));
+    LIVE.load(Relaxed) - before
+}
+
 #[test]
 fn a_held_call_costs_a_few_kilobytes_and_an_allocation_less() {
+    let networks = million_networks();
+    println!("a million networks: {networks} bytes");
+    assert!(networks < 10_000_000, "{networks} bytes");
+
     let (held, left) = held_allocation();
     println!("a held allocation: {held} bytes; {left} left of {ALLOCATIONS} when all have ended");
     assert!(held < 2_500, "{held} bytes");

@@ -307,7 +307,10 @@ impl Engine {
     }
 
     fn refuse(&mut self, rule: &Rule, action: &Action, asked: &Asked<'_>, now: Now) -> Refusal {
-        let Answer { ban, alert, .. } = rule.answer;
+        let Answer { ban, ban_user, alert, .. } = rule.answer;
+        if let (Some(length), Some(user)) = (ban_user, asked.facts.proven_user()) {
+            self.bans.ban_by_rule(Banned::User(user.into()), length, &rule.name, now);
+        }
         let mut action = action.clone();
         if let Some(length) = ban
             && asked.facts.source_proven
@@ -557,6 +560,14 @@ impl Facts<'_> {
             emergency: false,
             talked: None,
         }
+    }
+
+    /// A user of ours who has just shown us the password. What else names a user may be a stranger's word: From, the To of a
+    /// REGISTER, the address of a registered flow; and of a live call nobody remembers which it was.
+    fn proven_user(&self) -> Option<&str> {
+        let is_ours = !self.from_pbx && self.trunk.is_none();
+        let has_shown = self.login == Login::Settled && self.stage != Stage::InCall;
+        self.user.filter(|_| is_ours && has_shown)
     }
 
     /// It begins a call.

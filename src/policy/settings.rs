@@ -134,6 +134,8 @@ pub struct Answer {
     pub verdict: Option<Verdict>,
     /// Ban the source for this long, if it may be banned.
     pub ban: Option<Duration>,
+    /// Ban the user for this long, if it is certain that it is he.
+    pub ban_user: Option<Duration>,
     /// Tell somebody.
     pub alert: bool,
     /// `hang_up`: the rule's budget ends live calls too; in a call, it ends.
@@ -161,7 +163,7 @@ impl Verdict {
 impl Answer {
     /// `allow`.
     pub const ALLOW: Answer =
-        Answer { verdict: Some(Verdict::Allow), ban: None, alert: false, hang_up: false };
+        Answer { verdict: Some(Verdict::Allow), ban: None, ban_user: None, alert: false, hang_up: false };
 
     /// What it does to a request that it refuses.
     pub(super) fn action(&self) -> Option<Action> {

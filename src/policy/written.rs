@@ -84,9 +84,10 @@ impl fmt::Display for Answer {
             None => None,
         };
         let ban = self.ban.map(|length| format!("ban {}", shown(length)));
+        let ban_user = self.ban_user.map(|length| format!("ban user {}", shown(length)));
         let hang_up = self.hang_up.then(|| "hang_up".to_owned());
         let alert = self.alert.then(|| "alert".to_owned());
-        let parts: Vec<_> = [verdict, ban, hang_up, alert].into_iter().flatten().collect();
+        let parts: Vec<_> = [verdict, ban, ban_user, hang_up, alert].into_iter().flatten().collect();
         f.write_str(&parts.join(", "))
     }
 }

@@ -382,8 +382,7 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
         answer: Answer {
             verdict: Some(Verdict::Refuse(Action::Drop)),
             ban: Some(Duration::from_secs(60)),
-            alert: false,
-            hang_up: false,
+            ..Answer::default()
         },
         written: Default::default(),
     };

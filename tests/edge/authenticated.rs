@@ -385,8 +385,7 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
         answer: Answer {
             verdict: Some(Verdict::Refuse(Action::Drop)),
             ban: Some(Duration::from_secs(3_600)),
-            alert: false,
-            hang_up: false,
+            ..Answer::default()
         },
         written: Default::default(),
     };
@@ -421,6 +420,52 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
     let asked = challenged(&mut world, &owner, &text);
     world.send(&owner, ALICE.answer(&text, &asked));
     world.expect(&Actor::pbx(), "REGISTER");
+}
+
+#[test]
+fn a_rule_bans_the_user_whose_password_was_shown_and_nobody_whom_a_stranger_names() {
+    let refused = Verdict::Refuse(Action::Reject { status: 403, reason: "Forbidden".into() });
+    let answer =
+        Answer { verdict: Some(refused), ban_user: Some(Duration::from_secs(3_600)), ..Answer::default() };
+    let stolen = Rule {
+        name: "toll / stolen".into(),
+        when: Vec::new(),
+        count: None,
+        answer,
+        written: Default::default(),
+    };
+    let policies = vec![Policy {
+        name: "toll".into(),
+        mode: Mode::Enforce,
+        stages: vec![Stage::Calls],
+        rules: vec![stolen],
+        default: Answer::ALLOW,
+        deck: None,
+        place: Default::default(),
+    }];
+    let engine =
+        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
+    let mut settings = super::world::settings();
+    settings.zones[0].admit = Admit::Authenticated;
+    settings.users = users(&["alice"]);
+    let mut world = World::ruled_by(engine, settings);
+    let (thief, owner) = (Actor::udp_phone("198.18.0.1:5060"), Actor::tls_phone(8, "192.0.2.7:5061"));
+    let text = invite_text(&thief, "alice");
+    let asked = challenged(&mut world, &thief, &text);
+    world.send(&thief, Login { password: "guess", ..ALICE }.answer(&text, &asked));
+    world.take(&thief);
+    assert!(world.edge.bans(world.now).is_empty(), "whoever names alice bans nobody");
+
+    let asked = challenged(&mut world, &thief, &text);
+    world.send(&thief, ALICE.answer(&text, &asked));
+    world.expect(&thief, "SIP/2.0 403");
+    let [ban] = world.edge.bans(world.now).try_into().unwrap();
+    assert_eq!((ban.banned.to_string(), &*ban.reason), ("user:alice".to_owned(), "toll / stolen"));
+    let text = register_text(&owner, "alice");
+    let asked = challenged(&mut world, &owner, &text);
+    world.send(&owner, ALICE.answer(&text, &asked));
+    world.expect(&owner, "SIP/2.0 403");
+    assert!(world.take(&Actor::pbx()).is_empty());
 }
 
 #[test]

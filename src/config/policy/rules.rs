@@ -159,6 +159,11 @@ impl Compiler<'_> {
                     answer.ban = Some(*length);
                     continue;
                 }
+                AnswerWord::BanUser(length) => {
+                    self.check_ban_of_user(*at);
+                    answer.ban_user = Some(*length);
+                    continue;
+                }
                 AnswerWord::Alert => {
                     answer.alert = true;
                     continue;
@@ -180,7 +185,10 @@ impl Compiler<'_> {
             }
             answer.verdict = Some(verdict);
         }
-        match (&answer.verdict, answer.ban) {
+        match (&answer.verdict, answer.ban.or(answer.ban_user)) {
+            (None, Some(_)) if answer.ban.is_none() => {
+                answer.verdict = Some(Verdict::Refuse(words::forbidden()))
+            }
             (None, Some(_)) => answer.verdict = Some(Verdict::Refuse(Action::Drop)),
             // Who may not talk on may not begin either.
             (None, None) if answer.hang_up => answer.verdict = Some(Verdict::Refuse(words::forbidden())),
@@ -191,6 +199,26 @@ impl Compiler<'_> {
             _ => {}
         }
         Some(answer)
+    }
+
+    /// Only who has shown the password is certain to be a user.
+    fn check_ban_of_user(&mut self, at: Position) {
+        let asks = |stage: &Stage| matches!(stage, Stage::Registrations | Stage::Calls);
+        if !self.stages.is_empty() && !self.stages.iter().any(asks) {
+            self.problems.error(
+                at,
+                "who the user is, is certain at stages `registrations` and `calls` alone",
+                "write `applies_to: calls`, or `ban 1h`, which bans the source",
+            );
+        }
+        if self.names.no_users {
+            let what = "`ban user` bans nobody: it takes a user who has shown us the password, and the config asks nobody for one";
+            self.problems.warning(
+                at,
+                what,
+                "add `admit: authenticated` to the zone of your phones, and `users`",
+            );
+        }
     }
 
     /// Who is asked must be able to answer.

@@ -90,6 +90,11 @@ fn every_mistake_is_told_with_its_place_and_what_to_type() {
         ("reason cut off at a comma", rule("{ name: r, then: [reject 403 \"No, never\"] }")),
         ("ban without end", rule("{ name: r, then: ban }")),
         ("ban of no length", rule("{ name: r, then: ban forever }")),
+        ("ban of a user without end", rule("{ name: r, then: ban user }")),
+        (
+            "ban of a user who is not known yet",
+            "policy: p\napplies_to: packets\nrules:\n  - { name: r, then: ban user 1h }\n".to_owned(),
+        ),
         ("two decisions", rule("{ name: r, then: [reject 403, drop] }")),
         ("allowed and banned", rule("{ name: r, then: [allow, ban 1h] }")),
         ("no answer", rule("{ name: r, when: { tls: no } }")),

@@ -137,12 +137,22 @@ pub enum AnswerWord {
     AllowEverywhere,
     Refuse(Action),
     Ban(Duration),
+    BanUser(Duration),
     Alert,
     HangUp,
 }
 
-const ANSWERS: [&str; 8] =
-    ["allow", "allow everywhere", "reject 403", "challenge", "drop", "ban 1h", "alert", "hang_up"];
+const ANSWERS: [&str; 9] = [
+    "allow",
+    "allow everywhere",
+    "reject 403",
+    "challenge",
+    "drop",
+    "ban 1h",
+    "ban user 1h",
+    "alert",
+    "hang_up",
+];
 
 impl FromWord for AnswerWord {
     fn from_word(text: &str) -> Result<AnswerWord, Wrong> {
@@ -154,7 +164,11 @@ impl FromWord for AnswerWord {
             ("challenge", "") => Ok(AnswerWord::Refuse(Action::Challenge)),
             ("drop", "") => Ok(AnswerWord::Refuse(Action::Drop)),
             ("ban", "") => Err(Wrong::new("for how long?", "write `ban 1h`")),
-            ("ban", length) => Duration::from_word(length).map(AnswerWord::Ban),
+            ("ban", "user") => Err(Wrong::new("for how long?", "write `ban user 1h`")),
+            ("ban", whom) => match whom.strip_prefix("user ") {
+                Some(length) => Duration::from_word(length.trim()).map(AnswerWord::BanUser),
+                None => Duration::from_word(whom).map(AnswerWord::Ban),
+            },
             ("alert", "") => Ok(AnswerWord::Alert),
             ("hang_up", "") => Ok(AnswerWord::HangUp),
             _ => {

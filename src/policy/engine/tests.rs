@@ -403,6 +403,32 @@ fn a_ban_is_no_weapon() {
 }
 
 #[test]
+fn a_rule_bans_only_the_user_who_has_shown_the_password() {
+    let answer = Answer { ban_user: Some(Duration::from_secs(60)), ..reject(403) };
+    let both = policy(&[Stage::Calls, Stage::InCall], vec![rule("r", answer)]);
+    let owner = Facts { login: Login::Settled, ..call("201", "1") };
+    let now = at(Instant::now(), 0);
+    for stranger in [
+        Facts { login: Login::Unasked, ..owner.clone() },
+        Facts { login: Login::Asked, ..owner.clone() },
+        Facts { trunk: Some(TrunkId(0)), ..owner.clone() },
+        Facts { from_pbx: true, ..owner.clone() },
+        Facts { stage: Stage::InCall, ..owner.clone() },
+        Facts { user: None, ..owner.clone() },
+    ] {
+        let mut engine = engine(vec![both.clone()]);
+        assert!(engine.decide(&stranger, now).is_err());
+        assert!(engine.bans().list(now).is_empty(), "{stranger:?}");
+    }
+    let mut engine = engine(vec![both]);
+    assert!(engine.decide(&owner, now).is_err());
+    let [ban] = engine.bans().list(now).try_into().unwrap();
+    assert_eq!((ban.banned.to_string(), &*ban.reason), ("user:201".to_owned(), "p / r"));
+    assert_eq!(decided(&mut engine, &owner, now), "!banned user");
+    assert!(!engine.refuses_packet(owner.source, ListenerId(0), now));
+}
+
+#[test]
 fn a_reject_that_bans_still_answers() {
     let answer = Answer { ban: Some(Duration::from_secs(60)), ..reject(403) };
     let mut engine = engine(vec![calls(vec![rule("both", answer)])]);
