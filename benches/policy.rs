@@ -64,6 +64,7 @@ fn call() -> Facts<'static> {
         tls: true,
         emergency: false,
         talked: None,
+        trunk_out: None,
     }
 }
 

@@ -58,6 +58,7 @@ fn phone<'f>(user: &'f str, to: &'f str) -> Facts<'f> {
         tls: true,
         emergency: false,
         talked: None,
+        trunk_out: None,
     }
 }
 

@@ -194,6 +194,7 @@ impl Edge {
             user: admitted.as_ref().ok().and_then(|admitted| admitted.user.as_deref()),
             login,
             has_answered: has_answered(admitted),
+            trunk_out: None,
         };
         let policy = &mut self.policy;
         let decided = heard.facts(&self.settings, |facts| {

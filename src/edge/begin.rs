@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::call::{Call, Leg};
 use super::context::{Context, Errand, Hop, Place, Warrant};
+use super::facts::Heard;
 use super::flow::FlowEnd;
 use super::forward::Forwarded;
 use super::identify::{Speaker, Who};
@@ -15,7 +16,7 @@ use super::route::{Routed, is_emergency};
 use super::targets::{Owner, Tried};
 use super::{Edge, Timer, answer, uri};
 use crate::base::Now;
-use crate::policy::GaugeHold;
+use crate::policy::{GaugeHold, Login};
 use crate::sip::message::{Message, Method, Name};
 use crate::sip::proxy::response_context::{Final, Verdict};
 use crate::sip::transaction::{Destination, ServerId};
@@ -224,6 +225,7 @@ impl Edge {
 
     fn choose_hop(&mut self, context: &Context, index: usize, now: Now) -> Result<Hop, Refusal> {
         let hop = *context.hops.get(index).ok_or(Refusal::NoTarget)?;
+        self.ask_of_trunk(context, &hop)?;
         let Errand::Call { call, .. } = context.errand else { return Ok(hop) };
         let leg = self.called_leg(&hop).ok_or(Refusal::NoTarget)?;
         let target = match hop.place {
@@ -251,6 +253,44 @@ impl Edge {
         call.forks.clear();
         call.target = target.unwrap_or_else(|| "".into());
         Ok(hop)
+    }
+
+    /// DESIGN.md §6, `routes`: may this request go to that trunk? What was permitted once, and is in a dialog, may.
+    fn ask_of_trunk(&mut self, context: &Context, hop: &Hop) -> Result<(), Refusal> {
+        let Place::Target(id) = hop.place else { return Ok(()) };
+        let Some(Owner::Trunk(trunk)) = self.targets.get(id).map(|state| state.owner) else { return Ok(()) };
+        if !self.policy.speaks_of_routes() || !matches!(context.warrant, Warrant::Permit(_)) {
+            return Ok(());
+        }
+        let Context { request, who, .. } = context;
+        let user = match context.errand {
+            Errand::Call { call, .. } => self.calls.get(call).and_then(|call| call.a.user.clone()),
+            _ => None,
+        };
+        let heard = Heard {
+            message: &request.message,
+            source: &request.source,
+            who,
+            admitted: true,
+            user: user.as_deref(),
+            login: Login::Settled,
+            has_answered: false,
+            trunk_out: Some(trunk),
+        };
+        let policy = &mut self.policy;
+        let decided = heard.facts(&self.settings, |facts| {
+            let decided = policy.decide(facts, request.at);
+            if decided.is_err() && request.message.method() == Method::Invite {
+                let call_id = String::from_utf8_lossy(request.message.call_id());
+                policy.keep(&call_id, Some(facts), true, request.at);
+            }
+            decided
+        });
+        self.tell_alerts(request.message.call_id());
+        let permit = decided.map_err(Refusal::at_a_trunk)?;
+        // Nothing that lasts is counted here.
+        self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
+        Ok(())
     }
 
     /// The hop that is tried gave no sign in time.

@@ -108,6 +108,7 @@ pub fn explain(
         user,
         login: Login::Settled,
         has_answered: false,
+        trunk_out: None,
     };
     let mut asked = heard.facts(settings, |facts| engine.explain(facts, &names, at));
     if let Err(reason) = admitted {
@@ -215,6 +216,7 @@ pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
         tls: matches!(met.transport, Transport::Tls | Transport::Wss),
         emergency: is_emergency_call(settings, to, &who),
         talked: None,
+        trunk_out: None,
     };
     Some(Known::from(&facts))
 }

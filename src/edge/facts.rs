@@ -7,7 +7,7 @@ use super::route::is_emergency;
 use super::settings::Settings;
 use super::trunk_rules::number_from_trunk;
 use super::uri;
-use crate::base::Transport;
+use crate::base::{Transport, TrunkId};
 use crate::policy::{Facts, Login, Stage, explain, number};
 use crate::sip::message::{Message, Method, Name};
 use crate::sip::transaction::Source;
@@ -25,6 +25,8 @@ pub(super) struct Heard<'h> {
     pub login: Login,
     /// A challenge went to the source and came back: it is not forged.
     pub has_answered: bool,
+    /// The trunk that is about to take it.
+    pub trunk_out: Option<TrunkId>,
 }
 
 impl Heard<'_> {
@@ -40,7 +42,11 @@ impl Heard<'_> {
         let method = String::from_utf8_lossy(message.method_bytes());
         let agent = message.header(Name::UserAgent).map(|agent| String::from_utf8_lossy(agent.value));
         ask(&Facts {
-            stage: if is_register { Stage::Registrations } else { Stage::Calls },
+            stage: match self.trunk_out {
+                Some(_) => Stage::Routes,
+                None if is_register => Stage::Registrations,
+                None => Stage::Calls,
+            },
             source: source.remote.0.ip().to_canonical(),
             source_proven: source.transport != Transport::Udp || self.has_answered,
             login: self.login,
@@ -59,6 +65,7 @@ impl Heard<'_> {
             emergency: admitted && is_emergency(settings, message, who),
             tls: matches!(source.transport, Transport::Tls | Transport::Wss),
             talked: None,
+            trunk_out: self.trunk_out,
         })
     }
 }

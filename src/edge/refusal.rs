@@ -181,6 +181,16 @@ impl Refusal {
         }
     }
 
+    /// A rule of `routes` refused the last trunk: the request has been taken up by then, so it is answered in any case.
+    pub(super) fn at_a_trunk(refusal: policy::Refusal) -> Refusal {
+        let policy::Refusal { action, rule, alert } = refusal;
+        let action = match action {
+            policy::Action::Reject { .. } => action,
+            _ => policy::Action::Reject { status: 403, reason: "Forbidden".into() },
+        };
+        Refusal::Policy(policy::Refusal { action, rule, alert })
+    }
+
     /// The rule asked for an alert.
     pub fn alert(&self) -> bool {
         matches!(self, Refusal::Policy(refusal) if refusal.alert)

@@ -372,7 +372,7 @@ impl Counters {
             (Per::Source, _) | (Per::User, None) => write_address(&mut hasher, asked.source, 32),
             (Per::SourceNetwork, _) => write_address(&mut hasher, asked.source, 24),
             (Per::From, _) => hasher.write(asked.from.as_deref()?.as_bytes()),
-            (Per::Trunk, _) => hasher.write_u16(asked.facts.trunk?.0),
+            (Per::Trunk, _) => hasher.write_u16(asked.facts.trunk_in_question()?.0),
             (Per::DestinationPrefix, _) => hasher.write(destination_prefix(asked.to.as_deref()?).as_bytes()),
             (Per::Country, _) => hasher.write(&Country::of_number(asked.to.as_deref()?)?.0),
             (Per::All, _) => {}

@@ -19,7 +19,7 @@ use super::trail::{Outcome, Past, Seen, Trail};
 use super::trial::Counted;
 use super::{Action, Facts, GaugeHold, HangUp, Known, Login, Note, Permit, Refusal, Sealed, Stage};
 use crate::base::ban::Banned;
-use crate::base::{ListenerId, NodeKey, Now, ZoneId};
+use crate::base::{ListenerId, NodeKey, Now, TrunkId, ZoneId};
 
 /// All policies, their counters and bans. One per shard.
 #[derive(Debug)]
@@ -412,6 +412,11 @@ impl Engine {
         }
     }
 
+    /// Has to be asked about trunks.
+    pub fn speaks_of_routes(&self) -> bool {
+        self.stages.get(Stage::Routes as usize).is_some_and(|policies| !policies.is_empty())
+    }
+
     fn speaks_in_call(&self) -> bool {
         self.stages.get(Stage::InCall as usize).is_some_and(|policies| !policies.is_empty())
     }
@@ -559,6 +564,7 @@ impl Facts<'_> {
             tls: false,
             emergency: false,
             talked: None,
+            trunk_out: None,
         }
     }
 
@@ -566,8 +572,13 @@ impl Facts<'_> {
     /// REGISTER, the address of a registered flow; and of a live call nobody remembers which it was.
     fn proven_user(&self) -> Option<&str> {
         let is_ours = !self.from_pbx && self.trunk.is_none();
-        let has_shown = self.login == Login::Settled && self.stage != Stage::InCall;
+        let has_shown = self.login == Login::Settled && !matches!(self.stage, Stage::Routes | Stage::InCall);
         self.user.filter(|_| is_ours && has_shown)
+    }
+
+    /// What `trunk` means: at `routes` the one that would take the call, elsewhere the one that it comes from.
+    pub(super) fn trunk_in_question(&self) -> Option<TrunkId> {
+        if self.stage == Stage::Routes { self.trunk_out } else { self.trunk }
     }
 
     /// It begins a call.

@@ -285,7 +285,7 @@ impl Matcher {
             },
             Matcher::Source(_) | Matcher::Feed(Subject::Source, _) => format!("source is {}", asked.source),
             Matcher::Party(_) => format!("party is {}", asked.party()),
-            Matcher::Trunk(_) => match facts.trunk {
+            Matcher::Trunk(_) => match facts.trunk_in_question() {
                 Some(trunk) => named("trunk", names.trunks.get(usize::from(trunk.0)).map(|name| &**name)),
                 None => "it comes from no trunk".to_owned(),
             },

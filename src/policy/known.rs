@@ -27,6 +27,7 @@ pub struct Known {
     pub tls: bool,
     pub emergency: bool,
     pub talked: Option<Duration>,
+    pub trunk_out: Option<TrunkId>,
 }
 
 impl Known {
@@ -49,6 +50,7 @@ impl Known {
             tls: self.tls,
             emergency: self.emergency,
             talked: self.talked,
+            trunk_out: self.trunk_out,
         }
     }
 }
@@ -72,6 +74,7 @@ impl From<&Facts<'_>> for Known {
             tls: facts.tls,
             emergency: facts.emergency,
             talked: facts.talked,
+            trunk_out: facts.trunk_out,
         }
     }
 }

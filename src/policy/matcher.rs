@@ -126,7 +126,7 @@ impl Matcher {
             Matcher::User(users) => in_set(users, &asked.user),
             Matcher::Source(networks) => networks.contains(asked.source),
             Matcher::Party(parties) => parties.contains(&asked.party()),
-            Matcher::Trunk(trunks) => facts.trunk.is_some_and(|t| trunks.contains(&t)),
+            Matcher::Trunk(trunks) => facts.trunk_in_question().is_some_and(|t| trunks.contains(&t)),
             Matcher::Zone(zones) => zones.contains(&facts.zone),
             Matcher::Listener(listeners) => listeners.contains(&facts.listener),
             Matcher::Agent(globs) => facts.agent.is_some_and(|a| globs.iter().any(|g| g.matches(a))),

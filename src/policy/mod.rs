@@ -120,6 +120,8 @@ pub struct Facts<'f> {
     pub emergency: bool,
     /// In a call: for how long it has been answered.
     pub talked: Option<Duration>,
+    /// At `routes`: the trunk that would take it.
+    pub trunk_out: Option<TrunkId>,
 }
 
 /// Proof that policy was asked and said yes. Only [`Engine::decide`] makes one; `forward()` takes one.

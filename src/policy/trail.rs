@@ -211,6 +211,7 @@ pub(super) struct Brief {
     tls: bool,
     emergency: bool,
     talked: Option<Duration>,
+    trunk_out: Option<TrunkId>,
 }
 
 impl From<&Facts<'_>> for Brief {
@@ -232,6 +233,7 @@ impl From<&Facts<'_>> for Brief {
             tls: facts.tls,
             emergency: facts.emergency,
             talked: facts.talked,
+            trunk_out: facts.trunk_out,
         }
     }
 }
@@ -255,6 +257,7 @@ impl Brief {
             tls: self.tls,
             emergency: self.emergency,
             talked: self.talked,
+            trunk_out: self.trunk_out,
         }
     }
 }

@@ -110,7 +110,11 @@ pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<Vec<Arc<str
     let now = Now { instant: epoch, unix: trial.given.at };
     let known = &trial.given.known;
     let is_phone = !known.from_pbx && known.trunk.is_none();
-    let login = if is_phone && known.stage != Stage::InCall { Login::Unasked } else { Login::Settled };
+    let login = if is_phone && !matches!(known.stage, Stage::InCall | Stage::Routes) {
+        Login::Unasked
+    } else {
+        Login::Settled
+    };
     let facts = Facts { login, ..known.facts() };
     engine.preset(&facts, &trial.counted, now);
     let (rule, outcome) = match engine.decide(&facts, now) {

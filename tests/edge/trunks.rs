@@ -1,8 +1,13 @@
 //! Calls from and to carriers.
 
+use turnpike::base::{NodeKey, TrunkId};
+use turnpike::policy::matcher::{Condition, Matcher};
+use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
+use turnpike::policy::{self, Action, Stage};
+
 use super::calls::{establish, hang_up};
 use super::ua::{Leg, answer, body, request, request_uri, response, sdp};
-use super::world::{Actor, World};
+use super::world::{Actor, World, settings};
 
 #[test]
 fn a_carrier_calls_in() {
@@ -142,4 +147,54 @@ fn an_answer_goes_back_with_the_vias_of_its_request() {
     let sent = vias(&invite).remove(0);
     let branch = sent.split("branch=").nth(1).expect("a branch");
     assert!(vias(&came).len() == 1 && came.contains(branch), "{came}");
+}
+
+/// Nobody may use these trunks.
+fn without(trunks: &[u16]) -> World {
+    let action = Action::Reject { status: 480, reason: "Not this one".into() };
+    let trunks = trunks.iter().copied().map(TrunkId).collect();
+    let rule = Rule {
+        name: "dear / closed".into(),
+        when: vec![Condition { negated: false, matcher: Matcher::Trunk(trunks) }],
+        count: None,
+        answer: Answer { verdict: Some(Verdict::Refuse(action)), ..Answer::default() },
+        written: Default::default(),
+    };
+    let policies = vec![Policy {
+        name: "dear".into(),
+        mode: Mode::Enforce,
+        stages: vec![Stage::Routes],
+        rules: vec![rule],
+        default: Answer::ALLOW,
+        deck: None,
+        place: Default::default(),
+    }];
+    let settings_of = policy::Settings { policies, ..Default::default() };
+    World::ruled_by(policy::Engine::new(settings_of, &NodeKey::new([1; 16])), settings())
+}
+
+#[test]
+fn a_trunk_that_a_policy_closes_is_passed_over_and_if_all_are_the_call_is_refused() {
+    let (pbx, acme, bravo) = (Actor::pbx(), Actor::carrier(), Actor::second_carrier());
+    let mut world = without(&[0]);
+    let outgoing = request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", "");
+    world.send(&pbx, &outgoing);
+    world.expect_nothing(&acme);
+    let seen = world.expect(&bravo, "INVITE");
+    world.send(&bravo, response(&seen, "486 Busy Here", "b", "", ""));
+    world.expect(&pbx, "SIP/2.0 486");
+    world.assert_clean();
+
+    let mut world = without(&[0, 1]);
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234@10.20.0.5", "100", "", ""));
+    world.expect_nothing(&acme);
+    world.expect_nothing(&bravo);
+    world.expect(&pbx, "SIP/2.0 480");
+    assert_eq!(&*world.refused()[0].rule, "dear / closed");
+    // A call that comes in from a trunk goes to none.
+    let invite =
+        request(&acme, "INVITE", "sip:+49301234@203.0.113.11", "+4930999", "", &sdp("198.51.100.1", 4_000));
+    let (mut a, _) = establish(&mut world, &acme, &pbx, &invite);
+    hang_up(&mut world, &mut a, &pbx);
+    world.assert_clean();
 }

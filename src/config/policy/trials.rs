@@ -109,7 +109,13 @@ fn given(
     }
     if let Some(At { at, value: n }) = &typed.trunk {
         let trunk = named("trunk", n, names.trunk(n), &names.trunks);
-        trunk.map_or_else(|wrong| tell(*at, wrong), |trunk| given.known.trunk = Some(trunk));
+        trunk.map_or_else(
+            |wrong| tell(*at, wrong),
+            |trunk| match given.known.stage {
+                Stage::Routes => given.known.trunk_out = Some(trunk),
+                _ => given.known.trunk = Some(trunk),
+            },
+        );
     }
     if let Some(At { at, value: n }) = &typed.zone {
         let zone = named("zone", n, names.zone(n), &names.zones);

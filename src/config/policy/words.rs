@@ -42,11 +42,11 @@ pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
                 "remove one: each request is asked once",
             );
         }
-        if matches!(stage.value.0, Stage::Routes | Stage::Relay) {
+        if stage.value.0 == Stage::Relay {
             problems.not_yet(
                 stage.at,
                 "this stage is not supported yet",
-                "policies speak at packets, registrations, calls and in_call",
+                "policies speak at packets, registrations, calls, routes and in_call",
             );
         }
     }
