@@ -117,6 +117,12 @@ fn decisions(c: &mut Criterion) {
         let banned = Banned::source(n.wrapping_mul(429_497).to_be_bytes().into());
         engine.bans().ban(banned, None, "a bench", at).expect("banned");
     }
+    c.bench_function("look-up among 10,000 bans", |b| {
+        b.iter(|| {
+            source = source.wrapping_add(0x9E37_79B9);
+            engine.bans().holds(black_box(source.to_be_bytes().into()), at)
+        })
+    });
     c.bench_function("refuses_packet: a rule with a list of a million networks, 10,000 bans", |b| {
         b.iter(|| {
             source = source.wrapping_add(0x9E37_79B9);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,19 +48,32 @@ impl Banned {
 
 /// The network of so many bits that an address lies in; of IPv6 a /64 at least.
 fn cut(ip: IpAddr, prefix: u8) -> IpNetwork {
-    let masked: (IpAddr, u8) = match ip {
-        IpAddr::V4(v4) => {
-            let prefix = prefix.min(32);
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            ((v4.to_bits() & mask).to_be_bytes().into(), prefix)
-        }
-        IpAddr::V6(v6) => {
-            let prefix = prefix.min(64);
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            (Ipv6Addr::from_bits(v6.to_bits() & mask).into(), prefix)
-        }
-    };
-    IpNetwork::new(masked.0, masked.1).unwrap_or_else(|_| masked.0.into())
+    let (family, bits) = bits(ip);
+    let prefix = prefix.min(LONGEST_PREFIX[family]);
+    network_of(family, prefix, masked(family, prefix, bits))
+}
+
+/// Of IPv4 and IPv6, which in this order are families 0 and 1.
+const LONGEST_PREFIX: [u8; 2] = [32, 64];
+const WIDTH: [u8; 2] = [32, 128];
+
+/// Family, and the address as a number.
+fn bits(ip: IpAddr) -> (usize, u128) {
+    match ip {
+        IpAddr::V4(v4) => (0, v4.to_bits().into()),
+        IpAddr::V6(v6) => (1, v6.to_bits()),
+    }
+}
+
+fn masked(family: usize, prefix: u8, bits: u128) -> u128 {
+    let host = u32::from(WIDTH[family] - prefix);
+    bits.checked_shr(host).and_then(|kept| kept.checked_shl(host)).unwrap_or(0)
+}
+
+fn network_of(family: usize, prefix: u8, bits: u128) -> IpNetwork {
+    let ip =
+        if family == 0 { Ipv4Addr::from_bits(bits as u32).into() } else { Ipv6Addr::from_bits(bits).into() };
+    IpNetwork::new(ip, prefix).unwrap_or_else(|_| ip.into())
 }
 
 impl fmt::Display for Banned {
@@ -108,9 +121,8 @@ impl From<Banned> for String {
 /// A table of bans, each with a word on it. Bounded: where there is no room, the ban that ends first is lifted.
 #[derive(Debug)]
 pub struct Bans<W = ()> {
-    networks: BTreeMap<IpNetwork, Ban<W>>,
-    /// Of the networks, how many have a prefix of which length: each length is one look-up.
-    lengths: [BTreeMap<u8, usize>; 2],
+    /// By family and length of the prefix, of which each is one look-up: by their first addresses.
+    networks: [BTreeMap<u8, BTreeMap<u128, Ban<W>>>; 2],
     users: BTreeMap<Arc<str>, Ban<W>>,
     by_end: BTreeSet<(Instant, Banned)>,
     capacity: usize,
@@ -134,20 +146,16 @@ impl<W> Ban<W> {
 impl<W> Bans<W> {
     /// Nobody is banned.
     pub fn new(capacity: usize) -> Self {
-        Bans {
-            networks: BTreeMap::new(),
-            lengths: Default::default(),
-            users: BTreeMap::new(),
-            by_end: BTreeSet::new(),
-            capacity,
-        }
+        Bans { networks: Default::default(), users: BTreeMap::new(), by_end: BTreeSet::new(), capacity }
     }
 
     /// True while a ban of this source lasts. Asked per packet.
     pub fn holds(&self, source: IpAddr, now: Instant) -> bool {
-        let source = source.to_canonical();
-        let networks = self.lengths[usize::from(source.is_ipv6())].keys().map(|length| cut(source, *length));
-        networks.filter_map(|network| self.networks.get(&network)).any(|ban| ban.lasts(now))
+        let (family, source) = bits(source.to_canonical());
+        let by_length = self.networks[family].iter();
+        by_length
+            .filter_map(|(prefix, networks)| networks.get(&masked(family, *prefix, source)))
+            .any(|ban| ban.lasts(now))
     }
 
     /// True while a ban of this user lasts.
@@ -158,7 +166,10 @@ impl<W> Bans<W> {
     /// The ban of exactly this one, if it lasts.
     pub fn get(&self, banned: &Banned, now: Instant) -> Option<&Ban<W>> {
         let known = match banned {
-            Banned::Network(network) => self.networks.get(network),
+            Banned::Network(network) => {
+                let (family, first) = bits(network.network());
+                self.networks[family].get(&network.prefix()).and_then(|networks| networks.get(&first))
+            }
             Banned::User(name) => self.users.get(name),
         };
         known.filter(|ban| ban.lasts(now))
@@ -166,14 +177,20 @@ impl<W> Bans<W> {
 
     /// All that last.
     pub fn iter(&self, now: Instant) -> impl Iterator<Item = (Banned, &Ban<W>)> {
-        let networks = self.networks.iter().map(|(network, ban)| (Banned::Network(*network), ban));
+        let networks = (0..).zip(&self.networks).flat_map(|(family, by_length)| {
+            by_length.iter().flat_map(move |(prefix, networks)| {
+                let of = move |first| Banned::Network(network_of(family, *prefix, first));
+                networks.iter().map(move |(first, ban)| (of(*first), ban))
+            })
+        });
         let users = self.users.iter().map(|(name, ban)| (Banned::User(name.clone()), ban));
         networks.chain(users).filter(move |(_, ban)| ban.lasts(now))
     }
 
     /// How many there are; some of them may have ended.
     pub fn len(&self) -> usize {
-        self.networks.len() + self.users.len()
+        let networks = self.networks.iter().flat_map(BTreeMap::values).map(BTreeMap::len);
+        networks.sum::<usize>() + self.users.len()
     }
 
     /// Nobody is banned.
@@ -188,8 +205,8 @@ impl<W> Bans<W> {
         self.by_end.extend(until.map(|until| (until, banned.clone())));
         match banned {
             Banned::Network(network) => {
-                *self.lengths_of(&network).entry(network.prefix()).or_default() += 1;
-                self.networks.insert(network, ban);
+                let (family, first) = bits(network.network());
+                self.networks[family].entry(network.prefix()).or_default().insert(first, ban);
             }
             Banned::User(name) => {
                 self.users.insert(name, ban);
@@ -206,10 +223,11 @@ impl<W> Bans<W> {
     pub fn remove(&mut self, banned: &Banned) -> bool {
         let known = match banned {
             Banned::Network(network) => {
-                let known = self.networks.remove(network);
-                if known.is_some() {
-                    self.one_less(network);
-                }
+                let (family, first) = bits(network.network());
+                let by_length = &mut self.networks[family];
+                let networks = by_length.get_mut(&network.prefix());
+                let known = networks.and_then(|networks| networks.remove(&first));
+                by_length.retain(|_, networks| !networks.is_empty());
                 known
             }
             Banned::User(name) => self.users.remove(name),
@@ -220,23 +238,9 @@ impl<W> Bans<W> {
         known.is_some()
     }
 
-    /// True if a ban that nobody but a person can end finds no room.
+    /// True if nobody but a person can end any ban, and there is no room for another.
     pub fn is_full(&self) -> bool {
         self.len() - self.by_end.len() >= self.capacity
-    }
-
-    fn lengths_of(&mut self, network: &IpNetwork) -> &mut BTreeMap<u8, usize> {
-        &mut self.lengths[usize::from(network.is_ipv6())]
-    }
-
-    fn one_less(&mut self, network: &IpNetwork) {
-        let lengths = self.lengths_of(network);
-        if let Some(count) = lengths.get_mut(&network.prefix()) {
-            *count -= 1;
-            if *count == 0 {
-                lengths.remove(&network.prefix());
-            }
-        }
     }
 }
 
@@ -273,7 +277,7 @@ mod tests {
         bans.insert(banned("192.0.2.7"), Some(at(90)), (), at(41));
         assert_eq!(bans.len(), 2, "what people banned is not lifted for a rule's ban");
         assert!(bans.remove(&banned("192.0.2.5")) && !bans.remove(&banned("192.0.2.5")));
-        assert!(bans.remove(&banned("192.0.2.6")) && bans.is_empty() && bans.lengths[0].is_empty());
+        assert!(bans.remove(&banned("192.0.2.6")) && bans.is_empty() && bans.networks[0].is_empty());
     }
 
     #[test]

@@ -127,8 +127,7 @@ impl Bans {
     ) -> Result<Ban, NotBanned> {
         self.may_ban(&banned)?;
         let until = length.and_then(|length| now.instant.checked_add(length));
-        let is_new = self.table.get(&banned, now.instant).is_none_or(|known| known.until.is_some());
-        if until.is_none() && is_new && self.table.is_full() {
+        if self.table.is_full() && self.table.get(&banned, now.instant).is_none() {
             return Err(NotBanned::Full(self.capacity));
         }
         let word = Word::new(&reason.into(), length, now);
@@ -274,7 +273,9 @@ mod tests {
         for user in ["user:1", "user:2", "user:3"] {
             bans.ban(banned(user), None, "", at(0)).unwrap();
         }
-        assert_eq!(bans.ban(banned("user:4"), None, "", at(0)), Err(NotBanned::Full(3)));
+        for length in [None, Some(Duration::from_secs(60))] {
+            assert_eq!(bans.ban(banned("user:4"), length, "", at(0)), Err(NotBanned::Full(3)));
+        }
         assert!(bans.ban(banned("user:3"), None, "another reason", at(0)).is_ok());
     }
 }
