@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::{Facts, Login, Stage};
 use crate::base::{ListenerId, TrunkId, ZoneId};
 
-/// [`Facts`], owned. The fields mean the same.
+/// [`Facts`], owned. The fields mean the same; `T` is how texts are kept.
 #[allow(missing_docs)]
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct Known<T = Arc<str>> {
     pub stage: Stage,
     pub source: IpAddr,
     pub source_proven: bool,
@@ -19,18 +19,18 @@ pub struct Known {
     pub zone: ZoneId,
     pub trunk: Option<TrunkId>,
     pub from_pbx: bool,
-    pub method: Arc<str>,
-    pub user: Option<Arc<str>>,
-    pub from: Option<Arc<str>>,
-    pub to: Option<Arc<str>>,
-    pub agent: Option<Arc<str>>,
+    pub method: T,
+    pub user: Option<T>,
+    pub from: Option<T>,
+    pub to: Option<T>,
+    pub agent: Option<T>,
     pub tls: bool,
     pub emergency: bool,
     pub talked: Option<Duration>,
     pub trunk_out: Option<TrunkId>,
 }
 
-impl Known {
+impl<T: AsRef<str>> Known<T> {
     /// As policy is asked with them.
     pub fn facts(&self) -> Facts<'_> {
         Facts {
@@ -42,11 +42,11 @@ impl Known {
             zone: self.zone,
             trunk: self.trunk,
             from_pbx: self.from_pbx,
-            method: &self.method,
-            user: self.user.as_deref(),
-            from: self.from.as_deref(),
-            to: self.to.as_deref(),
-            agent: self.agent.as_deref(),
+            method: self.method.as_ref(),
+            user: self.user.as_ref().map(T::as_ref),
+            from: self.from.as_ref().map(T::as_ref),
+            to: self.to.as_ref().map(T::as_ref),
+            agent: self.agent.as_ref().map(T::as_ref),
             tls: self.tls,
             emergency: self.emergency,
             talked: self.talked,
@@ -55,8 +55,8 @@ impl Known {
     }
 }
 
-impl From<&Facts<'_>> for Known {
-    fn from(facts: &Facts<'_>) -> Known {
+impl<'f, T: From<&'f str>> From<&Facts<'f>> for Known<T> {
+    fn from(facts: &Facts<'f>) -> Known<T> {
         Known {
             stage: facts.stage,
             source: facts.source,

@@ -1,14 +1,12 @@
 //! What decisions looked at: packed, in memory that is taken once, so that the last ones can be asked about later.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{Facts, Login, Stage};
-use crate::base::{ListenerId, TrunkId, UnixTime, ZoneId};
+use super::{Facts, Known};
+use crate::base::UnixTime;
 
 /// What was seen of a rule; `rule` is its place in [`super::Engine`]'s list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,93 +175,30 @@ impl Past {
 
 /// A text of at most so many bytes, which is more than an honest one has.
 #[derive(Clone, Debug)]
-struct Text(SmallVec<[u8; LONGEST]>);
+pub(super) struct Text(SmallVec<[u8; LONGEST]>);
 
 const LONGEST: usize = 48;
 
-impl Text {
-    fn new(text: &str) -> Text {
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
         let end = (0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         Text(SmallVec::from_slice(text.as_bytes().get(..end).unwrap_or_default()))
     }
+}
 
-    fn as_str(&self) -> &str {
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
 /// [`Facts`], with their texts cut off.
-#[derive(Clone, Debug)]
-pub(super) struct Brief {
-    stage: Stage,
-    source: IpAddr,
-    source_proven: bool,
-    login: Login,
-    listener: ListenerId,
-    zone: ZoneId,
-    trunk: Option<TrunkId>,
-    from_pbx: bool,
-    method: Text,
-    user: Option<Text>,
-    from: Option<Text>,
-    to: Option<Text>,
-    agent: Option<Text>,
-    tls: bool,
-    emergency: bool,
-    talked: Option<Duration>,
-    trunk_out: Option<TrunkId>,
-}
-
-impl From<&Facts<'_>> for Brief {
-    fn from(facts: &Facts<'_>) -> Brief {
-        Brief {
-            stage: facts.stage,
-            source: facts.source,
-            source_proven: facts.source_proven,
-            login: facts.login,
-            listener: facts.listener,
-            zone: facts.zone,
-            trunk: facts.trunk,
-            from_pbx: facts.from_pbx,
-            method: Text::new(facts.method),
-            user: facts.user.map(Text::new),
-            from: facts.from.map(Text::new),
-            to: facts.to.map(Text::new),
-            agent: facts.agent.map(Text::new),
-            tls: facts.tls,
-            emergency: facts.emergency,
-            talked: facts.talked,
-            trunk_out: facts.trunk_out,
-        }
-    }
-}
-
-impl Brief {
-    pub fn facts(&self) -> Facts<'_> {
-        Facts {
-            stage: self.stage,
-            source: self.source,
-            source_proven: self.source_proven,
-            login: self.login,
-            listener: self.listener,
-            zone: self.zone,
-            trunk: self.trunk,
-            from_pbx: self.from_pbx,
-            method: self.method.as_str(),
-            user: self.user.as_ref().map(Text::as_str),
-            from: self.from.as_ref().map(Text::as_str),
-            to: self.to.as_ref().map(Text::as_str),
-            agent: self.agent.as_ref().map(Text::as_str),
-            tls: self.tls,
-            emergency: self.emergency,
-            talked: self.talked,
-            trunk_out: self.trunk_out,
-        }
-    }
-}
+pub(super) type Brief = Known<Text>;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn trail(rules: std::ops::Range<u32>) -> Trail {
@@ -290,8 +225,8 @@ mod tests {
 
     #[test]
     fn texts_are_cut_between_characters() {
-        assert_eq!(Text::new("201").as_str(), "201");
+        assert_eq!(Text::from("201").as_ref(), "201");
         let long = "ä".repeat(40);
-        assert_eq!(Text::new(&long).as_str(), "ä".repeat(24));
+        assert_eq!(Text::from(&*long).as_ref(), "ä".repeat(24));
     }
 }
