@@ -192,13 +192,19 @@ impl Engine {
             let action = Action::Reject { status: 403, reason: "Forbidden".into() };
             return Err(Refusal { action, rule: Arc::clone(&self.banned_user), alert: false });
         }
+        self.ask_policies(&asked, now)
+    }
+
+    /// Of one whom no ban stops.
+    fn ask_policies(&mut self, asked: &Asked<'_>, now: Now) -> Result<Permit, Refusal> {
+        let facts = asked.facts;
         let mut hold = GaugeHold::default();
         let mut permitted_by = Arc::clone(&self.by_default);
         self.counters.begin();
         self.audit_counters.begin();
         self.trail.outcome = Outcome::Default;
         let policies = std::mem::take(&mut self.stages);
-        let outcome = self.ask_all(&policies, &asked, &mut hold, &mut permitted_by, now);
+        let outcome = self.ask_all(&policies, asked, &mut hold, &mut permitted_by, now);
         self.stages = policies;
         match outcome {
             Ok(()) => {
@@ -451,11 +457,13 @@ impl Engine {
         if self.bans.holds(source, now) {
             return true;
         }
-        if !self.speaks_before_parsing(source) {
+        if !self.has_packet_rules() {
             return false;
         }
         let facts = Facts { listener, ..Facts::of_source(Stage::Packets, source) };
-        match self.decide(&facts, now) {
+        let asked = Asked::new(&facts, self.geo.as_ref(), &self.feeds, now);
+        self.trail.begin();
+        match self.ask_policies(&asked, now) {
             Ok(permit) => {
                 self.release(permit.gauges, Duration::ZERO, now);
                 false
@@ -464,9 +472,12 @@ impl Engine {
         }
     }
 
+    fn has_packet_rules(&self) -> bool {
+        self.stages.get(Stage::Packets as usize).is_some_and(|policies| !policies.is_empty())
+    }
+
     pub(super) fn speaks_before_parsing(&self, source: IpAddr) -> bool {
-        let asks = self.stages.get(Stage::Packets as usize).is_some_and(|policies| !policies.is_empty());
-        asks && !self.bans.spares(source)
+        self.has_packet_rules() && !self.bans.spares(source)
     }
 
     /// The call is over: what it held is given back. `answered_for`: how long people talked; zero if nobody answered.
