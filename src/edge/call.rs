@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -221,6 +222,11 @@ pub struct Call {
 }
 
 impl Call {
+    /// How long people have talked; zero if nobody has answered.
+    pub fn talked(&self, now: Now) -> Duration {
+        self.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0))
+    }
+
     /// The leg on that side.
     pub fn leg(&self, side: Side) -> Option<&Leg> {
         match side {

@@ -2,7 +2,6 @@
 //! everything that it held is given back here, and one CDR is told.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -116,7 +115,7 @@ impl Edge {
         for trunk in [call.trunk_in.take(), call.trunk_out.take()].into_iter().flatten() {
             self.trunks.give_back(trunk);
         }
-        let answered_for = talked(&call, now);
+        let answered_for = call.talked(now);
         let spend = call.answered.and_then(|_| call.gauges.cost(answered_for));
         let country = call.gauges.country();
         self.policy.release(std::mem::take(&mut call.gauges), answered_for, now);
@@ -301,9 +300,4 @@ impl Edge {
         }
         self.settle(now);
     }
-}
-
-/// How long people have talked.
-pub(super) fn talked(call: &Call, now: Now) -> Duration {
-    call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0))
 }

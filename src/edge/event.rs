@@ -175,6 +175,13 @@ pub struct Cdr {
     pub unheard: Vec<Unheard>,
 }
 
+impl Cdr {
+    /// How long people talked; zero if nobody answered.
+    pub fn talked(&self) -> Duration {
+        self.answered.map_or(Duration::ZERO, |answered| self.ended.0.saturating_sub(answered.0))
+    }
+}
+
 /// A stream in the CDR.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, Default)]

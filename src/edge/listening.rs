@@ -43,7 +43,7 @@ impl Edge {
     /// A call is over: who was not heard in it and had time to speak.
     pub(super) fn listen_back(&mut self, call: &mut Call, now: Now) {
         self.unheard_calls -= usize::from(!call.unheard.is_empty());
-        let talked = call.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0));
+        let talked = call.talked(now);
         for side in [Side::A, Side::B] {
             if talked >= MISSED
                 && call.media.as_ref().is_some_and(|media| media.never_heard(side))

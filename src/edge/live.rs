@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Edge;
 use super::call::{Call, CallId};
 use super::ending::End;
 use super::event::Event;
 use super::identify::Speaker;
 use super::refusal::Refusal;
-use super::{Edge, ending};
 use crate::base::ban::Banned;
 use crate::base::{ClientAddr, Now, UnixTime};
 use crate::policy::ban::{Ban, NotBanned};
@@ -118,7 +118,7 @@ fn concerns(call: &Call, banned: &Banned) -> bool {
 }
 
 fn shown(call: &Call, now: Now) -> LiveCall {
-    let talked = ending::talked(call, now);
+    let talked = call.talked(now);
     LiveCall {
         call_id: call.call_id.clone(),
         from: call.from.clone(),

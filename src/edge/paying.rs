@@ -11,8 +11,7 @@ impl Edge {
     /// The call was answered, or what it has paid for runs out.
     pub(super) fn pay_on(&mut self, id: CallId, now: Now) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        let Some(answered) = call.answered else { return };
-        let talked = now.unix.0.saturating_sub(answered.0);
+        let talked = call.talked(now);
         let went_on = self.policy.go_on(&mut call.gauges, talked, now);
         let call_id = call.call_id.clone();
         self.tell_alerts(call_id.as_bytes());

@@ -215,14 +215,13 @@ struct Counted {
 }
 
 fn line(node: &str, cdr: &Cdr) -> String {
-    let talked = cdr.answered.map(|answered| cdr.ended.0.saturating_sub(answered.0)).unwrap_or_default();
     let line = Line {
         node,
         call_id: &cdr.call_id,
         started: rfc3339(cdr.started),
         answered: cdr.answered.map(rfc3339),
         ended: rfc3339(cdr.ended),
-        talked: talked.as_millis() as f64 / 1_000.0,
+        talked: cdr.talked().as_millis() as f64 / 1_000.0,
         from: &cdr.from,
         to: &cdr.to,
         user: cdr.user.as_deref(),

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -131,7 +130,7 @@ impl Lines {
     }
 
     fn ended(&self, cdr: &Cdr) {
-        let talked = cdr.answered.map_or(Duration::ZERO, |answered| cdr.ended.0.saturating_sub(answered.0));
+        let talked = cdr.talked();
         info!(
             call_id = %Escaped(&cdr.call_id),
             from = %self.number(&cdr.from),
@@ -182,6 +181,8 @@ impl Limited {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
