@@ -8,7 +8,7 @@ use super::world::{Actor, World};
 use turnpike::base::ban::Banned;
 use turnpike::policy::matcher::{Condition, Glob, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
-use turnpike::policy::{self, Action, Stage};
+use turnpike::policy::{Action, Stage};
 
 #[test]
 fn a_stranger_gets_403_once_and_the_pbx_sees_nothing() {
@@ -386,7 +386,7 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
         },
         written: Default::default(),
     };
-    let policies = vec![Policy {
+    let policy = Policy {
         name: "scanners".into(),
         mode: Mode::Enforce,
         stages: vec![Stage::Calls],
@@ -394,10 +394,8 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
         default: Answer::ALLOW,
         deck: None,
         place: Default::default(),
-    }];
-    let key = turnpike::base::NodeKey::new([1; 16]);
-    let engine = policy::Engine::new(policy::Settings { policies, ..Default::default() }, &key);
-    let mut world = World::ruled_by(engine, super::world::settings());
+    };
+    let mut world = World::under(policy, super::world::settings());
     for (scanner, is_banned) in
         [(Actor::udp_phone("192.0.2.66:5060"), false), (Actor::tls_phone(6, "192.0.2.67:5061"), true)]
     {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turnpike::base::NodeKey;
 use turnpike::edge::settings::{Admit, Users};
 use turnpike::policy::settings::{Answer, Count, Limit, Mode, Per, Policy, Rate, Rule, Verdict};
-use turnpike::policy::{self, Action, Stage};
+use turnpike::policy::{Action, Stage};
 use turnpike::sip::digest::{Asked, Challenge, Secret};
 
 use super::calls::hang_up;
@@ -389,7 +388,7 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
         },
         written: Default::default(),
     };
-    let policies = vec![Policy {
+    let policy = Policy {
         name: "floods".into(),
         mode: Mode::Enforce,
         stages: vec![Stage::Registrations, Stage::Calls],
@@ -397,13 +396,11 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
         default: Answer::ALLOW,
         deck: None,
         place: Default::default(),
-    }];
-    let engine =
-        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
+    };
     let mut settings = super::world::settings();
     settings.zones[0].admit = Admit::Authenticated;
     settings.users = users(&["alice"]);
-    let mut world = World::ruled_by(engine, settings);
+    let mut world = World::under(policy, settings);
     let (thief, owner) = (Actor::udp_phone("198.18.0.1:5060"), Actor::udp_phone("192.0.2.7:5060"));
     let asked = challenged(&mut world, &thief, &register_text(&thief, "alice"));
     let mut answered = 0;
@@ -434,7 +431,7 @@ fn a_rule_bans_the_user_whose_password_was_shown_and_nobody_whom_a_stranger_name
         answer,
         written: Default::default(),
     };
-    let policies = vec![Policy {
+    let policy = Policy {
         name: "toll".into(),
         mode: Mode::Enforce,
         stages: vec![Stage::Calls],
@@ -442,13 +439,11 @@ fn a_rule_bans_the_user_whose_password_was_shown_and_nobody_whom_a_stranger_name
         default: Answer::ALLOW,
         deck: None,
         place: Default::default(),
-    }];
-    let engine =
-        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
+    };
     let mut settings = super::world::settings();
     settings.zones[0].admit = Admit::Authenticated;
     settings.users = users(&["alice"]);
-    let mut world = World::ruled_by(engine, settings);
+    let mut world = World::under(policy, settings);
     let (thief, owner) = (Actor::udp_phone("198.18.0.1:5060"), Actor::tls_phone(8, "192.0.2.7:5061"));
     let text = invite_text(&thief, "alice");
     let asked = challenged(&mut world, &thief, &text);

@@ -1,11 +1,11 @@
 //! Whom we believe: who asks for a password, who says who calls, and what a transfer leads to (docs/attacks.md).
 
-use turnpike::base::{NodeKey, TrunkId};
+use turnpike::base::TrunkId;
 use turnpike::edge::settings::{Admit, Host, Party, Route, RouteThen, Settings, Trust};
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::number::NumberSet;
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
-use turnpike::policy::{self, Action, Stage};
+use turnpike::policy::{Action, Stage};
 
 use super::calls::{establish, hang_up, register};
 use super::ua::{self, header, headers, request, response, sdp};
@@ -200,7 +200,7 @@ fn no_satellites() -> World {
         },
         written: Default::default(),
     };
-    let policies = vec![Policy {
+    let policy = Policy {
         name: "toll fraud".into(),
         mode: Mode::Enforce,
         stages: vec![Stage::Calls],
@@ -208,10 +208,8 @@ fn no_satellites() -> World {
         default: Answer::ALLOW,
         deck: None,
         place: Default::default(),
-    }];
-    let engine =
-        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
-    World::ruled_by(engine, settings())
+    };
+    World::under(policy, settings())
 }
 
 /// However the PBX or a phone was brought to place it, each call is asked for itself.

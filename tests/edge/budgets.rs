@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use turnpike::base::NodeKey;
 use turnpike::policy::deck::{Deck, Money, Tariff};
 use turnpike::policy::settings::{Allowance, Answer, Budget, Count, Limit, Mode, Per, Policy, Rule, Verdict};
-use turnpike::policy::{self, Action, Stage};
+use turnpike::policy::{Action, Stage};
 
 use super::calls::{establish, hang_up};
 use super::ua::{Leg, answer, request, response, sdp};
@@ -28,7 +27,7 @@ fn world_with(limit: Limit, per: Per) -> World {
     let count = Some(Count { per, limits: vec![limit], deck: Some(deck()) });
     let rule =
         Rule { name: "toll / budget".into(), when: Vec::new(), count, answer, written: Default::default() };
-    let policies = vec![Policy {
+    let policy = Policy {
         name: "toll".into(),
         mode: Mode::Enforce,
         stages: vec![Stage::Calls],
@@ -36,10 +35,8 @@ fn world_with(limit: Limit, per: Per) -> World {
         default: Answer::ALLOW,
         deck: Some(deck()),
         place: Default::default(),
-    }];
-    let engine =
-        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
-    World::ruled_by(engine, settings())
+    };
+    World::under(policy, settings())
 }
 
 fn spend(millionths: u64) -> Limit {

@@ -6,7 +6,7 @@ use turnpike::edge::settings::{NumberRule, TrunkRules};
 use turnpike::policy::dial_plan::DialPlan;
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
-use turnpike::policy::{self, Action, Stage};
+use turnpike::policy::{Action, Stage};
 
 use super::ua::{request, request_uri};
 use super::world::{Actor, World};
@@ -25,7 +25,7 @@ fn world(to: &str, from: &str) -> World {
         written: Default::default(),
     };
     let numbers = |number: &str| Arc::new([number].into_iter().collect());
-    let policies = vec![Policy {
+    let policy = Policy {
         name: "numbers".into(),
         mode: Mode::Enforce,
         stages: vec![Stage::Calls],
@@ -36,9 +36,7 @@ fn world(to: &str, from: &str) -> World {
         default: Answer::ALLOW,
         deck: None,
         place: Default::default(),
-    }];
-    let key = turnpike::base::NodeKey::new([1; 16]);
-    let engine = policy::Engine::new(policy::Settings { policies, ..Default::default() }, &key);
+    };
     let mut settings = super::world::settings();
     settings.zones[1].dial_plan = Some(Arc::new(DialPlan {
         country: "49".into(),
@@ -51,7 +49,7 @@ fn world(to: &str, from: &str) -> World {
     let inbound = vec![NumberRule { pattern, replace: "+$1".into() }];
     settings.trunks[0].rules = TrunkRules { inbound, ..TrunkRules::default() };
     settings.routes[0].to = vec!["*".into()];
-    World::ruled_by(engine, settings)
+    World::under(policy, settings)
 }
 
 #[test]

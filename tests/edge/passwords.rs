@@ -1,11 +1,11 @@
 //! Passwords that a rule asks for, or that a trunk shows (docs/policies.md, `accept_user` in docs/config.md).
 
-use turnpike::base::{NodeKey, TrunkId};
+use turnpike::base::TrunkId;
 use turnpike::edge::settings::{Admit, Settings, Users};
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::number::NumberSet;
 use turnpike::policy::settings::{Answer, Count, Limit, Mode, Per, Policy, Rate, Rule, Verdict};
-use turnpike::policy::{self, Action, Stage};
+use turnpike::policy::{Action, Stage};
 use turnpike::sip::digest::Secret;
 
 use super::authenticated::{ALICE, Login, PASSWORD, REALM, again, challenged};
@@ -39,7 +39,7 @@ fn at_most(per: Per, events: u32) -> Option<Count> {
 }
 
 fn ruled_by(rules: Vec<Rule>, change: impl FnOnce(&mut Settings)) -> World {
-    let policies = vec![Policy {
+    let policy = Policy {
         name: "rules".into(),
         mode: Mode::Enforce,
         stages: vec![Stage::Calls, Stage::Registrations],
@@ -47,13 +47,11 @@ fn ruled_by(rules: Vec<Rule>, change: impl FnOnce(&mut Settings)) -> World {
         default: Answer::ALLOW,
         deck: None,
         place: Default::default(),
-    }];
-    let engine =
-        policy::Engine::new(policy::Settings { policies, ..Default::default() }, &NodeKey::new([1; 16]));
+    };
     let mut settings = settings();
     settings.users = users(&["alice", "bob", "branch"]);
     change(&mut settings);
-    World::ruled_by(engine, settings)
+    World::under(policy, settings)
 }
 
 fn phone() -> Actor {

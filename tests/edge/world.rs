@@ -18,6 +18,7 @@ use turnpike::edge::settings::*;
 use turnpike::edge::{Edge, Output, Status};
 use turnpike::media::quality::Measured;
 use turnpike::policy;
+use turnpike::policy::settings::Policy;
 use turnpike::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side,
     SideAddrs,
@@ -326,6 +327,12 @@ impl World {
         let mut settings = settings();
         change(&mut settings);
         World::ruled_by(policy::Engine::allow_all(), settings)
+    }
+
+    /// A world with one policy.
+    pub fn under(policy: Policy, settings: Settings) -> World {
+        let policies = policy::Settings { policies: vec![policy], ..Default::default() };
+        World::ruled_by(policy::Engine::new(policies, &NodeKey::new([1; 16])), settings)
     }
 
     /// A world with policies.
