@@ -81,6 +81,9 @@ pub enum Refusal {
     /// Nobody is registered under that contact or user.
     #[error("no such contact")]
     NoSuchContact,
+    /// The registered user who is called is banned.
+    #[error("called user is banned")]
+    CalledBanned,
     /// Every trunk of the route is at its limit.
     #[error("trunk limit")]
     TrunkLimit,
@@ -149,6 +152,8 @@ impl Refusal {
             Refusal::Cancelled => 487,
             Refusal::NoRoute | Refusal::NoSuchContact => 404,
             Refusal::FlowFailed => 430,
+            // RFC 3261 §21.4.18: known, and not to be had at the moment; the PBX goes on to its voicemail.
+            Refusal::CalledBanned => 480,
             Refusal::SessionTooShort(_) => 422,
             Refusal::Silent => 408,
             Refusal::OfferPending => 491,

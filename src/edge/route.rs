@@ -96,8 +96,13 @@ impl Edge {
             && let Some(named) = self.named_binding(message)
         {
             let key = named?;
-            let hop = self.registrations.get(key).and_then(|binding| self.hop_to(key, binding));
-            let hops = SmallVec::from_iter([hop.ok_or(Refusal::FlowFailed)?]);
+            let binding = self.registrations.get(key).ok_or(Refusal::FlowFailed)?;
+            // The contact itself stays: its owner may still call for help, and a live call goes on over it.
+            if self.policy.bans().holds_user(&binding.user, permitted.request.at) {
+                return Err(Refusal::CalledBanned);
+            }
+            let hop = self.hop_to(key, binding).ok_or(Refusal::FlowFailed)?;
+            let hops = SmallVec::from_iter([hop]);
             return Ok(Plan { hops, failover: None, route: "registered contact".into() });
         }
         if message.method() == Method::Register && permitted.who.speaker == Speaker::Stranger {
@@ -116,18 +121,22 @@ impl Edge {
             RouteThen::SendTo(parties) => {
                 let hops: SmallVec<[Hop; 2]> =
                     parties.iter().flat_map(|party| self.hops_of(*party, &called, now)).collect();
-                // A zone holds nobody of that name; a trunk without hosts only calls in.
+                // A zone holds nobody of that name whom we may call; a trunk without hosts only calls in.
                 if hops.is_empty() && parties.iter().all(|party| matches!(party, Party::Zone(_))) {
-                    return Err(Refusal::NoSuchContact);
+                    let is_banned = self.policy.bans().holds_user(&called, now);
+                    return Err(if is_banned { Refusal::CalledBanned } else { Refusal::NoSuchContact });
                 }
                 Ok(Plan { hops, failover: route.failover.clone(), route: route.name.clone() })
             }
         }
     }
 
-    /// The places of one party: its hosts in order, or the user's contacts in a zone.
+    /// The places of one party: its hosts in order, or the user's contacts in a zone; of a banned user none.
     fn hops_of(&mut self, party: Party, called: &str, now: Now) -> SmallVec<[Hop; 2]> {
         if let Party::Zone(zone) = party {
+            if self.policy.bans().holds_user(called, now) {
+                return SmallVec::new();
+            }
             let contacts = self.registrations.of_user(called).filter(|(_, binding)| binding.zone == zone);
             return contacts.filter_map(|(key, binding)| self.hop_to(key, binding)).collect();
         }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::play::{establish, register};
-use super::ua::{request, response, sdp};
-use super::world::{Actor, World};
+use super::ua::{self, request, response, sdp};
+use super::world::{Actor, INTERNET, World};
 use turnpike::base::ListenerId;
 use turnpike::base::ban::Banned;
+use turnpike::edge::settings::{Party, Route, RouteThen};
 
 fn ban(world: &mut World, who: &str, hang_up: bool) -> usize {
     let banned: Banned = who.parse().unwrap();
@@ -69,4 +70,36 @@ fn a_call_that_rings_is_taken_back_from_whoever_is_banned_by_network() {
     world.expect(&pbx, "CANCEL");
     assert!(world.edge.refuses_packet(phone.address().ip(), ListenerId(0), world.now));
     assert!(world.edge.calls(world.now).is_empty());
+}
+
+#[test]
+fn nobody_reaches_a_banned_user_until_the_ban_is_lifted() {
+    let inward = Route {
+        name: "inward".into(),
+        from: vec![Party::Pbx],
+        to: Vec::new(),
+        then: RouteThen::SendTo(vec![Party::Zone(INTERNET)]),
+        failover: None,
+        emergency: false,
+    };
+    let mut world = World::with(|settings| settings.routes.insert(0, inward));
+    let (phone, pbx) = (Actor::tls_phone(7, "192.0.2.7:5061"), Actor::pbx());
+    let contact = register(&mut world, &phone, "201");
+    let invite = || request(&pbx, "INVITE", ua::uri_in(&contact), "100", "", &sdp("10.20.0.20", 7_000));
+    ban(&mut world, "user:201", false);
+    world.send(&pbx, invite());
+    world.expect(&pbx, "SIP/2.0 480 Temporarily Unavailable");
+    assert_eq!(&*world.refused()[0].rule, "called user is banned");
+    assert!(world.take(&phone).is_empty(), "it does not ring");
+    let by_route = request(&pbx, "INVITE", "sip:201@10.20.0.5", "100", "", &sdp("10.20.0.20", 7_000));
+    world.send(&pbx, by_route);
+    world.expect(&pbx, "SIP/2.0 480");
+    let refresh = request(&phone, "REGISTER", "sip:example.com", "201", "", "");
+    world.send(&phone, refresh.replace("To: <sip:", "To: <sip:201@"));
+    world.expect(&phone, "SIP/2.0 403");
+
+    world.edge.lift_ban(&"user:201".parse().unwrap(), world.now);
+    world.collect();
+    establish(&mut world, &pbx, &phone, &invite());
+    register(&mut world, &phone, "201");
 }
