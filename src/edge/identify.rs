@@ -47,6 +47,17 @@ impl Who {
         }
     }
 
+    /// What routes know of it: the same request is routed otherwise if it comes from elsewhere, so then it is no loop.
+    fn origin(&self) -> [u8; 5] {
+        let (kind, TrunkId(trunk)) = match self.speaker {
+            Speaker::Pbx => (0, TrunkId(0)),
+            Speaker::Trunk(trunk) => (1, trunk),
+            Speaker::Stranger => (2, TrunkId(0)),
+        };
+        let ([zone, one], [trunk, other]) = (self.zone.0.to_be_bytes(), trunk.to_be_bytes());
+        [kind, zone, one, trunk, other]
+    }
+
     /// Its name in CDRs.
     pub fn name(&self, settings: &Settings) -> Arc<str> {
         match self.speaker {
@@ -111,8 +122,10 @@ pub fn identify(
     certified: &Certified,
 ) -> Result<Identified, Rejected> {
     let Received { request } = received;
-    let valid = || validate(&request.message, &settings.key, settings.limits.max_forwards, SUPPORTED);
-    let checked = who(&request.source, settings, targets, certified).and_then(|who| Ok((who, valid()?)));
+    let checked = who(&request.source, settings, targets, certified).and_then(|who| {
+        let limit = settings.limits.max_forwards;
+        Ok((who, validate(&request.message, &who.origin(), &settings.key, limit, SUPPORTED)?))
+    });
     match checked {
         Ok((who, valid)) => Ok(Identified { request, who, valid }),
         Err(refusal) => Err(Rejected { request, refusal }),

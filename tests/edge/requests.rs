@@ -164,8 +164,11 @@ fn a_call_that_comes_back_for_another_phone_is_a_spiral_and_one_that_comes_back_
     let spiral = seen.replacen("Via:", &format!("Via: {via}\r\nVia:"), 1);
     let looped = spiral.replacen("z9hG4bKproxied", "z9hG4bKlooped", 1);
     let looped = looped.replacen(request_uri(&seen), "sip:bob@example.com", 1);
+    // From the PBX it would go another way, if there were one (RFC 5393 §4.2.1).
     world.send(&pbx, &looped);
-    world.expect(&pbx, "SIP/2.0 482");
+    world.expect(&pbx, "SIP/2.0 404");
+    world.send(&phone, looped.replacen("z9hG4bKlooped", "z9hG4bKagain", 1));
+    world.expect(&phone, "SIP/2.0 482");
     let spiral = spiral.replacen(request_uri(&seen), ua::uri_in(&bob), 1);
     let spiral = spiral.replacen("Record-Route", "Record-Route: <sip:10.20.0.20;lr>\r\nRecord-Route", 1);
     world.send(&pbx, &spiral);
@@ -238,13 +241,14 @@ fn breadth_is_added_where_there_is_none_and_lowered_where_there_is_too_much() {
         ("Max-Breadth: 1\r\n", "1"),
         ("Max-Breadth: 4000\r\n", "60"),
         ("Max-Breadth: x\r\n", "60"),
+        ("Max-Breadth: 7\r\nMax-Breadth: 9\r\n", "7"),
     ] {
         world.send(&phone, request(&phone, "MESSAGE", "sip:100@example.com", "alice", line, ""));
         assert_eq!(headers(&world.expect(&pbx, "MESSAGE"), "Max-Breadth"), [expected], "{line}");
     }
 }
 
-/// RFC 5393 §5.3.3: hops are tried one after another, so each may have all the breadth that came.
+/// RFC 5393 §5.3.3.1: hops are tried one after another, so each may have all the breadth that came.
 #[test]
 fn breadth_passes_whole_to_one_hop_at_a_time() {
     let (mut world, phone, pbx, _) = registered();

@@ -12,6 +12,7 @@ use turnpike::sip::uri::Uri;
 use crate::{message, request};
 
 const VIA: &str = "SIP/2.0/UDP pc33.atlanta.example;branch=z9hG4bK776asdhds;rport";
+const ORIGIN: &[u8] = b"internet";
 const BOB: &str = "sip:bob@biloxi.example";
 
 fn key() -> NodeKey {
@@ -19,7 +20,7 @@ fn key() -> NodeKey {
 }
 
 fn check(request: &Message) -> Result<Valid, Invalid> {
-    validate(request, &key(), 70, &["path"])
+    validate(request, ORIGIN, &key(), 70, &["path"])
 }
 
 fn status(request: &Message) -> u16 {
@@ -82,8 +83,10 @@ fn s16_3_step_4_a_loop_is_seen_and_a_spiral_is_not() {
     let retargeted = forwarded(&invite, "sip:bob@192.0.2.9");
     assert!(check(&retargeted).is_ok());
     assert_eq!(check(&forwarded(&retargeted, BOB)), Err(Invalid::Loop), "and back to where it was");
+    // RFC 5393 §4.2.1: another sender is routed otherwise, so it is none either.
+    assert!(validate(&came_back, b"office", &key(), 70, &["path"]).is_ok());
     // Another node's branches say nothing to us.
-    assert!(validate(&came_back, &NodeKey::new([8; 16]), 70, &[]).is_ok());
+    assert!(validate(&came_back, ORIGIN, &NodeKey::new([8; 16]), 70, &[]).is_ok());
 }
 
 #[test]
@@ -181,7 +184,7 @@ fn s16_6_a_forwarded_request_differs_only_where_it_must() {
          Content-Length: 4\n\nbody",
     );
     let key = key();
-    let branch = Branch::mint(&key, 5, LoopHash::of(&key, &invite));
+    let branch = Branch::mint(&key, 5, LoopHash::of(&key, ORIGIN, &invite));
     let token = Token::seal(&key, TokenKind::Call, 3);
     let outside = record_route(token.as_bytes(), "edge.example", Transport::Tls, false, true, b"");
     let inside = record_route(token.as_bytes(), "in.edge.example:5060", Transport::Udp, false, true, b"");
@@ -214,7 +217,7 @@ fn s16_6_step_9_a_stream_needs_a_content_length() {
          From: <sip:alice@atlanta.example>;tag=a1\nTo: <sip:bob@biloxi.example>;tag=b1\nCall-ID: call@pc33\n\
          CSeq: 8 BYE\n\n",
     );
-    let branch = Branch::mint(&key(), 5, LoopHash::of(&key(), &bare));
+    let branch = Branch::mint(&key(), 5, LoopHash::of(&key(), ORIGIN, &bare));
     for (transport, length) in [(Transport::Tls, true), (Transport::Udp, false)] {
         let mut edit = Edit::new(&bare);
         let route = route_info(&bare, is_ours);
@@ -230,13 +233,23 @@ fn s16_6_step_9_a_stream_needs_a_content_length() {
 fn s16_6_step_8_the_branch_is_new_each_time_and_the_loop_hash_is_not_about_the_method() {
     let invite = request("INVITE", BOB, VIA, "");
     let cancel = crate::as_method(&invite, "CANCEL");
-    let hash = LoopHash::of(&key(), &invite);
-    assert_eq!(hash, LoopHash::of(&key(), &cancel));
-    assert_ne!(hash, LoopHash::of(&key(), &request("INVITE", BOB, VIA, "Route: <sip:p1.example;lr>\n")));
-    assert_ne!(hash, LoopHash::of(&key(), &request("INVITE", BOB, VIA, "Proxy-Authorization: Digest x\n")));
+    let hash = LoopHash::of(&key(), ORIGIN, &invite);
+    assert_eq!(hash, LoopHash::of(&key(), ORIGIN, &cancel));
+    assert_ne!(
+        hash,
+        LoopHash::of(&key(), ORIGIN, &request("INVITE", BOB, VIA, "Route: <sip:p1.example;lr>\n"))
+    );
+    assert_ne!(
+        hash,
+        LoopHash::of(&key(), ORIGIN, &request("INVITE", BOB, VIA, "Proxy-Authorization: Digest x\n"))
+    );
     assert_eq!(
         hash,
-        LoopHash::of(&key(), &request("INVITE", BOB, "SIP/2.0/TCP other.example;branch=z9hG4bKo", ""))
+        LoopHash::of(
+            &key(),
+            ORIGIN,
+            &request("INVITE", BOB, "SIP/2.0/TCP other.example;branch=z9hG4bKo", "")
+        )
     );
     assert_ne!(Branch::mint(&key(), 1, hash), Branch::mint(&key(), 2, hash));
 }

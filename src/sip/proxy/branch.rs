@@ -52,12 +52,13 @@ fn mac(key: &NodeKey, number: u64, loop_hash: LoopHash) -> u64 {
 }
 
 impl LoopHash {
-    /// §16.6 step 8 as corrected by RFC 5393 §4.2: everything that routing reads, of the request *as received*, and
-    /// what keeps two requests of a dialog apart. Not the Via, which grows with each pass, and not the method, so that
-    /// CANCEL and ACK agree with their INVITE.
-    pub fn of(key: &NodeKey, request: &Message) -> LoopHash {
+    /// §16.6 step 8 as RFC 5393 §4.2.1 corrects it: everything that routing reads, of the request *as received* and of `origin`, who sent it;
+    /// and Call-ID and CSeq, so that hashes that collide do so once (§4.2.4). Not the Via, which grows with each pass, and not the method
+    /// (§4.2.1), so that CANCEL and ACK agree with their INVITE.
+    pub fn of(key: &NodeKey, origin: &[u8], request: &Message) -> LoopHash {
         let cseq = request.cseq().number.to_be_bytes();
         let mut parts: smallvec::SmallVec<[&[u8]; 12]> = smallvec::smallvec![
+            origin,
             request.request_uri().unwrap_or_default(),
             request.call_id(),
             request.from().tag().unwrap_or_default(),

@@ -13,7 +13,7 @@ use super::branch::Branch;
 use super::hidden::ROUTES;
 use super::route_info::{DOUBLE, RouteInfo};
 
-/// RFC 5393 §5.3.3: for a request that has none, and the most that one may have.
+/// RFC 5393 §5.3.3: for a request that has none, and the most that one may have ("RECOMMENDED to be 60", both).
 const MAX_BREADTH: u32 = 60;
 
 /// What is put into the request for its next hop.
@@ -41,12 +41,7 @@ pub fn forward<'m>(edit: &mut Edit<'m>, request: &'m Message, route: &RouteInfo<
     // Step 3.
     let mut digits = [0; 10];
     edit.set(Name::MaxForwards, decimal(hop.max_forwards, &mut digits));
-    // RFC 5393 §5.3.3: each proxied request carries one, and none above the largest that is allowed. Targets are tried one after the other, so
-    // each may have all of it.
-    let breadth = request.header(Name::MaxBreadth).and_then(|breadth| breadth.number());
-    if breadth.is_none_or(|breadth| breadth > MAX_BREADTH) {
-        edit.set_number(Name::MaxBreadth, MAX_BREADTH);
-    }
+    limit_breadth(edit, request);
     // Step 4.
     for value in hop.record_route {
         edit.add_above(Name::RecordRoute, value);
@@ -61,6 +56,17 @@ pub fn forward<'m>(edit: &mut Edit<'m>, request: &'m Message, route: &RouteInfo<
     // Step 9.
     if hop.transport.is_reliable() {
         edit.ensure_content_length();
+    }
+}
+
+/// RFC 5393 §5.3.3: each proxied request carries "a single Max-Breadth header field value", and none above the largest that is allowed. Targets
+/// are tried one after the other, and the breadth of one that is done is free again (§5.3.3.1), so each may have all of it.
+fn limit_breadth(edit: &mut Edit<'_>, request: &Message) {
+    let mut values = request.elements(Name::MaxBreadth).map(|breadth| breadth.number());
+    let (first, more) = (values.next().flatten(), values.next().is_some());
+    if more || first.is_none_or(|breadth| breadth > MAX_BREADTH) {
+        edit.remove_all(Name::MaxBreadth);
+        edit.set_number(Name::MaxBreadth, first.map_or(MAX_BREADTH, |breadth| breadth.min(MAX_BREADTH)));
     }
 }
 

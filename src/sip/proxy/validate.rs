@@ -71,21 +71,22 @@ impl Invalid {
     }
 }
 
-/// Checks steps 2 to 5. `max_forwards_cap` is what a larger Max-Forwards is lowered to; `supported` are the option tags
-/// that we honour in Proxy-Require.
+/// Checks steps 2 to 5. `origin` is whatever routing knows of the sender besides the message; `max_forwards_cap` is what a larger Max-Forwards
+/// is lowered to; `supported` are the option tags that we honour in Proxy-Require.
 pub fn validate(
     request: &Message,
+    origin: &[u8],
     key: &NodeKey,
     max_forwards_cap: u32,
     supported: &[&str],
 ) -> Result<Valid, Invalid> {
     scheme(request)?;
     let max_forwards = max_forwards(request)?.min(max_forwards_cap);
-    let loop_hash = LoopHash::of(key, request);
+    let loop_hash = LoopHash::of(key, origin, request);
     if is_loop(request, key, loop_hash) {
         return Err(Invalid::Loop);
     }
-    // We try one target at a time: one is enough.
+    // RFC 5393 §5.3.1: a positive number. We try one target at a time (§5.3.3: "forking serially"): one is enough.
     if request.header(Name::MaxBreadth).and_then(|breadth| breadth.number()) == Some(0) {
         return Err(Invalid::MaxBreadth);
     }
@@ -114,8 +115,9 @@ fn max_forwards(request: &Message) -> Result<u32, Invalid> {
     element.number().and_then(|hops| hops.checked_sub(1)).ok_or(Invalid::TooManyHops)
 }
 
-/// Step 4: a Via of ours whose loop hash is that of the request means that it came back as it left. Our own Via is
-/// known by its MAC, whatever name or address stands in its sent-by.
+/// Step 4 as RFC 5393 §4.2.2 replaces it: a Via of ours whose loop hash is that of the request means that it came back as it came before.
+/// Who forwards to one place at a time need not look (§4.1); we do, for a loop costs less here than seventy hops. Our own Via is known by its
+/// MAC, whatever name or address stands in its sent-by.
 fn is_loop(request: &Message, key: &NodeKey, loop_hash: LoopHash) -> bool {
     request
         .elements(Name::Via)

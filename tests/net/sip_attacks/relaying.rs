@@ -111,12 +111,25 @@ fn hops_are_counted_and_lowered() {
         attacked.say(transport, text);
         let seen = attacked.next_at_pbx("MESSAGE");
         assert_eq!(values(&seen, "Max-Forwards"), ["70"]);
-        // The PBX sends it back as it was: a loop, whatever name of ours it is sent to.
-        let via = format!("SIP/2.0/UDP {};branch=z9hG4bKloop{}", attacked.pbx.addr(), transport.via());
-        let uri = values(&seen, "To")[0].trim_matches(['<', '>']).to_owned();
-        let first = seen.lines().next().unwrap().to_owned();
-        let back = seen.replacen(&first, &format!("MESSAGE {uri} SIP/2.0"), 1);
-        attacked.pbx.send(&back.replacen("Via:", &format!("Via: {via}\r\nVia:"), 1));
+        // The PBX sends it back as it was. From there it has another way (here the same one), so it is no loop yet (RFC 5393 §4.2.1);
+        // when the PBX sends it back once more it is, whatever name of ours it is sent to.
+        let pbx = &attacked.pbx;
+        let send_back = |seen: &str, lap| {
+            let via = format!("SIP/2.0/UDP {};branch=z9hG4bKlap{lap}{}", pbx.addr(), transport.via());
+            let uri = values(seen, "To")[0].trim_matches(['<', '>']).to_owned();
+            let first = seen.lines().next().unwrap();
+            let back = seen.replacen(first, &format!("MESSAGE {uri} SIP/2.0"), 1);
+            pbx.send(&back.replacen("Via:", &format!("Via: {via}\r\nVia:"), 1));
+        };
+        send_back(&seen, 1);
+        let again = loop {
+            let came = attacked.next_at_pbx("MESSAGE");
+            if came.contains("lap1") {
+                break came;
+            }
+        };
+        assert_eq!(values(&again, "Max-Breadth"), ["60"]);
+        send_back(&again, 2);
         let answer = loop {
             let came = attacked.pbx.receive();
             if came.starts_with("SIP/2.0") {
