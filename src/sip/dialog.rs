@@ -3,8 +3,11 @@
 //! One [`Dialog`] per To tag: an INVITE that is forked downstream makes several, and each has its own callee.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
-use crate::sip::message::{Message, Method, Name, NameAddr};
+mod texts;
+
+use crate::sip::message::{Message, Method, Name};
 use crate::sip::proxy::forward::is_loose;
+use texts::{OfParty, Text, Texts, joined, parted};
 
 /// A side of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,27 +63,15 @@ impl OutOfDialog {
 /// One dialog between a caller and a callee.
 #[derive(Clone, Debug)]
 pub struct Dialog {
-    call_id: Box<[u8]>,
-    state: DialogState,
-    caller: Party,
-    callee: Party,
+    texts: Texts,
+    /// Highest CSeq that the caller sent.
+    caller_cseq: Option<u32>,
+    /// Likewise.
+    callee_cseq: Option<u32>,
     /// Record-Route values that the INVITE left us with: those it came with and our own. They stand at the bottom of
     /// what the callee sends back.
-    record_routes_sent: usize,
-}
-
-/// One side as the other sees it through us.
-#[derive(Clone, Debug)]
-struct Party {
-    /// Its From or To value, with the tag.
-    address: Box<[u8]>,
-    tag: Box<[u8]>,
-    /// Its Contact (§12.1 "remote target"); `None` until one was seen.
-    target: Option<Box<[u8]>>,
-    /// Route values that lead from us to it, next hop first; our own are not among them.
-    routes: Vec<Box<[u8]>>,
-    /// Highest CSeq that it sent.
-    cseq: Option<u32>,
+    record_routes_sent: u32,
+    state: DialogState,
 }
 
 impl Dialog {
@@ -94,23 +85,27 @@ impl Dialog {
             _ => return None,
         };
         // The caller's proxies stand in the INVITE in the order in which a request from us passes them (§12.1.1).
-        let routes: Vec<Box<[u8]>> =
-            invite.elements(Name::RecordRoute).map(|route| route.value.into()).collect();
-        let caller = Party {
-            address: value(invite, Name::From),
-            tag: tag(&invite.from()),
-            target: contact(invite),
-            routes,
-            cseq: Some(invite.cseq().number),
-        };
-        let callee = Party {
-            address: value(response, Name::To),
-            tag: tag(&response.to()),
-            target: contact(response),
-            routes: callee_routes(response, record_routes_sent),
-            cseq: None,
-        };
-        Some(Dialog { call_id: invite.call_id().into(), state, caller, callee, record_routes_sent })
+        let routes = joined(invite.elements(Name::RecordRoute).map(|route| route.value));
+        let caller = [
+            value(invite, Name::From),
+            invite.from().tag().unwrap_or_default(),
+            contact(invite).unwrap_or_default(),
+            &routes,
+        ];
+        let routes = callee_routes(response, record_routes_sent);
+        let callee = [
+            value(response, Name::To),
+            response.to().tag().unwrap_or_default(),
+            contact(response).unwrap_or_default(),
+            &routes,
+        ];
+        Some(Dialog {
+            texts: Texts::new(invite.call_id(), caller, callee),
+            caller_cseq: Some(invite.cseq().number),
+            callee_cseq: None,
+            record_routes_sent: record_routes_sent as u32,
+            state,
+        })
     }
 
     /// Where it stands.
@@ -120,23 +115,22 @@ impl Dialog {
 
     /// Call-ID.
     pub fn call_id(&self) -> &[u8] {
-        &self.call_id
+        self.texts.get(Text::CallId)
     }
 
     /// That side's tag; empty for a side older than RFC 3261 that has none.
     pub fn tag(&self, side: Side) -> &[u8] {
-        &self.party(side).tag
+        self.text(side, OfParty::Tag)
     }
 
     /// That side's remote target (its Contact URI), if one was seen.
     pub fn target(&self, side: Side) -> Option<&[u8]> {
-        self.party(side).target.as_deref()
+        Some(self.text(side, OfParty::Target)).filter(|target| !target.is_empty())
     }
 
     /// URI of where a request from us to that side goes first: its nearest proxy, else its remote target.
     pub fn next_hop(&self, side: Side) -> Option<&[u8]> {
-        let party = self.party(side);
-        party.routes.first().and_then(|route| uri(route)).or(party.target.as_deref())
+        self.routes(side).next().and_then(uri).or(self.target(side))
     }
 
     /// The side that sent this request, or that a response answers to: whose tag stands in From. `None` if Call-ID and
@@ -159,7 +153,7 @@ impl Dialog {
     pub fn check(&self, request: &Message) -> Result<Side, OutOfDialog> {
         let side = self.sender(request).ok_or(OutOfDialog::Unknown)?;
         let number = request.cseq().number;
-        match (self.party(side).cseq, request.method()) {
+        match (self.cseq(side), request.method()) {
             // §17.1.1.3, §9.1: these repeat the number of an INVITE that was sent before.
             (Some(highest), Method::Ack | Method::Cancel) if number <= highest => Ok(side),
             (_, Method::Ack | Method::Cancel) => Err(OutOfDialog::CSeq),
@@ -173,10 +167,13 @@ impl Dialog {
     /// RFC 3311 §5.1).
     pub fn follow_request(&mut self, side: Side, request: &Message) {
         let is_refresh = matches!(request.method(), Method::Invite | Method::Update);
-        let party = self.party_mut(side);
-        party.cseq = party.cseq.max(Some(request.cseq().number));
+        let highest = match side {
+            Side::Caller => &mut self.caller_cseq,
+            Side::Callee => &mut self.callee_cseq,
+        };
+        *highest = (*highest).max(Some(request.cseq().number));
         if is_refresh {
-            party.refresh(request);
+            self.refresh(side, request);
         }
     }
 
@@ -188,10 +185,11 @@ impl Dialog {
         match (status, response.method()) {
             (200..300, Method::Invite) if self.state == DialogState::Early => {
                 self.state = DialogState::Confirmed;
-                self.callee.routes = callee_routes(response, self.record_routes_sent);
-                self.callee.refresh(response);
+                let routes = callee_routes(response, self.record_routes_sent as usize);
+                self.texts.replace(Text::Callee(OfParty::Routes), &routes);
+                self.refresh(Side::Callee, response);
             }
-            (200..300, Method::Invite | Method::Update) => self.party_mut(side).refresh(response),
+            (200..300, Method::Invite | Method::Update) => self.refresh(side, response),
             // A challenged BYE is sent again.
             (200.., Method::Bye) if !matches!(status, 401 | 407) => self.terminate(),
             _ => {}
@@ -215,7 +213,7 @@ impl Dialog {
         out: &mut Vec<u8>,
     ) -> bool {
         // A side that has sent nothing yet may begin with any number.
-        let cseq = self.party(toward.other()).cseq.unwrap_or(0).saturating_add(ahead).saturating_add(1);
+        let cseq = self.cseq(toward.other()).unwrap_or(0).saturating_add(ahead).saturating_add(1);
         self.request("BYE", toward, cseq, via, reason, out)
     }
 
@@ -233,19 +231,19 @@ impl Dialog {
         reason: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (to, from) = (self.party(toward), self.party(toward.other()));
-        let Some(target) = to.target.as_deref() else { return false };
+        let Some(target) = self.target(toward) else { return false };
         // §12.2.1.1: a first Route without lr is a strict router, which wants to be the Request-URI itself.
-        let strict = to.routes.first().and_then(|route| uri(route)).filter(|first| !is_loose(first));
+        let strict = self.routes(toward).next().and_then(uri).filter(|first| !is_loose(first));
         put(out, &[method.as_bytes(), b" ", strict.unwrap_or(target), b" SIP/2.0\r\nVia: ", via, b"\r\n"]);
-        for route in to.routes.iter().skip(usize::from(strict.is_some())) {
+        for route in self.routes(toward).skip(usize::from(strict.is_some())) {
             put(out, &[b"Route: ", route, b"\r\n"]);
         }
         if strict.is_some() {
             put(out, &[b"Route: <", target, b">\r\n"]);
         }
-        put(out, &[b"Max-Forwards: 70\r\nFrom: ", &from.address, b"\r\nTo: ", &to.address]);
-        put(out, &[b"\r\nCall-ID: ", &self.call_id, b"\r\n"]);
+        let address = |side| self.text(side, OfParty::Address);
+        put(out, &[b"Max-Forwards: 70\r\nFrom: ", address(toward.other()), b"\r\nTo: ", address(toward)]);
+        put(out, &[b"\r\nCall-ID: ", self.call_id(), b"\r\n"]);
         out.extend_from_slice(format!("CSeq: {cseq} {method}\r\n").as_bytes());
         if let Some(reason) = reason {
             put(out, &[b"Reason: ", reason, b"\r\n"]);
@@ -254,50 +252,51 @@ impl Dialog {
         true
     }
 
-    fn party(&self, side: Side) -> &Party {
+    fn cseq(&self, side: Side) -> Option<u32> {
         match side {
-            Side::Caller => &self.caller,
-            Side::Callee => &self.callee,
+            Side::Caller => self.caller_cseq,
+            Side::Callee => self.callee_cseq,
         }
     }
 
-    fn party_mut(&mut self, side: Side) -> &mut Party {
-        match side {
-            Side::Caller => &mut self.caller,
-            Side::Callee => &mut self.callee,
+    fn text(&self, side: Side, text: OfParty) -> &[u8] {
+        self.texts.get(text_of(side, text))
+    }
+
+    /// Route values that lead from us to that side, next hop first; our own are not among them.
+    fn routes(&self, side: Side) -> impl Iterator<Item = &[u8]> {
+        parted(self.text(side, OfParty::Routes))
+    }
+
+    fn refresh(&mut self, side: Side, message: &Message) {
+        if let Some(target) = contact(message) {
+            self.texts.replace(text_of(side, OfParty::Target), target);
         }
     }
 }
 
-impl Party {
-    fn refresh(&mut self, message: &Message) {
-        if let Some(target) = contact(message) {
-            self.target = Some(target);
-        }
+fn text_of(side: Side, text: OfParty) -> Text {
+    match side {
+        Side::Caller => Text::Caller(text),
+        Side::Callee => Text::Callee(text),
     }
 }
 
 /// §12.1.2 from the middle: the callee's proxies are what stands above the values that the INVITE had when it left us,
 /// and a request from us passes them from the bottom up.
-fn callee_routes(response: &Message, record_routes_sent: usize) -> Vec<Box<[u8]>> {
-    let mut routes: Vec<Box<[u8]>> =
-        response.elements(Name::RecordRoute).map(|route| route.value.into()).collect();
+fn callee_routes(response: &Message, record_routes_sent: usize) -> Vec<u8> {
+    let mut routes: Vec<&[u8]> = response.elements(Name::RecordRoute).map(|route| route.value).collect();
     routes.truncate(routes.len().saturating_sub(record_routes_sent));
-    routes.reverse();
-    routes
+    joined(routes.into_iter().rev())
 }
 
-fn value(message: &Message, name: Name) -> Box<[u8]> {
-    message.header(name).map_or(Box::default(), |element| element.value.into())
+fn value(message: &Message, name: Name) -> &[u8] {
+    message.header(name).map(|element| element.value).unwrap_or_default()
 }
 
-fn tag(address: &NameAddr<'_>) -> Box<[u8]> {
-    address.tag().unwrap_or_default().into()
-}
-
-fn contact(message: &Message) -> Option<Box<[u8]>> {
+fn contact(message: &Message) -> Option<&[u8]> {
     let uri = message.elements(Name::Contact).next()?.name_addr().ok()?.uri;
-    (uri != b"*").then(|| uri.into())
+    (uri != b"*").then_some(uri)
 }
 
 /// The URI of a kept Route value, which always stands in angle brackets (§20.34).
