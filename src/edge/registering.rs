@@ -146,6 +146,7 @@ impl Edge {
             contact: contact.into(),
             flow: FlowEnd::from(source),
             zone: context.who.zone,
+            until: now.after(expires).unix,
             timer: self.timers.set(now.instant + expires, Timer::BindingExpires(key)),
         };
         if let Some(before) = self.registrations.insert(key, binding) {

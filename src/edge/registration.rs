@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::flow::FlowEnd;
 use super::keyed::{KeyedMap, keyed_map};
-use crate::base::{FlowId, NodeKey, Rng, TimerId, ZoneId};
+use crate::base::{FlowId, NodeKey, Rng, TimerId, Transport, UnixTime, ZoneId};
 
 /// One accepted contact.
 #[derive(Clone, Debug)]
@@ -23,8 +23,17 @@ pub struct Binding {
     pub flow: FlowEnd,
     /// The zone it registered in.
     pub zone: ZoneId,
-    /// Fires when it expires.
+    /// It expires then,
+    pub until: UnixTime,
+    /// when this fires.
     pub timer: TimerId,
+}
+
+impl Binding {
+    /// A connection ends with us, and its phone comes back and registers anew. Over UDP nobody tells a phone that we were gone.
+    fn outlasts_us(&self) -> bool {
+        self.flow.transport == Transport::Udp
+    }
 }
 
 /// Every accepted contact, found by its key, its flow, its user.
@@ -34,6 +43,8 @@ pub struct Registrations {
     by_flow: KeyedMap<FlowEnd, SmallVec<[u64; 1]>>,
     by_connection: FxHashMap<FlowId, SmallVec<[u64; 1]>>,
     by_user: KeyedMap<Arc<str>, SmallVec<[u64; 1]>>,
+    /// Of those that outlast us: what has changed since it was last written down.
+    changed: FxHashSet<u64>,
     capacity: usize,
 }
 
@@ -56,6 +67,7 @@ impl Registrations {
             by_flow: keyed_map(rng),
             by_connection: FxHashMap::default(),
             by_user: keyed_map(rng),
+            changed: FxHashSet::default(),
             capacity,
         }
     }
@@ -94,6 +106,9 @@ impl Registrations {
             self.by_connection.entry(binding.flow.flow).or_default().push(key);
         }
         self.by_user.entry(binding.user.clone()).or_default().push(key);
+        if binding.outlasts_us() {
+            self.changed.insert(key);
+        }
         self.bindings.insert(key, binding);
         before
     }
@@ -104,7 +119,16 @@ impl Registrations {
         forget(&mut self.by_flow, &binding.flow, key);
         forget(&mut self.by_connection, &binding.flow.flow, key);
         forget(&mut self.by_user, &binding.user, key);
+        if binding.outlasts_us() {
+            self.changed.insert(key);
+        }
         Some(binding)
+    }
+
+    /// What has changed of those that outlast us since this was last asked: their keys, and what is there now.
+    pub fn take_changed(&mut self) -> impl Iterator<Item = (u64, Option<&Binding>)> {
+        let there = |key| self.bindings.get(&key).filter(|binding| binding.outlasts_us());
+        std::mem::take(&mut self.changed).into_iter().map(move |key| (key, there(key)))
     }
 
     /// Keys of all contacts over a connection.

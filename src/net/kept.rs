@@ -1,5 +1,6 @@
 //! What a node must not forget in a restart: files in `data_dir` that it alone reads and writes. What policies counted is
-//! written every few seconds (`policy.json`), bans within one (`bans.json`), and a ban that somebody asks for at once.
+//! written every few seconds (`policy.json`), bans within one (`bans.json`), and a ban that somebody asks for at once;
+//! registrations within one, in a journal.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,34 +15,41 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::data_dir;
+use super::journal::Journal;
 use super::shard::{self, Shard};
+use crate::base::NodeKey;
+use crate::edge::{Edge, SavedBinding};
 use crate::policy::Engine;
 
 /// How much of what was counted is lost at most when the node is killed.
 const COUNTED: Duration = Duration::from_secs(5);
-/// The same of the bans by rules.
-const BANS: Duration = Duration::from_secs(1);
+/// The same of bans by rules and of registrations.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// The files of one node.
 #[derive(Clone)]
 pub(super) struct Kept {
     counted: PathBuf,
     bans: PathBuf,
+    registrations: Journal,
     /// Held while something is written: what is older never replaces what is newer.
     writing: Rc<Mutex<()>>,
 }
 
 impl Kept {
-    /// In this folder.
-    pub fn new(data_dir: &Path) -> Kept {
-        Kept {
+    /// Opens those of this folder. With what is to be put back into the edge.
+    pub fn open(data_dir: &Path, key: &NodeKey) -> (Kept, Left) {
+        let (journal, registrations) = Journal::open(data_dir, "registrations", key);
+        let kept = Kept {
             counted: data_dir.join("policy.json"),
             bans: data_dir.join("bans.json"),
+            registrations: journal,
             writing: Rc::default(),
-        }
+        };
+        (kept, Left { registrations })
     }
 
-    /// Puts back what an earlier run left.
+    /// Puts back what an earlier run had counted, and whom it had banned.
     pub fn restore(&self, engine: &mut Engine) {
         let now = shard::now();
         if let Some(saved) = read(&self.counted, "what policies had counted is lost: budgets begin anew") {
@@ -54,10 +62,11 @@ impl Kept {
 
     /// Writes whatever has changed, from time to time.
     pub async fn keep(self, shard: Rc<RefCell<Shard>>) {
-        let bans = async {
+        let quick = async {
             loop {
-                sleep(BANS).await;
+                sleep(QUICK).await;
                 self.write_bans(&shard).await;
+                self.write_registrations(&shard).await;
             }
         };
         let counted = async {
@@ -66,7 +75,7 @@ impl Kept {
                 self.write_counted(&shard).await;
             }
         };
-        tokio::join!(bans, counted);
+        tokio::join!(quick, counted);
     }
 
     /// Returns when all bans are on the disk.
@@ -78,12 +87,34 @@ impl Kept {
         }
     }
 
+    /// Returns when all registrations that outlast us are written.
+    pub async fn write_registrations(&self, shard: &RefCell<Shard>) {
+        let _writing = self.writing.lock().await;
+        let changes = shard.borrow_mut().save_registrations();
+        self.registrations.write(changes).await;
+    }
+
     /// Returns when all that policies counted is on the disk.
     pub async fn write_counted(&self, shard: &RefCell<Shard>) {
         let _writing = self.writing.lock().await;
         let saved = shard.borrow_mut().save_policy();
         if let Some(saved) = saved {
             write(saved, &self.counted, "what policies counted").await;
+        }
+    }
+}
+
+/// What an earlier run left for the edge.
+pub(super) struct Left {
+    registrations: Vec<(u64, SavedBinding)>,
+}
+
+impl Left {
+    /// Puts it back.
+    pub fn restore(self, edge: &mut Edge) {
+        let registrations = edge.restore_registrations(self.registrations, shard::now());
+        if registrations > 0 {
+            tracing::info!(registrations, "taken up again from before the restart");
         }
     }
 }

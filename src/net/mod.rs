@@ -10,6 +10,7 @@ mod dns;
 mod feeds;
 mod flow;
 mod http;
+mod journal;
 mod kept;
 mod lag;
 mod node;

@@ -26,7 +26,7 @@ use super::udp::Batch;
 use crate::base::{ClientAddr, FlowId, ListenerId, Now, Transport, UnixTime};
 use crate::edge::event::Event;
 use crate::edge::settings::{Listener, Settings};
-use crate::edge::{Edge, Output};
+use crate::edge::{Edge, Output, SavedBinding};
 use crate::observe::Observers;
 use crate::policy;
 use crate::policy::ban::Ban;
@@ -123,6 +123,11 @@ impl Shard {
     /// Bans, if they have changed since this was last asked.
     pub fn save_bans(&mut self) -> Option<Vec<Ban>> {
         self.edge.save_bans(now())
+    }
+
+    /// Registrations that outlast us, as far as they have changed since this was last asked.
+    pub fn save_registrations(&mut self) -> Vec<(u64, Option<SavedBinding>)> {
+        self.edge.save_registrations()
     }
 
     /// What policies counted, if that has changed since this was last asked.

@@ -77,12 +77,13 @@ impl Signalling {
     async fn run(self) -> io::Result<()> {
         let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
         let mut policy = policy::Engine::new(self.policy, &self.edge.key);
-        let kept = Kept::new(&self.net.data_dir);
+        let (kept, left) = Kept::open(&self.net.data_dir, &self.edge.key);
         kept.restore(&mut policy);
         let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
         let ways = Ways { flows, places: self.places, tls_clients: self.tls_clients };
         let (relayed, turn) = (self.relay.worker_counters(), self.relay.turn());
-        let edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
+        let mut edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
+        left.restore(&mut edge);
         let shard = Shard::new(edge, self.edge.clone(), &self.net, ways, relayed, turn, self.observers);
         listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;
         shard.borrow_mut().start();
@@ -99,6 +100,7 @@ impl Signalling {
         obey(shard.clone(), self.commands, &certificates, &kept).await;
         kept.write_counted(&shard).await;
         kept.write_bans(&shard).await;
+        kept.write_registrations(&shard).await;
         Ok(())
     }
 }
