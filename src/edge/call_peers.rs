@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::anchor::destination::is_public;
@@ -19,11 +20,12 @@ pub const CALL_PEERS_MAX: usize = 64;
 type Set = u64;
 
 /// Those of one call.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct CallPeers {
     /// At most [`CALL_PEERS_MAX`]; a place that is in no set is free.
     addresses: Vec<SocketAddr>,
     /// What the relay was told to open.
+    #[serde(skip)]
     open: Set,
     settled: Exchange,
     /// From an offer to its final answer.
@@ -31,8 +33,12 @@ pub struct CallPeers {
     full: bool,
 }
 
+/// Those of one call as they outlast a restart.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SavedPeers(CallPeers);
+
 /// What an offer and its answers name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Exchange {
     from: Option<Side>,
     offered: Set,
@@ -40,7 +46,7 @@ struct Exchange {
 }
 
 /// Of one (early) dialog.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Answer {
     tag: Box<[u8]>,
     is_final: bool,
@@ -129,6 +135,23 @@ impl CallPeers {
     pub fn roll_back(&mut self, relay: &mut dyn Relay) {
         self.pending = None;
         self.tell(relay);
+    }
+
+    /// As they are, but for an offer that waits for its answer: what held before it is saved.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the journal of calls"))]
+    pub fn save(&self) -> SavedPeers {
+        let answered = self.pending.as_ref().filter(|pending| !pending.answers.is_empty());
+        let settled = answered.unwrap_or(&self.settled).clone();
+        SavedPeers(CallPeers { addresses: self.addresses.clone(), settled, ..CallPeers::default() })
+    }
+
+    /// The same after a restart.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the journal of calls"))]
+    pub fn restore(saved: SavedPeers, relay: &mut dyn Relay) -> CallPeers {
+        let SavedPeers(mut peers) = saved;
+        peers.addresses.truncate(CALL_PEERS_MAX);
+        peers.tell(relay);
+        peers
     }
 
     /// All are closed. Twice does nothing.

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use super::unheard::Unheard;
 use crate::base::{ClientAddr, ListenerId, UnixTime};
 use crate::media::quality::Measured;
@@ -184,7 +186,7 @@ impl Cdr {
 
 /// A stream in the CDR.
 #[allow(missing_docs)]
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StreamCdr {
     pub kind: Arc<str>,
     /// From the caller.
@@ -194,7 +196,7 @@ pub struct StreamCdr {
 }
 
 /// What came from one side of a stream.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct LegCdr {
     /// Relayed to the other side, with RTCP and whatever else.
     pub packets: u64,

@@ -4,9 +4,10 @@
 use std::fmt;
 
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 /// What one end of ICE goes by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// Name fragment, 4 to 256 ice-chars.
     pub ufrag: Box<str>,
@@ -15,7 +16,7 @@ pub struct Credentials {
 }
 
 /// An ICE password, 22 to 256 ice-chars. Never printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Password(Box<str>);
 
 impl fmt::Debug for Password {

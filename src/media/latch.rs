@@ -158,6 +158,13 @@ impl Leg {
         self.latch_mut(component).source = Some(source);
     }
 
+    /// Only `source` is heard, as it was before a restart. Where SDP names no address, as on hold, it need not be permitted again.
+    pub fn latch_again(&mut self, component: Component, source: SocketAddr) {
+        if self.named_now(component).is_none() || self.may_latch(component, source) {
+            self.latch_to(component, source);
+        }
+    }
+
     fn is_permitted(&self, component: Component, source: SocketAddr) -> bool {
         self.is_named(component, source) || self.is_believed(source)
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::row::{Exit, Kind, Row};
-use super::{Component, LegRules, PairCounters, Side};
+use super::{Component, LegRules, PairCounters, SavedLeg, Side};
 use crate::ice::Agent;
 use crate::media::latch::Leg;
 use crate::media::packet;
@@ -150,8 +150,31 @@ impl Pair {
             for component in [Component::Rtp, Component::Rtcp] {
                 let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
                 self.rows[side as usize][component as usize] = Row::compile(from, to, component, &self.own);
+                if self.agents[side as usize][component as usize].is_none() {
+                    self.tell_latched(side, component, from.source(component));
+                }
             }
         }
+    }
+
+    /// Of this the worker alone knows, and it must outlast a restart.
+    fn tell_latched(&self, side: Side, component: Component, source: Option<SocketAddr>) {
+        if self.counters.leg(side).latched(component).set(source) {
+            self.counters.revise();
+        }
+    }
+
+    /// What was known of a side before a restart holds again, as far as its rules, which are set, let it.
+    pub fn resume(&mut self, side: Side, saved: &SavedLeg, now: Instant) {
+        for component in [Component::Rtp, Component::Rtcp] {
+            let Some(source) = saved.latched[component as usize] else { continue };
+            match &mut self.agents[side as usize][component as usize] {
+                Some(agent) => agent.prove(source, now),
+                None => self.legs[side as usize].latch_again(component, source),
+            }
+            self.proved(side, component, now);
+        }
+        self.compile();
     }
 }
 

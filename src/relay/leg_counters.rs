@@ -1,9 +1,10 @@
 //! What a relay worker says of one leg, besides how many packets: how well it is heard, and if it is not, who or what came
 //! instead. One writer, any reader.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, fence};
 
+use crate::media::Component;
 use crate::media::quality::QualityCounters;
 
 /// One leg's.
@@ -17,7 +18,39 @@ pub struct LegCounters {
     pub payload_type: LastPayloadType,
     /// By ICE its endpoint has shown to be there.
     pub is_proved: AtomicBool,
+    /// Who is heard, by component.
+    latched: [Latched; 2],
 }
+
+impl LegCounters {
+    /// Who is heard on that component, or was heard last by ICE.
+    pub fn latched(&self, component: Component) -> &Latched {
+        &self.latched[component as usize]
+    }
+}
+
+/// Who is heard, as far as anyone is.
+#[derive(Debug, Default)]
+pub struct Latched(LastAddress);
+
+impl Latched {
+    /// This thread is the only writer. True: that is somebody else than before.
+    pub fn set(&self, source: Option<SocketAddr>) -> bool {
+        let is_new = self.get() != source;
+        if is_new {
+            self.0.set(source.unwrap_or(NOBODY));
+        }
+        is_new
+    }
+
+    /// `None`: nobody, or it changes too often to tell.
+    pub fn get(&self) -> Option<SocketAddr> {
+        self.0.get().filter(|source| *source != NOBODY)
+    }
+}
+
+/// Nothing comes from there.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// An address that changes under the reader's eyes: it is seen whole, or not at all.
 #[derive(Debug, Default)]

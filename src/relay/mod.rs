@@ -6,13 +6,16 @@ pub mod forward;
 pub mod leg_counters;
 pub mod ports;
 pub mod row;
+mod saved;
 
 use std::iter::Sum;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::ban::Banned;
 use crate::base::{PeerAddr, RelayedAddr};
@@ -20,6 +23,7 @@ pub use crate::media::Component;
 use crate::media::dtls::Fingerprint;
 pub use crate::media::latch::{LegCrypto, LegRules};
 use leg_counters::LegCounters;
+pub use saved::{SavedLeg, SavedPair};
 
 /// Names a pair of relayed transport addresses (with their RTCP twins). Not used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +31,7 @@ pub struct PairId(pub u64);
 
 /// The two sides of a pair. A is the side that sent the INVITE.
 #[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Side {
     A,
     B,
@@ -148,7 +152,7 @@ impl OpenPair {
     }
 }
 
-/// Why no pair could be opened: the call gets 503.
+/// Why no pair could be opened: a new call gets 503, one of before a restart goes on without media.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -156,6 +160,8 @@ pub enum OpenError {
     PortsExhausted,
     #[error("the relay address cannot be bound")]
     CannotBind,
+    #[error("the relay port is taken by somebody else")]
+    PortTaken,
 }
 
 /// Counters of a pair: one writer (its relay worker), any reader; relaxed.
@@ -165,6 +171,8 @@ pub struct PairCounters {
     pub a: SideCounters,
     pub b: SideCounters,
     legs: [LegCounters; 2],
+    /// Goes up when there is something else to save.
+    revision: AtomicU32,
 }
 
 impl PairCounters {
@@ -179,6 +187,16 @@ impl PairCounters {
     /// How that side's leg is heard.
     pub fn leg(&self, side: Side) -> &LegCounters {
         &self.legs[side as usize]
+    }
+
+    /// Another than before: [`OpenPair::save`] says something else.
+    pub fn revision(&self) -> u32 {
+        self.revision.load(Ordering::Relaxed)
+    }
+
+    /// This thread is the only writer.
+    pub(crate) fn revise(&self) {
+        self.revision.store(self.revision().wrapping_add(1), Ordering::Relaxed);
     }
 }
 
@@ -261,6 +279,9 @@ impl Sum for Traffic {
 pub trait Relay: Send {
     /// Takes ports and binds both sides' sockets (RTP even, RTCP odd).
     fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError>;
+    /// Takes the ports that a pair had before a restart, on these addresses, and no others. As soon as a side's rules are
+    /// set, it goes on as it was.
+    fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError>;
     /// Says who may speak on one side, at each offer and answer. Latches stay unless the SDP address changed.
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules);
     /// Closes the sockets and gives the ports back after a short rest. Twice does nothing.

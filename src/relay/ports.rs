@@ -63,6 +63,13 @@ impl PortPool {
         Some(even)
     }
 
+    /// The pair with that even port, if nobody has it. (This one looks through the free ones.)
+    pub fn take_pair_at(&mut self, even: u16) -> bool {
+        let Some(at) = self.free.iter().position(|free| *free == even) else { return false };
+        self.free.remove(at);
+        self.change(even, State::Free, State::Taken) && self.change(even + 1, State::Free, State::Taken)
+    }
+
     /// A port that nobody has; `None`: all are taken.
     pub fn take_one(&mut self, rng: &mut dyn rand::Rng) -> Option<u16> {
         if self.halves.len() > RESTING || self.free.is_empty() {
@@ -191,6 +198,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pair_that_is_asked_for_is_had_if_nobody_has_it() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut pool = PortPool::new(40000..=40009, &mut rng);
+        assert!(pool.take_pair_at(40004) && !pool.take_pair_at(40004));
+        assert!(!pool.take_pair_at(40003) && !pool.take_pair_at(40010) && !pool.take_pair_at(39998));
+        let one = pool.take_one(&mut rng).unwrap();
+        assert!(!pool.take_pair_at(one & !1), "half of it is another's");
+        pool.give_back_one(one);
+        assert!(pool.take_pair_at(one & !1));
+        pool.give_back_pair(40004);
+        assert!(pool.take_pair_at(40004));
+    }
+
+    #[test]
     fn the_order_is_not_the_same_twice_and_not_the_numbers() {
         let order = |seed| {
             let mut rng = StdRng::seed_from_u64(seed);
@@ -263,7 +284,7 @@ mod tests {
         #[test]
         fn no_port_is_handed_out_twice(
             seed in any::<u64>(),
-            steps in proptest::collection::vec((0u8..7, any::<prop::sample::Index>()), 1..300),
+            steps in proptest::collection::vec((0u8..8, any::<prop::sample::Index>()), 1..300),
         ) {
             let mut rng = StdRng::seed_from_u64(seed);
             let mut pool = PortPool::new(50001..=50020, &mut rng);
@@ -279,6 +300,10 @@ mod tests {
                         }
                         one => one.map(|one| vec![one]),
                     },
+                    7 => {
+                        let even = 50000 + 2 * which.index(11) as u16;
+                        pool.take_pair_at(even).then(|| vec![even, even + 1])
+                    }
                     _ if held.is_empty() => {
                         pool.quarantine(50002);
                         pool.give_back_pair(50002);

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::str;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 /// A hash function that a fingerprint may be made with. SHA-1 and older ones are not accepted: everybody has SHA-256
 /// (RFC 8122 §5).
 #[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hash {
     Sha256,
     Sha384,
@@ -36,7 +37,7 @@ impl Hash {
 }
 
 /// The hash of a certificate in DER: `a=fingerprint:<hash> <bytes in hex with colons>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     hash: Hash,
     digest: SmallVec<[u8; 32]>,
@@ -85,7 +86,7 @@ impl fmt::Display for Fingerprint {
 
 /// `a=setup` (RFC 4145 §4): who begins.
 #[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setup {
     Active,
     Passive,

@@ -20,8 +20,8 @@ use turnpike::media::quality::Measured;
 use turnpike::policy;
 use turnpike::policy::settings::Policy;
 use turnpike::relay::{
-    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side,
-    SideAddrs,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, SavedPair,
+    Side, SideAddrs,
 };
 use turnpike::sdp::dtls::{Fingerprint, Hash};
 use turnpike::sip::transaction::{Destination, Source};
@@ -94,6 +94,8 @@ pub struct Ports {
     pub open: HashMap<PairId, OpenPair>,
     pub rules: HashMap<(PairId, bool), LegRules>,
     next: u16,
+    /// Pairs that were opened again after a restart.
+    pub reopened: u64,
     pub capacity: usize,
     /// What was bound, pair after pair: side A's, side B's.
     pub binds: Vec<IpAddr>,
@@ -103,6 +105,19 @@ pub struct Ports {
     pub call_peers: BTreeMap<SocketAddr, usize>,
     /// Who is banned, and until when.
     pub banned: Vec<(Banned, Option<Instant>)>,
+}
+
+impl Ports {
+    fn open_at(&mut self, id: PairId, [a, b]: [(RelayAddress, u16); 2]) -> OpenPair {
+        let side = |(at, port): (RelayAddress, u16)| SideAddrs {
+            rtp: RelayedAddr(SocketAddr::new(at.advertise, port)),
+            rtcp: RelayedAddr(SocketAddr::new(at.advertise, port + 1)),
+        };
+        let pair = OpenPair { id, a: side(a), b: side(b), counters: Arc::new(PairCounters::default()) };
+        let twice = self.open.insert(pair.id, pair.clone());
+        assert!(twice.is_none(), "a pair is opened once");
+        pair
+    }
 }
 
 struct FakeRelay(Arc<Mutex<Ports>>);
@@ -116,19 +131,19 @@ impl Relay for FakeRelay {
         ports.binds.extend([a.bind, b.bind]);
         let first = 40_000 + ports.next % 5_000 * 4;
         ports.next = ports.next.wrapping_add(1);
-        let side = |ip: IpAddr, port| SideAddrs {
-            rtp: RelayedAddr(SocketAddr::new(ip, port)),
-            rtcp: RelayedAddr(SocketAddr::new(ip, port + 1)),
-        };
-        let pair = OpenPair {
-            id: PairId(u64::from(ports.next)),
-            a: side(a.advertise, first),
-            b: side(b.advertise, first + 2),
-            counters: Arc::new(PairCounters::default()),
-        };
-        let twice = ports.open.insert(pair.id, pair.clone());
-        assert!(twice.is_none(), "a pair is opened once");
-        Ok(pair)
+        let id = PairId(u64::from(ports.next));
+        Ok(ports.open_at(id, [(a, first), (b, first + 2)]))
+    }
+    fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
+        let mut ports = self.0.lock().expect("lock");
+        let [at_a, at_b] = [Side::A, Side::B].map(|side| saved.side(side).rtp);
+        if ports.open.values().any(|pair| pair.a.rtp.0 == at_a || pair.b.rtp.0 == at_b) {
+            return Err(OpenError::PortTaken);
+        }
+        ports.binds.extend([a.bind, b.bind]);
+        ports.reopened += 1;
+        let id = PairId(1 << 32 | ports.reopened);
+        Ok(ports.open_at(id, [(a, at_a.port()), (b, at_b.port())]))
     }
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
         let mut ports = self.0.lock().expect("lock");

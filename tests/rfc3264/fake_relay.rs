@@ -7,8 +7,8 @@ use std::time::Instant;
 use turnpike::base::ban::Banned;
 use turnpike::base::{PeerAddr, RelayedAddr};
 use turnpike::relay::{
-    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Side,
-    SideAddrs,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, SavedPair,
+    Side, SideAddrs,
 };
 use turnpike::sdp::dtls::{Fingerprint, Hash};
 
@@ -30,6 +30,20 @@ impl FakeRelay {
         let side = if side == Side::A { 'a' } else { 'b' };
         self.rules.get(&(PairId(pair), side)).expect("rules were set")
     }
+
+    fn open_at(&mut self, a: RelayAddress, b: RelayAddress, ports: [u16; 2]) -> OpenPair {
+        let id = PairId(self.opened);
+        self.opened += 1;
+        let addrs = |address: RelayAddress, port| SideAddrs {
+            rtp: RelayedAddr(SocketAddr::new(address.advertise, port)),
+            rtcp: RelayedAddr(SocketAddr::new(address.advertise, port + 1)),
+        };
+        let [port_a, port_b] = ports;
+        let counters = PairCounters::default().into();
+        let pair = OpenPair { id, a: addrs(a, port_a), b: addrs(b, port_b), counters };
+        self.open.insert(id, pair.clone());
+        pair
+    }
 }
 
 impl Relay for FakeRelay {
@@ -37,16 +51,14 @@ impl Relay for FakeRelay {
         if self.capacity.is_some_and(|capacity| self.open.len() >= capacity) {
             return Err(OpenError::PortsExhausted);
         }
-        let id = PairId(self.opened);
         let port = 40_000 + 2 * self.opened as u16;
-        self.opened += 1;
-        let addrs = |address: RelayAddress| SideAddrs {
-            rtp: RelayedAddr(SocketAddr::new(address.advertise, port)),
-            rtcp: RelayedAddr(SocketAddr::new(address.advertise, port + 1)),
-        };
-        let pair = OpenPair { id, a: addrs(a), b: addrs(b), counters: PairCounters::default().into() };
-        self.open.insert(id, pair.clone());
-        Ok(pair)
+        Ok(self.open_at(a, b, [port, port]))
+    }
+
+    fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
+        let ports = [Side::A, Side::B].map(|side| saved.side(side).rtp.port());
+        let has = |pair: &OpenPair| [pair.a.rtp.0.port(), pair.b.rtp.0.port()] == ports;
+        if self.open.values().any(has) { Err(OpenError::PortTaken) } else { Ok(self.open_at(a, b, ports)) }
     }
 
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {

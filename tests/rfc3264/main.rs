@@ -19,6 +19,7 @@ mod own_relayed;
 mod play;
 mod properties;
 mod re_invite;
+mod restart;
 mod samples;
 mod scene;
 mod sealed;

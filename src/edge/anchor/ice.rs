@@ -1,6 +1,8 @@
 //! What becomes of ICE between the two sides of a call: it passes, with our candidate in it, or ends at us (DESIGN.md §4).
 //! One decision for the whole call, since `a=ice-lite` is said for a whole session (RFC 8839 §5.3).
 
+use serde::{Deserialize, Serialize};
+
 use crate::edge::settings::Ice;
 use crate::ice::Credentials;
 use crate::relay::Side;
@@ -36,7 +38,7 @@ impl Towards {
 }
 
 /// How far it has come with one side.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct End {
     /// What the endpoint goes by, as its last offer or answer said.
     theirs: Option<Credentials>,
@@ -47,7 +49,7 @@ struct End {
 }
 
 /// The ICE of a call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct CallIce {
     a: End,
     b: End,

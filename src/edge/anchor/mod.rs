@@ -6,6 +6,7 @@ pub(super) mod destination;
 mod hearing;
 mod ice;
 mod keyed;
+mod saved;
 mod security;
 mod shown;
 mod sides;
@@ -13,12 +14,15 @@ mod stream;
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::settings::{Ice, Srtp};
 use crate::relay::{OpenPair, Owner, PairId, Relay, Side};
 use crate::sdp::{IceEdit, Media, MediaEdit, SdpError, Session};
 use hearing::Hearing;
 pub use hearing::{Evidence, Heard, MISSED};
 use ice::{CallIce, Towards};
+pub use saved::{Lost, SavedMedia};
 pub use security::SecurityError;
 pub use shown::Scope;
 pub use sides::{SideSettings, Sides};
@@ -59,7 +63,7 @@ impl AnchorError {
 }
 
 /// The offer that answers are measured against.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Offer {
     from: Side,
     /// To tag of the latest final answer: early answers of other branches of a fork no longer move the rules.
@@ -81,7 +85,7 @@ impl Offer {
 }
 
 /// A final answer that another branch of the fork has overtaken.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct StandBy {
     tag: Vec<u8>,
     /// By stream.

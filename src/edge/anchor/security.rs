@@ -5,6 +5,7 @@ mod written;
 
 pub(super) use written::Body;
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::edge::settings::Srtp;
@@ -73,7 +74,7 @@ fn is_secure(protocol: &[u8]) -> bool {
 }
 
 /// What we say on one leg of a stream that is translated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Terms {
     Plain,
     Sdes {
@@ -110,7 +111,7 @@ impl Terms {
 }
 
 /// What an endpoint says of its keys in a section that is translated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Keys {
     /// It speaks plain RTP.
     None,
@@ -147,7 +148,7 @@ impl Keys {
 }
 
 /// The legs of a stream whose security differs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Translation {
     a: Terms,
     b: Terms,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use serde::{Deserialize, Serialize};
+
 use crate::edge::event::StreamCdr;
 use crate::ice;
 use crate::media::quality::ClockRates;
@@ -11,6 +13,7 @@ use crate::relay::{Component, LegCrypto, LegRules, OpenPair, Owner, Relay, Side,
 use crate::sdp::{Candidate, Direction, Media, Session};
 
 use super::ice::CallIce;
+use super::saved::SavedStream;
 use super::security::{Keys, Translation};
 use super::{SideSettings, Sides, clocks, destination};
 
@@ -18,7 +21,7 @@ use super::{SideSettings, Sides, clocks, destination};
 const RELAYED_MAX: usize = 8;
 
 /// What becomes of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Use {
     /// Port 0.
     Off,
@@ -31,7 +34,7 @@ pub(super) enum Use {
 }
 
 /// What one side's SDP says of a stream, as far as the relay's rules need it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Said {
     /// Where it wants RTP; `None` on hold and where there is no address (yet).
     rtp: Option<SocketAddr>,
@@ -138,7 +141,7 @@ impl Said {
 }
 
 /// One side of a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Leg {
     said: Option<Said>,
     /// The last address that it named for RTP; hold does not forget it.
@@ -159,12 +162,14 @@ impl Leg {
 }
 
 /// One m= line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stream {
     kind: Arc<str>,
     stream_use: Use,
     /// Of its security; `None`: that passes as it is.
     translation: Option<Translation>,
+    /// Not saved: another one takes its place.
+    #[serde(skip)]
     pair: Option<OpenPair>,
     a: Leg,
     b: Leg,
@@ -285,6 +290,12 @@ impl Stream {
         if let Some(pair) = self.pair.take() {
             relay.close(pair.id);
         }
+    }
+
+    /// Without its pair, of which the counts are kept.
+    pub(super) fn save(&self) -> SavedStream {
+        let pair = self.pair.as_ref().map(OpenPair::save);
+        SavedStream { stream: Stream { past: self.cdr(), pair: None, ..self.clone() }, pair }
     }
 
     pub(super) fn inherit_counts(&mut self, before: &Stream) {

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::relay::{LegRules, OpenError, OpenPair, Owner, PairId, RelayAddress, RelayUsage};
+use crate::relay::{LegRules, OpenError, OpenPair, Owner, PairId, RelayAddress, RelayUsage, SavedPair};
 use crate::sdp::dtls::{Fingerprint, Hash};
 
 /// What is open, and how many calls opened it.
@@ -13,6 +13,9 @@ struct Opened(BTreeMap<SocketAddr, usize>);
 
 impl Relay for Opened {
     fn open(&mut self, _: RelayAddress, _: RelayAddress) -> Result<OpenPair, OpenError> {
+        Err(OpenError::PortsExhausted)
+    }
+    fn reopen(&mut self, _: RelayAddress, _: RelayAddress, _: &SavedPair) -> Result<OpenPair, OpenError> {
         Err(OpenError::PortsExhausted)
     }
     fn set_leg(&mut self, _: PairId, _: Side, _: LegRules) {}
@@ -306,4 +309,22 @@ proptest! {
         calls_of.iter_mut().for_each(|peers| peers.close(&mut relay));
         prop_assert!(relay.0.is_empty());
     }
+}
+
+#[test]
+fn after_a_restart_what_was_agreed_on_is_open_again() {
+    let mut call = Call::default();
+    call.offer(Side::A, &sdp(ALICE));
+    call.answer(Side::B, "x", true, &sdp(BOB));
+    call.offer(Side::A, &sdp(ALICE_MOVED));
+    let saved = serde_json::to_string(&call.peers.save()).unwrap();
+    let mut relay = Opened::default();
+    let peers = CallPeers::restore(serde_json::from_str(&saved).unwrap(), &mut relay);
+    let mut again = Call { peers, relay };
+    assert_eq!(again.open(), [ALICE, BOB], "an offer without an answer is forgotten");
+    again.offer(Side::A, &sdp(ALICE_MOVED));
+    again.answer(Side::B, "x", true, &sdp(BOB));
+    assert_eq!(again.open(), [ALICE_MOVED, BOB]);
+    again.peers.close(&mut again.relay);
+    assert!(again.relay.0.is_empty());
 }

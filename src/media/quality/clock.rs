@@ -1,16 +1,17 @@
 //! How fast the timestamps of a payload type run.
 
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 /// Payload types with a rate of their own that one leg may send; further ones are not measured for jitter.
 const MOST: usize = 32;
 
 /// Clock rates by payload type, as `a=rtpmap` and RFC 3551 say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockRates(SmallVec<[(u8, Tick); 4]>);
 
 /// Microseconds between two values of a timestamp, times 2^16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tick(i64);
 
 impl Tick {

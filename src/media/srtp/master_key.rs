@@ -3,14 +3,16 @@
 use std::fmt;
 
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use super::Suite;
 
 /// The longest master key with its salt.
 const LONGEST: usize = 32 + 12;
 
-/// A master key and its salt, for one direction of a leg. Never printed.
-#[derive(Clone, PartialEq, Eq)]
+/// A master key and its salt, for one direction of a leg. Never printed; written into what is sealed and nowhere else.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Saved", try_from = "Saved")]
 pub struct MasterKey {
     suite: Suite,
     /// Key, then salt; zeros behind.
@@ -55,6 +57,27 @@ impl MasterKey {
 
     pub(super) fn salt(&self) -> &[u8] {
         self.key_and_salt().get(self.suite.key_len()..).unwrap_or_default()
+    }
+}
+
+/// As it outlasts a restart.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    suite: Suite,
+    key_and_salt: Vec<u8>,
+}
+
+impl From<MasterKey> for Saved {
+    fn from(key: MasterKey) -> Saved {
+        Saved { suite: key.suite, key_and_salt: key.key_and_salt().to_vec() }
+    }
+}
+
+impl TryFrom<Saved> for MasterKey {
+    type Error = &'static str;
+
+    fn try_from(saved: Saved) -> Result<MasterKey, &'static str> {
+        MasterKey::new(saved.suite, &saved.key_and_salt).ok_or("a master key of a wrong length")
     }
 }
 

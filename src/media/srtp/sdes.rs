@@ -1,10 +1,12 @@
 //! SDES (RFC 4568): which `a=crypto` line is taken, on either side of an offer and its answer.
 
+use serde::{Deserialize, Serialize};
+
 use super::{MasterKey, Suite};
 use crate::sdp::crypto::{Crypto, Unusable};
 
 /// A line that was taken: its number, and the key that its writer sends under.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// The answer has the same one.
     pub tag: u32,

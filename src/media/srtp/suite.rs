@@ -1,7 +1,9 @@
 //! The crypto suites that Turnpike speaks, under the names that SDP and the configuration use.
 
+use serde::{Deserialize, Serialize};
+
 /// A crypto suite (RFC 4568 §6.2, RFC 7714 §14.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Suite {
     /// AES_CM_128_HMAC_SHA1_80: what every SRTP phone has.
     AesCm128HmacSha1_80,

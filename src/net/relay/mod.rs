@@ -33,7 +33,7 @@ mod turn;
 mod worker;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,8 +45,8 @@ use crate::base::ban::Banned;
 use crate::base::{PeerAddr, RelayedAddr};
 use crate::media::dtls::Certificate;
 use crate::relay::{
-    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, Settings,
-    Side, SideAddrs, SideCounters,
+    LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, SavedLeg,
+    SavedPair, Settings, Side, SideAddrs, SideCounters,
 };
 use crate::sdp::dtls::Fingerprint;
 use crate::turn::totals::{Counters, Totals};
@@ -169,11 +169,18 @@ impl std::fmt::Debug for TurnWorkers {
     }
 }
 
-impl Relay for UdpRelay {
-    fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
-        let (taken_a, sockets_a) = self.pools.bind_pair(a.bind)?;
+impl UdpRelay {
+    /// Opens a pair on `addresses`, by side, with the sockets that `bind` finds there.
+    fn open_with(
+        &mut self,
+        addresses: [RelayAddress; 2],
+        bind: impl Fn(&Pools, Side, IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError>,
+        saved: [Option<Box<SavedLeg>>; 2],
+    ) -> Result<OpenPair, OpenError> {
+        let [a, b] = addresses;
+        let (taken_a, sockets_a) = bind(&self.pools, Side::A, a.bind)?;
         let (taken_b, sockets_b) =
-            self.pools.bind_pair(b.bind).inspect_err(|_| self.pools.give_back_pair(taken_a))?;
+            bind(&self.pools, Side::B, b.bind).inspect_err(|_| self.pools.give_back_pair(taken_a))?;
         self.last_id += 1;
         let id = PairId(self.last_id);
         let counters = Arc::new(PairCounters::default());
@@ -184,7 +191,7 @@ impl Relay for UdpRelay {
             self.directory.promise(address, worker);
         }
         let sockets = [sockets_a, sockets_b].map(|side| side.map(Some));
-        let pair = NewPair { id, sockets, shown, counters: counters.clone() };
+        let pair = NewPair { id, sockets, shown, counters: counters.clone(), saved };
         if !self.workers[worker].mailbox.tell(Command::Open(pair)) {
             all_of(&shown).for_each(|address| self.directory.remove(address));
             self.pools.give_back_pair(taken_a);
@@ -196,6 +203,18 @@ impl Relay for UdpRelay {
         self.open.insert(id, Open { worker, ports: [taken_a, taken_b], shown });
         let [a, b] = shown;
         Ok(OpenPair { id, a, b, counters })
+    }
+}
+
+impl Relay for UdpRelay {
+    fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
+        self.open_with([a, b], |pools, _, ip| pools.bind_pair(ip), [None, None])
+    }
+
+    fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
+        let port_of = |side| saved.side(side).rtp.port();
+        let legs = [Side::A, Side::B].map(|side| Some(Box::new(saved.side(side).clone())));
+        self.open_with([a, b], |pools, side, ip| pools.bind_pair_at(ip, port_of(side)), legs)
     }
 
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {

@@ -20,7 +20,7 @@ use super::token::{PairSocket, Ready};
 use crate::base::{RelayedAddr, TimerId, Timers};
 use crate::net::udp::Sent;
 use crate::relay::forward::{Arrived, Handshakes, Pair, Reason, Said, Verdict, Way};
-use crate::relay::{Component, LegRules, PairCounters, PairId, Side, SideAddrs, SideCounters};
+use crate::relay::{Component, LegRules, PairCounters, PairId, SavedLeg, Side, SideAddrs, SideCounters};
 
 /// The four sockets of a pair, by side, then component. None for RTCP where that shares RTP's port (RFC 5761).
 pub(super) type Sockets = [[Option<UdpSocket>; 2]; 2];
@@ -32,6 +32,8 @@ pub(super) struct NewPair {
     /// By side.
     pub shown: [SideAddrs; 2],
     pub counters: Arc<PairCounters>,
+    /// By side: what is to hold again when its first rules are set.
+    pub saved: [Option<Box<SavedLeg>>; 2],
 }
 
 /// The pairs of a worker.
@@ -107,6 +109,9 @@ impl Pairs {
         open.pair.set_crypto(side, &rules.crypto, now);
         open.serve_rtcp(PairSocket { slot, side, component: Component::Rtcp }, !rules.rtcp_mux, registry);
         open.pair.set_leg(side, rules);
+        if let Some(saved) = open.new.saved[side as usize].take() {
+            open.pair.resume(side, &saved, now);
+        }
         open.let_talk(slot, &mut self.talking);
     }
 

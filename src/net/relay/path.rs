@@ -499,7 +499,8 @@ mod tests {
             let (id, instant) = (PairId(n as u64), now().instant);
             let sockets = sockets.map(|side| side.map(Some));
             shown[n].iter().for_each(|side| directory.promise(side.rtp.0, 0));
-            let pair = NewPair { id, sockets, shown: shown[n], counters: counters[n].clone() };
+            let counters = counters[n].clone();
+            let pair = NewPair { id, sockets, shown: shown[n], counters, saved: [None, None] };
             pairs.open(pair, poll.registry(), &directory, 0);
             for side in [Side::A, Side::B] {
                 let rtp = Some(shown[1 - n][side as usize].rtp.0);

@@ -54,9 +54,15 @@ impl Pools {
 
     /// An even port of `bind` and the next one, for RTP and RTCP or for a reservation.
     pub fn bind_pair(&self, bind: IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
-        self.open().bind(bind, 2, PortPool::take_pair, |port| {
-            let twin = port.checked_add(1).ok_or(io::ErrorKind::InvalidInput)?;
-            Ok([socket(SocketAddr::new(bind, port))?, socket(SocketAddr::new(bind, twin))?])
+        self.open().bind(bind, 2, PortPool::take_pair, pair_of_sockets(bind))
+    }
+
+    /// This even port of `bind` and the next one, and no others.
+    pub fn bind_pair_at(&self, bind: IpAddr, even: u16) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
+        let take = |pool: &mut PortPool, _: &mut dyn rand::Rng| pool.take_pair_at(even).then_some(even);
+        self.open().bind(bind, 2, take, pair_of_sockets(bind)).map_err(|error| match error {
+            OpenError::PortsExhausted => OpenError::PortTaken,
+            other => other,
         })
     }
 
@@ -139,6 +145,13 @@ impl Inner {
             }
         }
         Err(OpenError::CannotBind)
+    }
+}
+
+fn pair_of_sockets(bind: IpAddr) -> impl Fn(u16) -> io::Result<[UdpSocket; 2]> {
+    move |port| {
+        let twin = port.checked_add(1).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok([socket(SocketAddr::new(bind, port))?, socket(SocketAddr::new(bind, twin))?])
     }
 }
 

@@ -182,7 +182,7 @@ mod tests {
         let flooded = sockets[0][0].local_addr().unwrap();
         let shown = [SideAddrs { rtp: RelayedAddr(flooded), rtcp: RelayedAddr(flooded) }; 2];
         let sockets = sockets.map(|side| side.map(Some));
-        let pair = NewPair { id: PairId(1), sockets, shown, counters: Arc::default() };
+        let pair = NewPair { id: PairId(1), sockets, shown, counters: Arc::default(), saved: [None, None] };
         let (registry, directory) = (worker.poll.registry(), &worker.directory);
         worker.path.pairs.open(pair, registry, directory, 0);
         let stranger = bind();

@@ -39,7 +39,7 @@ impl Pair {
         // Before the answer of the other side nobody can check this one (RFC 8445 §7.2.2 needs both passwords).
         let agent = self.agents[side as usize][component as usize].as_mut().ok_or(Reason::Source)?;
         let heard = agent.handle_stun(source, &message, now, answer).map_err(|_| Reason::Source)?;
-        self.proved(side);
+        self.proved(side, component, now);
         match heard {
             Heard::Answered => Ok(Verdict::Answer),
             Heard::Taken => Ok(Verdict::Done),
@@ -91,7 +91,7 @@ impl Pair {
             && message.class() == Class::Success
         {
             agent.prove(source, now);
-            self.proved(side);
+            self.proved(side, component, now);
         }
         Ok(Verdict::Forward(self.exit_to(component, to)))
     }

@@ -1,8 +1,9 @@
 //! How well the legs of a pair are heard: good packets are measured on their way, and of the others it is kept whose they were.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-use super::{Arrived, Pair, Reason};
+use super::{Arrived, Component, Pair, Reason};
 use crate::media::packet;
 use crate::relay::Side;
 use crate::relay::row::Kind;
@@ -26,8 +27,11 @@ impl Pair {
     }
 
     /// The endpoint of that side has shown by ICE that it is there.
-    pub(super) fn proved(&self, side: Side) {
-        self.counters.leg(side).is_proved.store(true, Ordering::Relaxed);
+    pub(super) fn proved(&self, side: Side, component: Component, now: Instant) {
+        if let Some(agent) = &self.agents[side as usize][component as usize] {
+            self.counters.leg(side).is_proved.store(true, Ordering::Relaxed);
+            self.tell_latched(side, component, agent.destination(now));
+        }
     }
 
     /// A packet was dropped: what it says of why a leg is not heard.
