@@ -6,6 +6,7 @@ use super::calls::register;
 use super::ua::{self, header, headers, request, response};
 use super::world::{Actor, World};
 use turnpike::base::FlowId;
+use turnpike::edge::SavedBinding;
 use turnpike::edge::event::Event;
 
 fn register_text(phone: &Actor, user: &str, extra: &str) -> String {
@@ -256,4 +257,53 @@ fn a_subscription_is_carried_and_its_notify_finds_back() {
     let smuggled = subscriber.request("INVITE", "");
     world.send(&phone, &smuggled);
     world.expect(&phone, "SIP/2.0 481");
+}
+
+/// What a node writes down of its registrations is enough for the next one, and what has changed since is said once.
+#[test]
+fn phones_over_udp_are_still_registered_after_a_restart() {
+    let (phone, pbx) = (Actor::udp_phone("192.0.2.7:5060"), Actor::pbx());
+    let (over_tls, moved) = (Actor::tls_phone(1, "192.0.2.8:49152"), Actor::udp_phone("192.0.2.9:5060"));
+    let mut world = World::new();
+    let contact = register(&mut world, &phone, "alice");
+    register(&mut world, &over_tls, "bob");
+    register(&mut world, &moved, "carol");
+    let first = world.edge.save_registrations();
+    assert_eq!(first.iter().filter(|(_, saved)| saved.is_some()).count(), 2, "{first:?}");
+    assert!(world.edge.save_registrations().is_empty());
+    world.pass(Duration::from_secs(100));
+    world.send(&moved, register_text(&moved, "carol", "Expires: 0\r\n"));
+    let seen = world.expect(&pbx, "REGISTER");
+    world.send(&pbx, response(&seen, "200 OK", "r", "", ""));
+    let second = world.edge.save_registrations();
+    let [(gone, None)] = &second[..] else { panic!("{second:?}") };
+    let left: Vec<_> = first.into_iter().filter(|(key, saved)| key != gone && saved.is_some()).collect();
+    let written = serde_json::to_string(&left).unwrap();
+
+    let mut later = World::new();
+    later.now = world.now;
+    let read: Vec<(u64, SavedBinding)> = serde_json::from_str(&written).unwrap();
+    assert_eq!(later.edge.restore_registrations(read.clone(), later.now), 1);
+    later.send(&pbx, request(&pbx, "INVITE", ua::uri_in(&contact), "100", "", ""));
+    let invite = later.expect(&phone, "INVITE");
+    later.send(&phone, response(&invite, "486 Busy Here", "b", "", ""));
+    later.send(&phone, request(&phone, "INVITE", "sip:100@example.com", "alice", "", ""));
+    later.expect(&pbx, "INVITE");
+    // Nobody else may call for it, and it is registered for as long as it was before.
+    let stranger = Actor::udp_phone("192.0.2.10:5060");
+    later.send(&stranger, request(&stranger, "INVITE", "sip:100@example.com", "alice", "", ""));
+    later.expect(&stranger, "SIP/2.0 403");
+    later.pass(Duration::from_secs(201));
+    assert_eq!(later.status().registrations, 0);
+
+    // Long after, or under a config without that listener, there is nothing to put back.
+    let mut late = World::new();
+    late.now = world.now.after(Duration::from_secs(201));
+    assert_eq!(late.edge.restore_registrations(read.clone(), late.now), 0);
+    let mut other = World::with(|settings| {
+        settings.listeners.iter_mut().for_each(|listener| listener.name = "another".into());
+    });
+    assert_eq!(other.edge.restore_registrations(read.clone(), other.now), 0);
+    let mut full = World::with(|settings| settings.limits.registrations = 0);
+    assert_eq!(full.edge.restore_registrations(read, full.now), 0);
 }
