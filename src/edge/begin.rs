@@ -94,6 +94,7 @@ impl Edge {
             source: request.source.remote,
             to: uri::called(message).map_or_else(|| "".into(), |user| user.into()),
             from: uri::caller(message).map_or_else(|| "".into(), |user| user.into()),
+            agent: self.agents.of(message),
             cseq_ahead: Default::default(),
             emergency: is_emergency(&self.settings, message, who),
         };

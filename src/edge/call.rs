@@ -215,6 +215,8 @@ pub struct Call {
     pub to: Arc<str>,
     /// Calling user or number.
     pub from: Arc<str>,
+    /// What the caller says it is (User-Agent).
+    pub agent: Option<Arc<str>>,
     /// Of requests that were sent again with credentials.
     pub cseq_ahead: CseqAhead,
     /// Its route is for emergencies: no limit holds it up.

@@ -144,6 +144,8 @@ pub struct Cdr {
     pub to: Arc<str>,
     /// Authenticated or registered user.
     pub user: Option<Arc<str>>,
+    /// The caller's User-Agent, cut off.
+    pub agent: Option<Arc<str>>,
     /// The listener that it came to.
     pub listener: Arc<str>,
     /// Where the caller is.

@@ -176,6 +176,8 @@ pub struct Recorded<'r> {
     pub source: SocketAddr,
     /// Authenticated or registered.
     pub user: Option<&'r str>,
+    /// User-Agent.
+    pub agent: Option<&'r str>,
     /// As in From.
     pub from: &'r str,
     /// As it was dialled.
@@ -184,7 +186,7 @@ pub struct Recorded<'r> {
 
 /// What policy was told of it, as far as the record says; none: its party is not in the settings any more.
 pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
-    let Recorded { party, source, user, from, to, .. } = call;
+    let Recorded { party, source, user, agent, from, to, .. } = call;
     let trunk = (0..).zip(&settings.trunks).find(|(_, trunk)| &*trunk.name == party);
     let zone = settings.zone_ids().find(|id| settings.zone(*id).is_some_and(|zone| &*zone.name == party));
     let (speaker, zone) = match (trunk, &settings.pbx) {
@@ -212,7 +214,7 @@ pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
         user: user.or(Some(from)),
         from: Some(&in_e164(from, &who, settings)),
         to: Some(&in_e164(to, &who, settings)),
-        agent: None,
+        agent,
         tls: matches!(met.transport, Transport::Tls | Transport::Wss),
         emergency: is_emergency_call(settings, to, &who),
         talked: None,

@@ -2,6 +2,7 @@
 //! (`Received → Identified → Permitted → Routed → Anchored → Forwarded`, docs/life-of-a-call.md).
 
 mod admit;
+mod agents;
 pub mod anchor;
 mod anchoring;
 mod answer;
@@ -63,6 +64,7 @@ use crate::policy;
 use crate::policy::feed::{Feed, FeedId};
 use crate::relay::Relay;
 use crate::sip::transaction::{Destination, ServerId, TimerValues, Transactions};
+use agents::Agents;
 use authenticate::Authentication;
 use call::{CallId, Calls};
 pub use call_peers::CALL_PEERS_MAX;
@@ -159,6 +161,7 @@ pub struct Edge {
     authentication: Authentication,
     registrations: Registrations,
     calls: Calls,
+    agents: Agents,
     contexts: Contexts,
     timers: Timers<Timer>,
     outputs: VecDeque<Output>,
@@ -193,6 +196,7 @@ impl Edge {
             trunk_registrations: TrunkRegistrations::new(&settings, &mut rng),
             registrations: Registrations::new(settings.limits.registrations, &mut rng),
             calls: Calls::new(&mut rng),
+            agents: Agents::new(&mut rng),
             contexts: Contexts::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),

@@ -170,6 +170,8 @@ struct Line<'c> {
     to: &'c str,
     /// Authenticated or registered; null: nobody, or a trunk or the PBX.
     user: Option<&'c str>,
+    /// The caller's User-Agent; null: it names none.
+    agent: Option<&'c str>,
     listener: &'c str,
     source: String,
     from_party: &'c str,
@@ -225,6 +227,7 @@ fn line(node: &str, cdr: &Cdr) -> String {
         from: &cdr.from,
         to: &cdr.to,
         user: cdr.user.as_deref(),
+        agent: cdr.agent.as_deref(),
         listener: &cdr.listener,
         source: cdr.source.to_string(),
         from_party: &cdr.from_party,
@@ -259,6 +262,8 @@ pub struct Record {
     pub to: String,
     #[serde(default)]
     pub user: Option<String>,
+    #[serde(default)]
+    pub agent: Option<String>,
     #[serde(default)]
     pub listener: String,
     pub source: SocketAddr,
@@ -338,6 +343,7 @@ mod tests {
             from: "+4930123456".into(),
             to: "200".into(),
             user: None,
+            agent: Some("Asterisk PBX 22.0".into()),
             listener: "trunks".into(),
             source: ClientAddr("192.0.2.1:5060".parse().unwrap()),
             from_party: "acme".into(),

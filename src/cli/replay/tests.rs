@@ -44,12 +44,16 @@ fn line((call_id, user, to, started, answered, ended, refusal, spend): Made<'_>)
     let record = serde_json::json!({
         "node": "edge-1", "call_id": call_id, "started": at(started), "answered": answered.map(at), "ended": at(ended),
         "from": user, "to": to, "source": "203.0.113.7:5060", "from_party": party, "refusal": refusal, "spend": spend,
-        "status": 200, "some": "thing new",
+        "status": 200, "some": "thing new", "agent": (call_id == "dialler").then_some("sipcli/v1.8"),
     });
     format!("{record}\n")
 }
 
 fn told(lines: &[Made<'_>], policy: &str) -> String {
+    told_from(None, lines, policy)
+}
+
+fn told_from(from: Option<&str>, lines: &[Made<'_>], policy: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let records: String = lines.iter().copied().map(line).collect();
@@ -63,8 +67,13 @@ fn told(lines: &[Made<'_>], policy: &str) -> String {
     ] {
         std::fs::write(at(name), text).unwrap();
     }
-    let args =
-        Args { cdr: at("cdr.jsonl"), policy: vec![at("policies")], config: at("turnpike.yaml"), json: false };
+    let args = Args {
+        cdr: vec![at("cdr.jsonl")],
+        policy: vec![at("policies")],
+        config: at("turnpike.yaml"),
+        from: from.map(str::to_owned),
+        json: false,
+    };
     let told = match changes(&args) {
         Ok(changes) => changes.to_string(),
         Err(Failed::Report(report)) => report.to_string(),
@@ -92,6 +101,36 @@ fn what_would_change_is_told() {
 }
 
 #[test]
+fn rules_about_agents_speak() {
+    let policy = POLICY.replace(
+        "- { name: satellite, when: { to: \"+882\" }",
+        "- { name: dialler, when: { agent: sipcli* }",
+    );
+    let calls = [
+        ("dialler", "201", "+4930", 0, None, 9, None, None),
+        ("phone", "202", "+4930", 0, None, 9, None, None),
+    ];
+    let told = told(&calls, &policy);
+    assert!(told.contains("would be refused: 1\n       1  tomorrow / dialler"), "{told}");
+}
+
+#[test]
+fn calls_before_the_time_are_only_counted() {
+    // The first takes all of the budget.
+    let calls = [
+        ("yesterday", "201", "+4420123456", 0, Some(10), 110, None, Some(1.0)),
+        ("today", "201", "+4420123456", 7_200, Some(7_210), 7_250, None, Some(0.4)),
+    ];
+    let both = told(&calls, POLICY);
+    assert!(both.starts_with("2 calls, as if nothing") && both.contains("would be hung up: 1"), "{both}");
+    let today = told_from(Some("2026-03-02 01:00"), &calls, POLICY);
+    assert!(today.starts_with("1 calls, after 1 earlier ones that were only counted"), "{today}");
+    assert!(today.contains("would be refused: 1") && today.contains("would be hung up: 0"), "{today}");
+    let wrong = told_from(Some("yesterday"), &calls, POLICY);
+    assert!(wrong.contains("--from: `yesterday` is no date and time"), "{wrong}");
+}
+
+#[test]
 fn what_cannot_be_replayed_is_told() {
     let no_policy = told(&[], "rules: []\n");
     assert!(no_policy.contains("policies/p.yaml:1:1: error"), "{no_policy}");
@@ -101,7 +140,7 @@ fn what_cannot_be_replayed_is_told() {
     std::fs::write(&cdr, "no json\n").unwrap();
     let config = folder.path().join("turnpike.yaml");
     std::fs::write(&config, CONFIG).unwrap();
-    let args = Args { cdr, policy: Vec::new(), config, json: false };
+    let args = Args { cdr: vec![cdr], policy: Vec::new(), config, from: None, json: false };
     let Err(Failed::Other(why)) = changes(&args) else { panic!("it is no record") };
     assert!(why.contains("line 1 is no call record"), "{why}");
 }
