@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::call::{Call, Leg};
+use super::call::{Call, CallId, Leg};
 use super::context::{Context, Errand, Hop, Place, Warrant};
 use super::facts::Heard;
 use super::flow::FlowEnd;
@@ -15,7 +15,7 @@ use super::refusal::Refusal;
 use super::route::{Routed, is_emergency};
 use super::targets::{Owner, Tried};
 use super::{Edge, Timer, answer, uri};
-use crate::base::Now;
+use crate::base::{Now, TrunkId};
 use crate::policy::{GaugeHold, Login};
 use crate::sip::message::{Message, Method, Name};
 use crate::sip::proxy::response_context::{Final, Verdict};
@@ -226,29 +226,21 @@ impl Edge {
 
     fn choose_hop(&mut self, context: &Context, index: usize, now: Now) -> Result<Hop, Refusal> {
         let hop = *context.hops.get(index).ok_or(Refusal::NoTarget)?;
-        self.ask_of_trunk(context, &hop)?;
-        let Errand::Call { call, .. } = context.errand else { return Ok(hop) };
+        let Errand::Call { call: id, .. } = context.errand else {
+            self.ask_of_trunk(context, &hop)?;
+            return Ok(hop);
+        };
         let leg = self.called_leg(&hop).ok_or(Refusal::NoTarget)?;
         let target = match hop.place {
             Place::Target(id) => self.targets.get(id).map(|state| state.target.uri.clone()),
             Place::Binding(_) | Place::Leg => leg.user.clone(),
         };
-        let Some(call) = self.calls.get_mut(call) else { return Err(Refusal::NoSuchCall) };
         let trunk = match leg.speaker {
             Speaker::Trunk(trunk) => Some(trunk),
             _ => None,
         };
-        if call.trunk_out != trunk {
-            if let Some(before) = call.trunk_out.take() {
-                self.trunks.give_back(before);
-            }
-            if let Some(trunk) = trunk {
-                if !self.trunks.take(trunk, call.emergency, now.instant) {
-                    return Err(Refusal::TrunkLimit);
-                }
-                call.trunk_out = Some(trunk);
-            }
-        }
+        self.go_to_trunk(context, id, trunk, now)?;
+        let Some(call) = self.calls.get_mut(id) else { return Err(Refusal::NoSuchCall) };
         call.b = Some(leg);
         // Early dialogs of a host that was left are over.
         call.forks.clear();
@@ -256,31 +248,74 @@ impl Edge {
         Ok(hop)
     }
 
-    /// DESIGN.md §6, `routes`: may this request go to that trunk? What was permitted once, and is in a dialog, may.
+    /// A call leaves the trunk that it went to for this one, or for none: what it took there is given back, and it takes here what the
+    /// trunk's limits and the policies of `routes` count.
+    fn go_to_trunk(
+        &mut self,
+        context: &Context,
+        id: CallId,
+        trunk: Option<TrunkId>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Some(call) = self.calls.get_mut(id) else { return Err(Refusal::NoSuchCall) };
+        if call.trunk_out == trunk {
+            return Ok(());
+        }
+        if let Some(before) = call.trunk_out.take() {
+            self.trunks.give_back(before);
+        }
+        self.policy.leave_trunk(&mut call.gauges, now);
+        let Some(trunk) = trunk else { return Ok(()) };
+        let (mut gauges, user) = (std::mem::take(&mut call.gauges), call.a.user.clone());
+        let mut taken = self.ask_routes(context, trunk, user.as_deref(), &mut gauges);
+        let Some(call) = self.calls.get_mut(id) else { return Err(Refusal::NoSuchCall) };
+        call.gauges = gauges;
+        if taken.is_ok() && !self.trunks.take(trunk, call.emergency, now.instant) {
+            self.policy.leave_trunk(&mut call.gauges, now);
+            taken = Err(Refusal::TrunkLimit);
+        }
+        call.trunk_out = Some(trunk).filter(|_| taken.is_ok());
+        taken
+    }
+
+    /// Of a request that is no call; what is in a dialog may go wherever that goes.
     fn ask_of_trunk(&mut self, context: &Context, hop: &Hop) -> Result<(), Refusal> {
         let Place::Target(id) = hop.place else { return Ok(()) };
         let Some(Owner::Trunk(trunk)) = self.targets.get(id).map(|state| state.owner) else { return Ok(()) };
-        if !self.policy.speaks_of_routes() || !matches!(context.warrant, Warrant::Permit(_)) {
+        if !matches!(context.warrant, Warrant::Permit(_)) {
+            return Ok(());
+        }
+        let mut nothing = GaugeHold::default();
+        let asked = self.ask_routes(context, trunk, None, &mut nothing);
+        self.policy.release(nothing, std::time::Duration::ZERO, context.request.at);
+        asked
+    }
+
+    /// DESIGN.md §6, `routes`: may this request go to that trunk? What it takes there goes to `hold`.
+    fn ask_routes(
+        &mut self,
+        context: &Context,
+        trunk: TrunkId,
+        user: Option<&str>,
+        hold: &mut GaugeHold,
+    ) -> Result<(), Refusal> {
+        if !self.policy.speaks_of_routes() {
             return Ok(());
         }
         let Context { request, who, .. } = context;
-        let user = match context.errand {
-            Errand::Call { call, .. } => self.calls.get(call).and_then(|call| call.a.user.clone()),
-            _ => None,
-        };
         let heard = Heard {
             message: &request.message,
             source: &request.source,
             who,
             admitted: true,
-            user: user.as_deref(),
+            user,
             login: Login::Settled,
             has_answered: false,
             trunk_out: Some(trunk),
         };
         let policy = &mut self.policy;
         let decided = heard.facts(&self.settings, |facts| {
-            let decided = policy.decide(facts, request.at);
+            let decided = policy.go_to_trunk(hold, facts, request.at);
             if decided.is_err() && request.message.method() == Method::Invite {
                 let call_id = String::from_utf8_lossy(request.message.call_id());
                 policy.keep(&call_id, Some(facts), true, request.at);
@@ -288,10 +323,7 @@ impl Edge {
             decided
         });
         self.tell_alerts(request.message.call_id());
-        let permit = decided.map_err(Refusal::at_a_trunk)?;
-        // Nothing that lasts is counted here.
-        self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
-        Ok(())
+        decided.map_err(Refusal::at_a_trunk)
     }
 
     /// The hop that is tried gave no sign in time.

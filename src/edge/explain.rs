@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 
 use super::facts::{Heard, in_e164, names};
 use super::identify::{Certified, Speaker, Who, who};
-use super::route::is_emergency_call;
-use super::settings::{Admit, Settings};
+use super::route::{is_emergency_call, route_of};
+use super::settings::{Admit, Party, RouteThen, Settings};
 use super::targets::Targets;
 use super::uri;
 use crate::base::{ClientAddr, FlowId, ListenerId, Now, Transport, TrunkId};
 use crate::policy::explain::Explanation;
 use crate::policy::{Engine, Facts, Known, Login, Stage};
-use crate::sip::message::{Malformed, Message, Method};
+use crate::sip::message::{Malformed, Message, Method, reason_phrase};
 use crate::sip::transaction::Source;
 
 /// How the request comes.
@@ -36,8 +36,35 @@ pub struct Coming<'c> {
 pub struct Foreseen {
     /// What could not be known, and what was taken for granted instead.
     pub assumed: Vec<String>,
-    /// The policies of stage `packets` first, if there are any, then those of its own stage.
+    /// The policies of stage `packets` first, if there are any, then those of its own stage, then for each trunk that it would go
+    /// to those of `routes`, if there are any.
     pub decisions: Vec<Explanation>,
+    /// Where it would go; none: it is refused before.
+    pub route: Option<Way>,
+}
+
+/// Where the config sends a request that policies permit.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Way {
+    /// The route; none: none fits.
+    pub route: Option<String>,
+    /// Who would take it, in order.
+    pub to: Vec<String>,
+    /// The status that the edge answers instead.
+    pub answers: Option<u16>,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.route {
+            Some(route) => write!(f, "route \"{route}\": ")?,
+            None => write!(f, "no route fits: ")?,
+        }
+        match self.answers {
+            Some(status) => writeln!(f, "the caller gets {status} {}", reason_phrase(status)),
+            None => writeln!(f, "{}", self.to.join(", then ")),
+        }
+    }
 }
 
 impl fmt::Display for Foreseen {
@@ -46,7 +73,14 @@ impl fmt::Display for Foreseen {
         for assumed in &self.assumed {
             writeln!(f, "as if: {assumed}")?;
         }
-        self.decisions.iter().try_for_each(|decision| write!(f, "\n{decision}"))
+        for decision in self.decisions.iter().filter(|decision| !decision.is_about_a_trunk()) {
+            write!(f, "\n{decision}")?;
+        }
+        if let Some(route) = &self.route {
+            write!(f, "\n{route}")?;
+        }
+        let trunks = self.decisions.iter().filter(|decision| decision.is_about_a_trunk());
+        trunks.into_iter().try_for_each(|decision| write!(f, "\n{decision}"))
     }
 }
 
@@ -97,7 +131,7 @@ pub fn explain(
     let names = names(settings);
     let packets = engine.explain_packet(source.remote.0.ip(), listener, &names, at);
     if let Some(refused) = packets.as_ref().filter(|packets| packets.decision == "refused") {
-        return Ok(Foreseen { assumed, decisions: vec![refused.clone()] });
+        return Ok(Foreseen { assumed, decisions: vec![refused.clone()], route: None });
     }
     let user = coming.user.filter(|_| admitted.is_ok() && who.speaker == Speaker::Stranger);
     let heard = Heard {
@@ -115,8 +149,71 @@ pub fn explain(
         asked.refused_by_edge = Some(reason.to_owned());
         asked.gets = "403 Forbidden".to_owned();
     }
-    Ok(Foreseen { assumed, decisions: packets.into_iter().chain([asked]).collect() })
+    let passes = asked.is_permission() && asked.refused_by_edge.is_none();
+    let mut decisions: Vec<_> = packets.into_iter().chain([asked]).collect();
+    if !passes {
+        return Ok(Foreseen { assumed, decisions, route: None });
+    }
+    let (route, trunks) = way(&message, &who, settings);
+    if engine.speaks_of_routes() {
+        decisions.extend(trunks.into_iter().map(|trunk| {
+            let heard = Heard { trunk_out: Some(trunk), ..heard };
+            heard.facts(settings, |facts| engine.explain(facts, &names, at))
+        }));
+    }
+    if who.speaker == Speaker::Pbx {
+        assumed.push(
+            "its Request-URI names no registered contact, which would take it past all routes".to_owned(),
+        );
+    }
+    Ok(Foreseen { assumed, decisions, route: Some(route) })
 }
+
+/// Where it would go, as the settings say, and the trunks among them; which host is up, nobody knows.
+fn way(message: &Message, who: &Who, settings: &Settings) -> (Way, Vec<TrunkId>) {
+    if message.method() == Method::Register && who.speaker == Speaker::Stranger {
+        let way = Way { route: Some("registration".to_owned()), to: vec![PBX.to_owned()], answers: None };
+        return (way, Vec::new());
+    }
+    let called = uri::called(message).unwrap_or_default();
+    let Some(route) = route_of(settings, &called, who) else {
+        return (Way { answers: Some(404), ..Way::default() }, Vec::new());
+    };
+    let mut way = Way { route: Some(route.name.to_string()), ..Way::default() };
+    let parties = match &route.then {
+        RouteThen::Reject(status) => {
+            way.answers = Some(*status);
+            return (way, Vec::new());
+        }
+        RouteThen::SendTo(parties) => parties,
+    };
+    let mut trunks = Vec::new();
+    // A trunk without hosts only calls in.
+    let with_hosts = || (0..).map(TrunkId).zip(&settings.trunks).filter(|(_, trunk)| !trunk.hosts.is_empty());
+    for party in parties {
+        match party {
+            Party::Pbx => way.to.push(PBX.to_owned()),
+            Party::Zone(zone) => {
+                let name = settings.zone(*zone).map_or("", |zone| &*zone.name);
+                way.to.push(format!("the contacts of {called} in zone {name}"));
+            }
+            Party::Trunk(_) | Party::AnyTrunk => {
+                let meant =
+                    with_hosts().filter(|(id, _)| *party == Party::AnyTrunk || *party == Party::Trunk(*id));
+                for (id, trunk) in meant {
+                    way.to.push(format!("trunk {}", trunk.name));
+                    trunks.push(id);
+                }
+            }
+        }
+    }
+    if way.to.is_empty() {
+        way.answers = Some(503);
+    }
+    (way, trunks)
+}
+
+const PBX: &str = "the PBX";
 
 fn sender(
     source: &Source,

@@ -194,7 +194,7 @@ pub(super) fn is_emergency_call(settings: &Settings, called: &str, who: &Who) ->
 }
 
 /// The first route that fits.
-fn route_of<'s>(settings: &'s Settings, called: &str, who: &Who) -> Option<&'s Route> {
+pub(super) fn route_of<'s>(settings: &'s Settings, called: &str, who: &Who) -> Option<&'s Route> {
     settings.routes.iter().find(|route| {
         (route.from.is_empty() || route.from.iter().any(|party| who.is(*party)))
             && (route.to.is_empty() || route.to.iter().any(|pattern| uri::fits(pattern, called)))

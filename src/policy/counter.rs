@@ -71,6 +71,9 @@ pub(super) enum Held {
     IfShort { key: u64, spacing: u64, under: u32 },
     /// What it takes from a budget.
     Budget(Box<Paid>),
+    /// What follows is held for the trunk that the call goes to, and given back if it goes to another one. `priced`: by a rate deck
+    /// of `routes`.
+    ForTrunk { priced: bool },
 }
 
 pub(super) type Holds = SmallVec<[Held; 2]>;
@@ -291,6 +294,7 @@ impl Counters {
                     self.has_changed = true;
                     self.budgets.settle(&paid, answered_for, now.unix);
                 }
+                Held::ForTrunk { .. } => {}
             }
         }
     }
@@ -401,7 +405,7 @@ impl Limit {
             Limit::New(New::Source | New::SourceCountry, _) => {
                 matches!(stage, Stage::Registrations | Stage::Calls)
             }
-            _ => stage == Stage::Calls,
+            _ => matches!(stage, Stage::Calls | Stage::Routes),
         }
     }
 

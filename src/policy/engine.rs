@@ -1,5 +1,7 @@
 //! Asks the rules in order: within a policy the first that speaks decides, and any policy can refuse.
 
+mod routes;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -239,7 +241,7 @@ impl Engine {
         now: Now,
     ) -> Result<(), Refusal> {
         for policy in policies.get(asked.facts.stage as usize).into_iter().flatten() {
-            if hold.tariff.is_none() && asked.facts.is_call() {
+            if hold.tariff.is_none() && asked.facts.is_priced() {
                 hold.tariff = policy.deck.as_ref().and_then(|deck| deck.price(asked.to.as_deref()?));
             }
             let mut taken = Holds::new();
@@ -418,11 +420,6 @@ impl Engine {
         }
     }
 
-    /// Has to be asked about trunks.
-    pub fn speaks_of_routes(&self) -> bool {
-        self.stages.get(Stage::Routes as usize).is_some_and(|policies| !policies.is_empty())
-    }
-
     fn speaks_in_call(&self) -> bool {
         self.stages.get(Stage::InCall as usize).is_some_and(|policies| !policies.is_empty())
     }
@@ -590,6 +587,11 @@ impl Facts<'_> {
     /// What `trunk` means: at `routes` the one that would take the call, elsewhere the one that it comes from.
     pub(super) fn trunk_in_question(&self) -> Option<TrunkId> {
         if self.stage == Stage::Routes { self.trunk_out } else { self.trunk }
+    }
+
+    /// It is a call that may cost something.
+    fn is_priced(&self) -> bool {
+        matches!(self.stage, Stage::Calls | Stage::Routes) && self.method == "INVITE"
     }
 
     /// It begins a call.

@@ -67,6 +67,9 @@ pub struct Request {
     /// Of the source.
     pub source_country: Option<String>,
     pub agent: Option<String>,
+    /// At `routes`: the one that would take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
 }
 
 /// One rule.
@@ -86,6 +89,18 @@ pub struct Looked {
     pub why: Vec<String>,
     /// What it says if it speaks.
     pub says: String,
+}
+
+impl Explanation {
+    /// Nothing stands against it.
+    pub fn is_permission(&self) -> bool {
+        matches!(self.decision.as_str(), "permitted" | "emergency")
+    }
+
+    /// One of `routes`.
+    pub fn is_about_a_trunk(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.trunk.is_some())
+    }
 }
 
 impl Engine {
@@ -186,7 +201,22 @@ impl Engine {
             Outcome::BannedUser => ("banned user", None),
             Outcome::Emergency => ("emergency", None),
         };
+        let answer = || match rule.and_then(|rule| rule.answer.action()) {
+            Some(Action::Reject { status, reason }) => Some(format!("{status} {reason}")),
+            Some(Action::Challenge) => Some("a question for its password (401 or 407)".to_owned()),
+            Some(Action::Drop | Action::Ban(_)) | None => None,
+        };
         let gets = match outcome {
+            Outcome::Refused(_) if facts.is_some_and(|facts| facts.stage == Stage::Routes) => {
+                // The request has been taken up: it is answered in any case.
+                let rejects =
+                    matches!(rule.and_then(|rule| rule.answer.action()), Some(Action::Reject { .. }));
+                let answer = answer().filter(|_| rejects).unwrap_or_else(|| "403 Forbidden".to_owned());
+                format!("{answer}, if nobody else of its route takes the call")
+            }
+            _ if facts.is_some_and(|facts| facts.stage == Stage::Routes) => {
+                "what this trunk answers".to_owned()
+            }
             _ if facts.is_some_and(|facts| facts.stage == Stage::Packets) && outcome == Outcome::Default => {
                 "it is read".to_owned()
             }
@@ -196,11 +226,7 @@ impl Engine {
             Outcome::Banned => NOTHING.to_owned(),
             Outcome::BannedUser => "403 Forbidden".to_owned(),
             Outcome::HungUp(_) => "BYE on both legs".to_owned(),
-            Outcome::Refused(_) => match rule.and_then(|rule| rule.answer.action()) {
-                Some(Action::Reject { status, reason }) => format!("{status} {reason}"),
-                Some(Action::Challenge) => "a question for its password (401 or 407)".to_owned(),
-                Some(Action::Drop | Action::Ban(_)) | None => NOTHING.to_owned(),
-            },
+            Outcome::Refused(_) => answer().unwrap_or_else(|| NOTHING.to_owned()),
         };
         Explanation {
             at: time(at, &TimeZone::UTC).unwrap_or_default(),
@@ -340,6 +366,7 @@ impl Request {
             country: asked.to.as_deref().and_then(Country::of_number).map(|country| country.to_string()),
             source_country: asked.source_country.map(|country| country.to_string()),
             agent: facts.agent.map(str::to_owned),
+            trunk: facts.trunk_out.and_then(|trunk| name(&names.trunks, trunk.0)),
         }
     }
 }
@@ -357,7 +384,11 @@ impl fmt::Display for Request {
                 write!(f, ", {what} {name}")?;
             }
         }
-        writeln!(f, "{}), asked at stage {stage}", if self.tls { ", TLS" } else { "" })?;
+        write!(f, "{}), asked at stage {stage}", if self.tls { ", TLS" } else { "" })?;
+        match &self.trunk {
+            Some(trunk) => writeln!(f, " about trunk {trunk}")?,
+            None => writeln!(f)?,
+        }
         let (user, from, to) = (("user", &self.user), ("from", &self.from), ("to", &self.to));
         let countries = [("country", &self.country), ("source_country", &self.source_country)];
         let known = [user, from, to].into_iter().chain(countries).chain([("agent", &self.agent)]);

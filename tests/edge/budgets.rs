@@ -21,6 +21,10 @@ fn deck() -> Arc<Deck> {
 }
 
 fn world_with(limit: Limit, per: Per) -> World {
+    world_at(Stage::Calls, limit, per)
+}
+
+fn world_at(stage: Stage, limit: Limit, per: Per) -> World {
     let action = Action::Reject { status: 403, reason: "Forbidden".into() };
     let answer =
         Answer { verdict: Some(Verdict::Refuse(action)), hang_up: true, alert: true, ..Answer::default() };
@@ -30,7 +34,7 @@ fn world_with(limit: Limit, per: Per) -> World {
     let policy = Policy {
         name: "toll".into(),
         mode: Mode::Enforce,
-        stages: vec![Stage::Calls],
+        stages: vec![stage],
         rules: vec![rule],
         default: Answer::ALLOW,
         deck: Some(deck()),
@@ -148,4 +152,56 @@ fn a_call_that_nobody_answers_costs_nothing() {
     let seen = world.expect(&acme, "INVITE");
     world.send(&acme, answer(&acme, &seen, "200 OK", "b", &sdp("198.51.100.1", 4_000)));
     world.expect(&pbx, "SIP/2.0 200");
+}
+
+#[test]
+fn what_routes_count_is_held_for_the_trunk_that_takes_the_call() {
+    let (pbx, acme, bravo) = (Actor::pbx(), Actor::carrier(), Actor::second_carrier());
+    let mut world = world_at(Stage::Routes, Limit::CallsAtOnce(1), Per::Trunk);
+    let dial = |world: &mut World, caller: &str| {
+        world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", caller, "", ""));
+    };
+    let mut first = call_out(&mut world, "100");
+    // Its trunk has one: the next call goes to the other, and the third to none.
+    dial(&mut world, "101");
+    world.expect_nothing(&acme);
+    let second = world.expect(&bravo, "INVITE");
+    dial(&mut world, "102");
+    world.expect(&pbx, "SIP/2.0 403");
+    hang_up(&mut world, &mut first, &acme);
+    // The trunk is free again. Its call fails over to nobody, as the other one is taken, and gives it back.
+    for caller in ["103", "104"] {
+        dial(&mut world, caller);
+        let tried = world.expect(&acme, "INVITE");
+        world.send(&acme, response(&tried, "500 Server Internal Error", "x", "", ""));
+        world.expect(&pbx, "SIP/2.0");
+    }
+    world.send(&bravo, response(&second, "486 Busy Here", "b", "", ""));
+    world.expect(&pbx, "SIP/2.0 486");
+    // A call that has gone on to the other holds nothing at the first.
+    dial(&mut world, "105");
+    let tried = world.expect(&acme, "INVITE");
+    world.send(&acme, response(&tried, "500 Server Internal Error", "x", "", ""));
+    let ringing = world.expect(&bravo, "INVITE");
+    let mut last = call_out(&mut world, "106");
+    world.send(&bravo, response(&ringing, "486 Busy Here", "b", "", ""));
+    world.expect(&pbx, "SIP/2.0 486");
+    hang_up(&mut world, &mut last, &acme);
+    world.assert_clean();
+}
+
+#[test]
+fn a_budget_of_a_trunk_ends_its_calls() {
+    let mut world = world_at(Stage::Routes, spend(1_000_000), Per::Trunk);
+    call_out(&mut world, "100");
+    world.pass(Duration::from_secs(98));
+    expect_hung_up(&mut world);
+    let cdr = world.cdrs()[0].clone();
+    assert_eq!((cdr.hung_up_by.as_deref(), cdr.spend), (Some("toll / budget"), Some(Money(980_000))));
+    let (pbx, bravo) = (Actor::pbx(), Actor::second_carrier());
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", "101", "", ""));
+    let seen = world.expect(&bravo, "INVITE");
+    world.send(&bravo, response(&seen, "486 Busy Here", "b", "", ""));
+    world.expect(&pbx, "SIP/2.0 486");
+    world.assert_clean();
 }

@@ -100,7 +100,7 @@ impl Compiler<'_> {
         if !self.stages.is_empty() && !self.stages.iter().any(|stage| rule.can_speak_at(*stage)) {
             let what = "this rule can never speak at the stages that `applies_to` names";
             let help = "before parsing (packets) only source, listener and time are known, `packets` is counted and \
-                        drop is answered; calls are counted at `calls`, requests at `registrations` and `calls`";
+                        drop is answered; calls are counted at `calls` and `routes`, requests at `registrations`, too";
             self.problems.error(typed.name.at, what, help);
         }
         self.check_hang_up(typed, &rule);

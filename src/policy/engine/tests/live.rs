@@ -248,3 +248,39 @@ fn a_caller_is_counted_by_what_its_carrier_says_of_it() {
         "nobody is nobody in particular"
     );
 }
+
+#[test]
+fn what_a_call_takes_for_a_trunk_is_given_back_when_it_goes_to_another() {
+    let one_each = |name, limit| count(rule(name, reject(486)), Per::Trunk, &[limit]);
+    let minute = Limit::Minutes(Budget { talk: Duration::from_secs(60), per: DAY });
+    let mut prices = Deck::default();
+    prices.insert("44", Tariff { per_minute: Money(600_000), connect: Money(0), first: 1, next: 1 });
+    let rules = vec![one_each("one", Limit::CallsAtOnce(1)), one_each("minute", minute)];
+    let routes = Policy { deck: Some(Arc::new(prices)), ..policy(&[Stage::Routes], rules) };
+    let audited = policy(&[Stage::Routes], vec![one_each("audited", Limit::CallsAtOnce(1))]);
+    let at_once = count(rule("two", reject(486)), Per::User, &[Limit::CallsAtOnce(2)]);
+    let mut engine = engine(vec![routes, Policy { mode: Mode::Audit, ..audited }, calls(vec![at_once])]);
+    let start = Instant::now();
+    let to = |trunk| Facts { stage: Stage::Routes, trunk_out: Some(TrunkId(trunk)), ..call("201", "+441") };
+    let mut begin = || engine.decide(&call("201", "+441"), at(start, 0)).unwrap().gauges;
+    let (mut one, mut other) = (begin(), begin());
+    assert_eq!(one.cost(DAY), None, "nobody at `calls` has a price");
+    engine.go_to_trunk(&mut one, &to(0), at(start, 0)).unwrap();
+    assert_eq!(one.cost(Duration::from_secs(60)), Some(Money(600_000)));
+    assert_eq!(&*engine.go_to_trunk(&mut other, &to(0), at(start, 0)).unwrap_err().rule, "p / one");
+    engine.go_to_trunk(&mut other, &to(1), at(start, 0)).unwrap();
+    engine.leave_trunk(&mut one, at(start, 1));
+    assert_eq!(one.cost(DAY), None);
+    // Nobody has talked: the other trunk's minute is whole, and so is this one's.
+    engine.go_to_trunk(&mut other, &to(0), at(start, 1)).unwrap();
+    engine.go_to_trunk(&mut one, &to(1), at(start, 1)).unwrap();
+    assert!(decided(&mut engine, &call("201", "+441"), at(start, 1)).starts_with('!'), "both are live");
+    engine.release(one, Duration::from_secs(58), at(start, 60));
+    engine.release(other, Duration::ZERO, at(start, 60));
+    assert!(engine.holds_nothing());
+    let mut late = GaugeHold::default();
+    assert_eq!(&*engine.go_to_trunk(&mut late, &to(1), at(start, 60)).unwrap_err().rule, "p / minute");
+    engine.go_to_trunk(&mut late, &to(0), at(start, 60)).unwrap();
+    engine.release(late, Duration::ZERO, at(start, 61));
+    assert!(engine.holds_nothing());
+}
