@@ -174,6 +174,7 @@ impl Pair {
             }
             self.proved(side, component, now);
         }
+        self.srtp[side as usize].resume(saved, self.counters.life());
         self.compile();
     }
 }

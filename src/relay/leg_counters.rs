@@ -2,10 +2,12 @@
 //! instead. One writer, any reader.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, fence};
 
 use crate::media::Component;
 use crate::media::quality::QualityCounters;
+use crate::media::srtp::Milestones;
 
 /// One leg's.
 #[derive(Debug, Default)]
@@ -20,9 +22,31 @@ pub struct LegCounters {
     pub is_proved: AtomicBool,
     /// Who is heard, by component.
     latched: [Latched; 2],
+    /// Once it is SRTP.
+    passed: OnceLock<Box<Passed>>,
+}
+
+/// How far the senders of both directions of a leg have come.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// What its endpoint sends.
+    pub inbound: Milestones,
+    /// What it is sent.
+    pub outbound: Milestones,
 }
 
 impl LegCounters {
+    /// Once [`Self::begin_srtp`] was called.
+    #[inline]
+    pub fn passed(&self) -> Option<&Passed> {
+        self.passed.get().map(|passed| &**passed)
+    }
+
+    /// The leg is SRTP.
+    pub fn begin_srtp(&self) {
+        self.passed.get_or_init(Box::default);
+    }
+
     /// Who is heard on that component, or was heard last by ICE.
     pub fn latched(&self, component: Component) -> &Latched {
         &self.latched[component as usize]

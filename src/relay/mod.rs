@@ -173,6 +173,8 @@ pub struct PairCounters {
     legs: [LegCounters; 2],
     /// Goes up when there is something else to save.
     revision: AtomicU32,
+    /// How many restarts the pair has outlasted.
+    life: u8,
 }
 
 impl PairCounters {
@@ -187,6 +189,17 @@ impl PairCounters {
     /// How that side's leg is heard.
     pub fn leg(&self, side: Side) -> &LegCounters {
         &self.legs[side as usize]
+    }
+
+    /// Of a pair that has outlasted so many restarts. That alone is worth saving: what is sent under the same keys in two lives
+    /// is told apart by it.
+    pub fn of_life(life: u8) -> PairCounters {
+        PairCounters { life, revision: AtomicU32::new(life.into()), ..PairCounters::default() }
+    }
+
+    /// How many restarts the pair has outlasted.
+    pub fn life(&self) -> u8 {
+        self.life
     }
 
     /// Another than before: [`OpenPair::save`] says something else.

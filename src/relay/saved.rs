@@ -4,13 +4,17 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Component, OpenPair, Side};
+use super::leg_counters::Passed;
+use super::{Component, OpenPair, PairCounters, Side};
+use crate::media::srtp::{Milestone, Milestones};
 
 /// A pair that is to be opened again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedPair {
     a: SavedLeg,
     b: SavedLeg,
+    /// How many restarts it has outlasted.
+    life: u8,
 }
 
 /// One side of it.
@@ -20,9 +24,18 @@ pub struct SavedLeg {
     pub rtp: SocketAddr,
     /// Who is heard, by component.
     pub latched: [Option<SocketAddr>; 2],
+    /// How far the senders of its SRTP have come: those that its endpoint sends,
+    pub inbound: Vec<Milestone>,
+    /// and those that it is sent.
+    pub outbound: Vec<Milestone>,
 }
 
 impl SavedPair {
+    /// What is counted of it when it is open again.
+    pub fn counters(&self) -> PairCounters {
+        PairCounters::of_life(self.life.saturating_add(1))
+    }
+
     /// What is saved of that side.
     pub fn side(&self, side: Side) -> &SavedLeg {
         match side {
@@ -39,8 +52,16 @@ impl OpenPair {
             let counters = self.counters.leg(side);
             let latched =
                 [Component::Rtp, Component::Rtcp].map(|component| counters.latched(component).get());
-            SavedLeg { rtp: self.side(side).rtp.0, latched }
+            let passed = |of: fn(&Passed) -> &Milestones| {
+                counters.passed().map(|passed| of(passed).all()).unwrap_or_default()
+            };
+            SavedLeg {
+                rtp: self.side(side).rtp.0,
+                latched,
+                inbound: passed(|passed| &passed.inbound),
+                outbound: passed(|passed| &passed.outbound),
+            }
         };
-        SavedPair { a: leg(Side::A), b: leg(Side::B) }
+        SavedPair { a: leg(Side::A), b: leg(Side::B), life: self.counters.life() }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::milestones::Milestone;
 use super::session_keys::SessionKeys;
 use super::sources::Sources;
 use super::window::{self, Window};
@@ -26,6 +27,8 @@ pub struct Inbound {
     previous: Option<Era>,
     /// Until when the previous keys still count.
     grace: Option<Instant>,
+    /// Yet to be told.
+    milestone: Option<Milestone>,
 }
 
 /// Master key and session keys, and what was seen under them.
@@ -54,7 +57,22 @@ type Indices = SmallVec<[u64; 3]>;
 impl Inbound {
     /// For a peer that sends under `master`.
     pub fn new(master: &MasterKey) -> Inbound {
-        Inbound { current: Era::new(master), previous: None, grace: None }
+        Inbound { current: Era::new(master), previous: None, grace: None, milestone: None }
+    }
+
+    /// Goes on after a restart, where its senders had come as far as this under the same key.
+    pub fn resume(&mut self, senders: &[Milestone]) {
+        for sender in senders {
+            if let Some(seen) = self.current.sources.entry(sender.ssrc) {
+                seen.rtp = sender.window();
+            }
+        }
+    }
+
+    /// A sender has passed a milestone: once.
+    #[inline]
+    pub fn take_milestone(&mut self) -> Option<Milestone> {
+        self.milestone.take()
     }
 
     /// The peer's key from now on; the one before it counts for [`GRACE`] longer. The same key again changes nothing;
@@ -117,7 +135,10 @@ impl Inbound {
             };
             if let Some(len) = opened {
                 if let Some(seen) = era.sources.entry(ssrc) {
+                    let before = seen.rtp;
                     window(seen).mark(index);
+                    let passed = Milestone::passed(ssrc, before, seen.rtp).filter(|_| !previous);
+                    self.milestone = passed.or(self.milestone);
                 }
                 return Ok(len);
             }
@@ -134,7 +155,7 @@ impl Era {
     /// The index that follows from what was seen of the source.
     fn expect(&self, header: RtpHeader) -> Option<u64> {
         let window = self.sources.get(header.ssrc)?.rtp;
-        (!window.is_empty()).then(|| window.expect(header.sequence))
+        window.has_begun().then(|| window.expect(header.sequence))
     }
 
     /// Indices that the packet may have: one, unless it is the source's first. Then its rollover counter is the one

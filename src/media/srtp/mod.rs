@@ -5,6 +5,7 @@
 
 mod inbound;
 mod master_key;
+mod milestones;
 mod outbound;
 pub mod sdes;
 mod session_keys;
@@ -14,6 +15,7 @@ mod window;
 
 pub use inbound::{GRACE, Inbound};
 pub use master_key::MasterKey;
+pub use milestones::{Milestone, Milestones};
 pub use outbound::{Outbound, Rollover};
 pub use sources::MAX_SOURCES;
 pub use suite::Suite;

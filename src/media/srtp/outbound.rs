@@ -3,11 +3,15 @@
 use std::fmt;
 use std::mem;
 
+use super::milestones::Milestone;
 use super::session_keys::SessionKeys;
 use super::sources::Sources;
 use super::window::{self, Window};
 use super::{LAST_RTCP_INDEX, LAST_RTP_INDEX, MasterKey, Refused, TAILROOM};
 use crate::media::packet;
+
+/// SRTCP packets of one sender between two restarts: ten of them a second for three weeks. 128 lives have room.
+const RTCP_PACKETS: u32 = 1 << 24;
 
 /// What becomes of the rollover counters when keys change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,10 @@ pub enum Rollover {
 pub struct Outbound {
     current: Era,
     previous: Option<Era>,
+    /// SRTCP begins there.
+    first_rtcp: u32,
+    /// Yet to be told.
+    milestone: Option<Milestone>,
 }
 
 /// Master key and session keys, and what was sent under them.
@@ -35,14 +43,32 @@ struct Era {
 #[derive(Clone, Default)]
 struct Sent {
     rtp: Window,
-    /// The next SRTCP index.
+    /// How many SRTCP packets.
     rtcp: u32,
 }
 
 impl Outbound {
     /// Sends under `master`.
     pub fn new(master: &MasterKey) -> Outbound {
-        Outbound { current: Era::new(master, Sources::new()), previous: None }
+        let current = Era::new(master, Sources::new());
+        Outbound { current, previous: None, first_rtcp: 0, milestone: None }
+    }
+
+    /// Goes on after the `life`th restart under the same key, where its senders had come as far as this. Nobody knows how many
+    /// SRTCP packets there were, so each life has indices of its own (RFC 3711 §9.1).
+    pub fn resume(&mut self, senders: &[Milestone], life: u8) {
+        self.first_rtcp = u32::from(life) * RTCP_PACKETS;
+        for sender in senders {
+            if let Some(sent) = self.current.sources.entry(sender.ssrc) {
+                sent.rtp = sender.window();
+            }
+        }
+    }
+
+    /// A sender has passed a milestone: once.
+    #[inline]
+    pub fn take_milestone(&mut self) -> Option<Milestone> {
+        self.milestone.take()
     }
 
     /// Sends under that key from now on. The same key again changes nothing; the one before, set again (a re-INVITE
@@ -64,10 +90,10 @@ impl Outbound {
     pub fn protect_rtp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, Refused> {
         let header = packet::rtp_header(with_tailroom(buffer, len)?).ok_or(Refused::Malformed)?;
         let sent = self.current.sources.entry(header.ssrc).ok_or(Refused::Sources)?;
-        let index = if sent.rtp.is_empty() {
-            window::index(0, header.sequence)
-        } else {
+        let index = if sent.rtp.has_begun() {
             sent.rtp.expect(header.sequence)
+        } else {
+            window::index(0, header.sequence)
         };
         if !sent.rtp.is_fresh(index) {
             return Err(Refused::Replayed);
@@ -75,7 +101,9 @@ impl Outbound {
         if index > LAST_RTP_INDEX {
             return Err(Refused::Exhausted);
         }
+        let before = sent.rtp;
         sent.rtp.mark(index);
+        self.milestone = Milestone::passed(header.ssrc, before, sent.rtp).or(self.milestone);
         self.current.keys.seal_rtp(&header, index, buffer, len).ok_or(Refused::Malformed)
     }
 
@@ -83,8 +111,8 @@ impl Outbound {
     pub fn protect_rtcp(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, Refused> {
         let ssrc = packet::rtcp_ssrc(with_tailroom(buffer, len)?).ok_or(Refused::Malformed)?;
         let sent = self.current.sources.entry(ssrc).ok_or(Refused::Sources)?;
-        let index = sent.rtcp;
-        if index > LAST_RTCP_INDEX {
+        let index = self.first_rtcp + sent.rtcp;
+        if index > LAST_RTCP_INDEX || sent.rtcp >= RTCP_PACKETS {
             return Err(Refused::Exhausted);
         }
         sent.rtcp += 1;

@@ -7,11 +7,26 @@ const WIDTH: u64 = u128::BITS as u64;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Window {
     newest: u64,
-    /// Bit 0 is `newest`; all zeros: nothing was seen yet.
+    /// Bit 0 is `newest`; all zeros: nothing was seen yet, and `newest` is a guess or 0.
     seen: u128,
 }
 
 impl Window {
+    /// Nothing was seen yet by us; before a restart we had come as far as this.
+    pub fn near(index: u64) -> Window {
+        Window { newest: index, seen: 0 }
+    }
+
+    /// True if it is known where its packets are.
+    pub fn has_begun(&self) -> bool {
+        *self != Window::default()
+    }
+
+    /// The newest index that was seen.
+    pub fn newest(&self) -> u64 {
+        self.newest
+    }
+
     /// Nothing was seen yet.
     pub fn is_empty(&self) -> bool {
         self.seen == 0
@@ -45,7 +60,8 @@ impl Window {
     /// Seen from now on.
     pub fn mark(&mut self, index: u64) {
         if self.is_empty() {
-            *self = Window { newest: index, seen: 1 };
+            // Of those before it nobody knows after a restart whether they were there: they count as seen.
+            *self = Window { newest: index, seen: if self.has_begun() { u128::MAX } else { 1 } };
         } else if index > self.newest {
             let ahead = index - self.newest;
             self.seen = if ahead < WIDTH { self.seen << ahead } else { 0 } | 1;

@@ -175,6 +175,7 @@ impl UdpRelay {
         &mut self,
         addresses: [RelayAddress; 2],
         bind: impl Fn(&Pools, Side, IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError>,
+        counters: PairCounters,
         saved: [Option<Box<SavedLeg>>; 2],
     ) -> Result<OpenPair, OpenError> {
         let [a, b] = addresses;
@@ -183,7 +184,7 @@ impl UdpRelay {
             bind(&self.pools, Side::B, b.bind).inspect_err(|_| self.pools.give_back_pair(taken_a))?;
         self.last_id += 1;
         let id = PairId(self.last_id);
-        let counters = Arc::new(PairCounters::default());
+        let counters = Arc::new(counters);
         let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.pairs);
         let worker = least.map_or(0, |(number, _)| number);
         let shown = [shown(a, taken_a.port), shown(b, taken_b.port)];
@@ -208,13 +209,14 @@ impl UdpRelay {
 
 impl Relay for UdpRelay {
     fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
-        self.open_with([a, b], |pools, _, ip| pools.bind_pair(ip), [None, None])
+        self.open_with([a, b], |pools, _, ip| pools.bind_pair(ip), PairCounters::default(), [None, None])
     }
 
     fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
         let port_of = |side| saved.side(side).rtp.port();
         let legs = [Side::A, Side::B].map(|side| Some(Box::new(saved.side(side).clone())));
-        self.open_with([a, b], |pools, side, ip| pools.bind_pair_at(ip, port_of(side)), legs)
+        let bind = |pools: &Pools, side, ip| pools.bind_pair_at(ip, port_of(side));
+        self.open_with([a, b], bind, saved.counters(), legs)
     }
 
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {

@@ -9,9 +9,10 @@ use super::{Arrived, Pair, Reason, Verdict};
 use crate::media::dtls::Keys;
 use crate::media::latch::LegCrypto;
 use crate::media::packet;
-use crate::media::srtp::{Inbound, MasterKey, Outbound, Refused, Rollover, TAILROOM};
+use crate::media::srtp::{Inbound, MasterKey, Milestone, Milestones, Outbound, Refused, Rollover, TAILROOM};
+use crate::relay::leg_counters::Passed;
 use crate::relay::row::Kind;
-use crate::relay::{Component, Side};
+use crate::relay::{Component, SavedLeg, Side};
 
 /// Both directions of one leg, or of one of its components.
 #[derive(Debug, Default)]
@@ -25,6 +26,16 @@ impl Contexts {
     pub fn begin(&mut self, keys: &Keys, now: Instant) {
         self.set_inbound(&keys.inbound, now);
         self.set_outbound(&keys.outbound, Rollover::Restarts);
+    }
+
+    /// Goes on after a restart.
+    fn resume(&mut self, saved: &SavedLeg, life: u8) {
+        if let Some(inbound) = &mut self.inbound {
+            inbound.resume(&saved.inbound);
+        }
+        if let Some(outbound) = &mut self.outbound {
+            outbound.resume(&saved.outbound, life);
+        }
     }
 
     fn set_inbound(&mut self, key: &MasterKey, now: Instant) {
@@ -87,6 +98,13 @@ impl Protection {
         }
     }
 
+    /// Goes on after a restart.
+    pub fn resume(&mut self, saved: &SavedLeg, life: u8) {
+        if let Some(contexts) = self.contexts(Component::Rtp) {
+            contexts.resume(saved, life);
+        }
+    }
+
     /// False for plain RTP, and what passes unread.
     #[inline]
     pub fn is_used(&self) -> bool {
@@ -132,6 +150,9 @@ impl Pair {
     /// changed its association.
     pub fn set_crypto(&mut self, side: Side, crypto: &LegCrypto, now: Instant) {
         self.srtp[side as usize].set(crypto, now);
+        if self.srtp[side as usize].is_used() {
+            self.counters.leg(side).begin_srtp();
+        }
     }
 
     /// True if one of the sides is SRTP.
@@ -179,6 +200,9 @@ impl Pair {
                 Kind::Rtcp => inbound.unprotect_rtcp(packet, arrived.now),
             };
             place.end = place.start + opened.map_err(reason)?;
+            if let Some(milestone) = inbound.take_milestone() {
+                self.tell_passed(arrived.side, |passed| &passed.inbound, milestone);
+            }
         }
         self.listen(arrived, admitted.kind, bytes.get(place.clone()).unwrap_or_default());
         self.take(arrived, admitted);
@@ -189,8 +213,18 @@ impl Pair {
             let outbound = protection.contexts(exit).and_then(|contexts| contexts.outbound.as_mut());
             let outbound = outbound.ok_or(Reason::Undeliverable)?;
             *place = protect(outbound, admitted.kind, bytes, place.clone()).map_err(reason)?;
+            if let Some(milestone) = outbound.take_milestone() {
+                self.tell_passed(arrived.side.other(), |passed| &passed.outbound, milestone);
+            }
         }
         Ok(verdict)
+    }
+
+    fn tell_passed(&self, side: Side, of: fn(&Passed) -> &Milestones, milestone: Milestone) {
+        if let Some(passed) = self.counters.leg(side).passed() {
+            of(passed).pass(milestone);
+            self.counters.revise();
+        }
     }
 }
 

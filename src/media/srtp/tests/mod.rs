@@ -4,6 +4,7 @@ mod hostile;
 mod keys;
 mod libsrtp;
 mod properties;
+mod restart;
 
 use std::time::Instant;
 

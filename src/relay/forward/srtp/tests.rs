@@ -2,8 +2,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
+use crate::base::RelayedAddr;
 use crate::media::srtp::{GRACE, MasterKey, Suite};
-use crate::relay::{Component, LegRules};
+use crate::relay::{Component, LegRules, OpenPair, PairId, SideAddrs};
 
 const PHONE: &str = "192.0.2.1:4000";
 const TRUNK: &str = "198.51.100.1:6000";
@@ -219,4 +220,36 @@ fn no_key_stream_is_used_twice_when_a_leg_was_plain_in_between() {
     world.pair.set_crypto(Side::A, &sdes(1, 2), world.now);
     assert_eq!(world.send(Side::B, Component::Rtp, &rtp(1)), Err(Reason::Replay));
     assert!(world.send(Side::B, Component::Rtp, &rtp(2)).is_ok());
+}
+
+/// An hour old, the node is killed: the phone goes on, and hears and is heard as if nothing had been.
+#[test]
+fn after_a_restart_the_rollover_counters_go_on() {
+    let mut world = World::new(LegCrypto::Pass);
+    for n in (0..180_000u32).step_by(20_000) {
+        let packet = world.phone_says(n as u16);
+        world.send(Side::A, Component::Rtp, &packet).unwrap();
+        let mut packet = world.send(Side::B, Component::Rtp, &rtp(n as u16)).unwrap();
+        world.phone_hears.unprotect_rtp(&mut packet, world.now).unwrap();
+    }
+    let addresses = |address| SideAddrs { rtp: RelayedAddr(at(address)), rtcp: RelayedAddr(at(address)) };
+    let (a, b, counters) =
+        (addresses("192.0.2.9:10"), addresses("192.0.2.9:12"), world.pair.counters.clone());
+    let saved = OpenPair { id: PairId(1), a, b, counters }.save();
+    assert_eq!(saved.side(Side::A).latched, [Some(at(PHONE)), None]);
+
+    let mut again = World::new(LegCrypto::Pass);
+    again.pair.counters = saved.counters().into();
+    for side in [Side::A, Side::B] {
+        again.pair.resume(side, saved.side(side), again.now);
+    }
+    (again.phone_sends, again.phone_hears) = (world.phone_sends, world.phone_hears);
+    for n in 180_000..180_010u32 {
+        let mut packet = again.send(Side::B, Component::Rtp, &rtp(n as u16)).unwrap();
+        let len = again.phone_hears.unprotect_rtp(&mut packet, again.now).unwrap();
+        assert_eq!(packet[..len], rtp(n as u16));
+        let packet = again.phone_says(n as u16);
+        assert_eq!(again.send(Side::A, Component::Rtp, &packet), Ok(rtp(n as u16)));
+    }
+    assert_eq!(again.pair.counters.life(), 1);
 }
