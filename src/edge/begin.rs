@@ -205,7 +205,7 @@ impl Edge {
                 (context.sent, context.challenged) = (sent, 0);
                 if self.is_impatient(context, index) {
                     let at = now.instant + context.failover.after;
-                    context.silence = Some(self.timers.set(at, Timer::Silence(server, index)));
+                    context.silence = Some(self.timers.set(at, Timer::Silence(server, index as u32)));
                 }
             }
             Err(refusal) => {

@@ -13,7 +13,7 @@ use super::received::Request;
 use super::refusal::Refusal;
 use super::settings::Failover;
 use super::targets::TargetId;
-use crate::base::{FlowId, ListenerId, TimerId, Transport, TrunkId, ZoneId};
+use crate::base::{FlowId, ListenerId, TimerId, Transport, TrunkId, ZoneId, should_shrink};
 use crate::policy::Permit;
 use crate::relay::Side;
 use crate::sip::message::{Message, Method};
@@ -269,7 +269,11 @@ impl Contexts {
         if context.abandoned && self.is_awaited(context) {
             return None;
         }
-        self.contexts.remove(&server)
+        let context = self.contexts.remove(&server);
+        if should_shrink(self.contexts.len(), self.contexts.capacity()) {
+            self.contexts.shrink_to_fit();
+        }
+        context
     }
 
     fn is_awaited(&self, context: &Context) -> bool {
@@ -288,6 +292,10 @@ impl Contexts {
 
     /// The client transaction is gone. Who waited for it?
     pub fn forget_client(&mut self, client: ClientId) -> Option<Waiting> {
-        self.waiting.remove(&client)
+        let who = self.waiting.remove(&client);
+        if should_shrink(self.waiting.len(), self.waiting.capacity()) {
+            self.waiting.shrink_to_fit();
+        }
+        who
     }
 }

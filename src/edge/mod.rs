@@ -129,7 +129,7 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
     /// The hop that is tried gave no sign.
-    Silence(ServerId, usize),
+    Silence(ServerId, u32),
     /// A registered contact runs out.
     BindingExpires(u64),
     /// Is anybody there? For an answered call.
@@ -253,7 +253,7 @@ impl Edge {
         self.settle(now);
         while let Some(timer) = self.timers.pop(now.instant) {
             match timer {
-                Timer::Silence(server, index) => self.no_sign(server, index, now),
+                Timer::Silence(server, index) => self.no_sign(server, index as usize, now),
                 Timer::BindingExpires(key) => self.unregister(key),
                 Timer::Listen(id) => self.listen(id, now),
                 Timer::CallLifetime(id) => self.hang_up(id, End::Lifetime, now),

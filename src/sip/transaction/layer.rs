@@ -14,7 +14,7 @@ use super::table::{self, Table};
 use super::{
     ClientId, Destination, Outgoing, Received, ResponseFor, ServerId, Source, TimerValues, TransactionOutput,
 };
-use crate::base::Transport;
+use crate::base::{Transport, should_shrink};
 use crate::sip::message::{Message, Method};
 
 /// All transactions of one shard.
@@ -164,7 +164,11 @@ impl Transactions {
 
     /// Next thing to do.
     pub fn poll_output(&mut self) -> Option<TransactionOutput> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if should_shrink(self.outputs.len(), self.outputs.capacity()) {
+            self.outputs.shrink_to_fit();
+        }
+        output
     }
 
     /// When to call [`Self::handle_timeout`].

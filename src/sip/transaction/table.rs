@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use slab::Slab;
 
 use super::key::Key;
+use crate::base::should_shrink;
 
 /// Low bits of a number: the slot.
 const SLOT_BITS: u32 = 24;
@@ -23,7 +24,7 @@ struct Entry<T> {
 
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    /// Boxed: the slab has room for up to twice as many as it ever held, keeps it, and moves all when it grows.
+    /// Boxed: the slab has room for up to twice as many as it ever held, keeps it until it is empty, and moves all when it grows.
     entries: Slab<Box<Entry<T>>>,
     by_key: HashMap<Key, u64, BuildHasherDefault<Prehashed>>,
     serial: u64,
@@ -64,6 +65,12 @@ impl<T> Table<T> {
         // A second transaction under the same key has taken the key over.
         if self.find(entry.key) == Some(number) {
             self.by_key.remove(&entry.key);
+            if should_shrink(self.by_key.len(), self.by_key.capacity()) {
+                self.by_key.shrink_to_fit();
+            }
+        }
+        if self.entries.is_empty() && self.entries.capacity() > 64 {
+            self.entries.shrink_to_fit();
         }
         Some(entry.value)
     }
