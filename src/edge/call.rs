@@ -18,7 +18,9 @@ use super::offer_answer::OfferAnswer;
 use super::registration::Registrations;
 use super::settings::Trust;
 use super::trunk_login::CseqAhead;
-use crate::base::{ClientAddr, ListenerId, Now, Rng, TimerId, Transport, TrunkId, UnixTime, ZoneId};
+use crate::base::{
+    ClientAddr, ListenerId, Now, Rng, TimerId, Transport, TrunkId, UnixTime, ZoneId, should_shrink,
+};
 use crate::policy::GaugeHold;
 use crate::relay::{Relay, Side};
 use crate::sip::dialog::{self, Dialog};
@@ -31,7 +33,7 @@ use crate::sip::uri::Uri;
 pub struct CallId(pub u64);
 
 /// Where requests towards a leg go: the first that can be reached.
-pub type Hops = SmallVec<[Destination; 2]>;
+pub type Hops = SmallVec<[Destination; 1]>;
 
 /// One side of a call, as signalling sees it.
 #[derive(Clone, Debug)]
@@ -426,6 +428,9 @@ impl Calls {
     /// It is over.
     pub fn remove(&mut self, id: CallId) -> Option<Box<Call>> {
         let call = self.calls.remove(&id)?;
+        if should_shrink(self.calls.len(), self.calls.capacity()) {
+            self.calls.shrink_to_fit();
+        }
         match call.answered {
             Some(_) => self.answered -= 1,
             None => self.one_unanswered_less(call.source.0.ip()),

@@ -29,7 +29,7 @@ pub struct CallPeers {
     open: Set,
     settled: Exchange,
     /// From an offer to its final answer.
-    pending: Option<Exchange>,
+    pending: Option<Box<Exchange>>,
     full: bool,
 }
 
@@ -74,10 +74,10 @@ impl CallPeers {
         if let Some(before) = self.pending.take()
             && !before.answers.is_empty()
         {
-            self.settled = before;
+            self.settled = *before;
         }
         let offered = self.named_in(sdp, from, relay);
-        self.pending = Some(Exchange { from: Some(from), offered, answers: SmallVec::new() });
+        self.pending = Some(Box::new(Exchange { from: Some(from), offered, answers: SmallVec::new() }));
         self.tell(relay);
     }
 
@@ -105,7 +105,7 @@ impl CallPeers {
             exchange.answers.push(Answer { tag: tag.into(), is_final, named });
         }
         if is_final && let Some(done) = self.pending.take() {
-            self.settled = done;
+            self.settled = *done;
         }
         self.tell(relay);
     }
@@ -116,7 +116,7 @@ impl CallPeers {
         for address in sdp::trickled(fragment).filter_map(|candidate| candidate.udp()) {
             named |= self.set_of(address, named, relay);
         }
-        let exchange = self.pending.as_mut().unwrap_or(&mut self.settled);
+        let exchange = self.pending.as_deref_mut().unwrap_or(&mut self.settled);
         if exchange.from == Some(from) {
             exchange.offered |= named;
         } else if let Some(answer) = exchange.answers.iter_mut().find(|answer| *answer.tag == *tag) {
@@ -140,7 +140,7 @@ impl CallPeers {
     /// As they are, but for an offer that waits for its answer: what held before it is saved.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the journal of calls"))]
     pub fn save(&self) -> SavedPeers {
-        let answered = self.pending.as_ref().filter(|pending| !pending.answers.is_empty());
+        let answered = self.pending.as_deref().filter(|pending| !pending.answers.is_empty());
         let settled = answered.unwrap_or(&self.settled).clone();
         SavedPeers(CallPeers { addresses: self.addresses.clone(), settled, ..CallPeers::default() })
     }
@@ -224,12 +224,16 @@ impl CallPeers {
             self.full = true;
             return 0;
         }
+        if self.addresses.is_empty() {
+            // RTP and RTCP of one side: what a call with a PBX in a private network names.
+            self.addresses.reserve_exact(2);
+        }
         self.addresses.push(address);
         1 << (self.addresses.len() - 1)
     }
 
     fn named(&self) -> Set {
-        self.settled.all() | self.pending.as_ref().map_or(0, Exchange::all)
+        self.settled.all() | self.pending.as_ref().map_or(0, |pending| pending.all())
     }
 }
 
