@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             relay.set_leg(pair.id, side, rules);
         }
+        relay.flush();
         println!("{} {}", pair.a.rtp, pair.b.rtp);
     }
     loop {

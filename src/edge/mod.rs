@@ -232,8 +232,9 @@ impl Edge {
         self.settle(now);
     }
 
-    /// Next thing to do.
+    /// Next thing to do. What it makes others send meets a relay that knows of it.
     pub fn poll_output(&mut self) -> Option<Output> {
+        self.relay.flush();
         if self.outputs.is_empty() {
             // Of requests they have been told already: these are of packets, a batch of them together.
             self.tell_alerts(b"");

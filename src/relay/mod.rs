@@ -315,6 +315,9 @@ pub trait Relay: Send {
     fn lift_ban(&mut self, banned: &Banned);
     /// Of the certificate that every DTLS leg shows ([`LegCrypto::Dtls`]), for `a=fingerprint`.
     fn dtls_fingerprint(&self) -> Fingerprint;
+    /// What was asked for is in force when this returns, or before the next packet is looked at: called before anything is
+    /// sent that others would act on. So the workers are woken once for all that a batch of messages asks for.
+    fn flush(&mut self) {}
     /// Open pairs and free ports.
     fn usage(&self) -> RelayUsage;
 }

@@ -72,9 +72,21 @@ impl Mailbox {
 
     /// False if the worker is gone.
     pub fn tell(&self, command: Command) -> bool {
-        let told = self.0.commands.send(command).is_ok();
+        let told = self.put(command);
         self.ring();
         told
+    }
+
+    /// The same, but nobody is woken before [`Self::ring`], unless there is no room.
+    fn put(&self, command: Command) -> bool {
+        match self.0.commands.try_send(command) {
+            Ok(()) => true,
+            Err(TrySendError::Full(command)) => {
+                self.ring();
+                self.0.commands.send(command).is_ok()
+            }
+            Err(TrySendError::Disconnected(_)) => false,
+        }
     }
 
     /// The same for workers, who must not wait for each other: a command for which there is no room comes back.
@@ -108,8 +120,10 @@ impl Inbox {
 
 /// A worker's thread, as the edge's side holds it: told to stop, and joined, when this is dropped.
 pub(super) struct WorkerHandle {
-    pub mailbox: Mailbox,
+    mailbox: Mailbox,
     thread: Option<JoinHandle<()>>,
+    /// There is something in its mailbox that it has not been woken for.
+    waits: bool,
     /// How many it serves.
     pub pairs: usize,
 }
@@ -126,7 +140,20 @@ impl WorkerHandle {
                 tracing::error!(%error, "relay worker {number} has stopped: restart turnpike");
             }
         })?;
-        Ok(WorkerHandle { mailbox, thread: Some(thread), pairs: 0 })
+        Ok(WorkerHandle { mailbox, thread: Some(thread), waits: false, pairs: 0 })
+    }
+
+    /// False if it is gone. It looks when it is woken.
+    pub fn tell(&mut self, command: Command) -> bool {
+        self.waits = true;
+        self.mailbox.put(command)
+    }
+
+    /// Now it does all that it was told.
+    pub fn wake(&mut self) {
+        if std::mem::take(&mut self.waits) {
+            self.mailbox.ring();
+        }
     }
 }
 
@@ -154,5 +181,29 @@ mod tests {
         assert!(matches!(mailbox.offer(Command::Stop), Some(Command::Stop)));
         assert!(inbox.has_rung() && inbox.next().is_ok());
         assert!(mailbox.offer(Command::Stop).is_none());
+    }
+
+    #[test]
+    fn a_worker_is_woken_once_for_all_that_it_is_told_and_at_once_when_there_is_no_room() {
+        let poll = mio::Poll::new().unwrap();
+        let (mailbox, inbox) = Mailbox::new(poll.registry()).unwrap();
+        let mut worker = WorkerHandle { mailbox, thread: None, waits: false, pairs: 0 };
+        for _ in 0..MAILBOX {
+            assert!(worker.tell(Command::Stop));
+        }
+        assert!(!inbox.has_rung());
+        worker.wake();
+        assert!(inbox.has_rung());
+        worker.wake();
+        assert!(!inbox.has_rung(), "it has been told nothing since");
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(worker.tell(Command::Stop)));
+            while !inbox.has_rung() {
+                std::thread::yield_now();
+            }
+            assert!(inbox.next().is_ok());
+        });
+        // Dropping it says another word.
+        assert!(inbox.next().is_ok());
     }
 }

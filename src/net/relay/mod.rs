@@ -1,8 +1,8 @@
 //! The relay with sockets: pairs are opened here, on the edge's thread, and served by worker threads. Those also serve TURN.
 //!
 //! ```text
-//!   edge ── open, set_leg, close ──▶ mailbox + doorbell ──▶ worker (poll, recvmmsg, verdict, sendmmsg)
-//!        ◀──────── counters (atomics) ────────────────────┘
+//!   edge ── open, set_leg, close, flush ──▶ mailbox + doorbell ──▶ worker (poll, recvmmsg, verdict, sendmmsg)
+//!        ◀──────── counters (atomics) ───────────────────────────┘
 //! ```
 //!
 //! | module | |
@@ -115,9 +115,9 @@ impl UdpRelay {
     }
 
     /// Tells the TURN servers of all workers, if there are any.
-    fn tell_turn(&self, command: impl Fn() -> Command) {
-        if let Some(turn) = &self.turn {
-            turn.tell(command);
+    fn tell_turn(&mut self, command: impl Fn() -> Command) {
+        if self.turn.is_some() {
+            self.workers.iter_mut().for_each(|worker| _ = worker.tell(command()));
         }
     }
 }
@@ -193,7 +193,7 @@ impl UdpRelay {
         }
         let sockets = [sockets_a, sockets_b].map(|side| side.map(Some));
         let pair = NewPair { id, sockets, shown, counters: counters.clone(), saved };
-        if !self.workers[worker].mailbox.tell(Command::Open(pair)) {
+        if !self.workers[worker].tell(Command::Open(pair)) {
             all_of(&shown).for_each(|address| self.directory.remove(address));
             self.pools.give_back_pair(taken_a);
             self.pools.give_back_pair(taken_b);
@@ -221,7 +221,7 @@ impl Relay for UdpRelay {
 
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
         if let Some(open) = self.open.get(&pair) {
-            self.workers[open.worker].mailbox.tell(Command::SetLeg(pair, side, rules));
+            self.workers[open.worker].tell(Command::SetLeg(pair, side, rules));
         }
     }
 
@@ -234,7 +234,7 @@ impl Relay for UdpRelay {
         let worker = &mut self.workers[open.worker];
         worker.pairs -= 1;
         self.pools.begin_to_close(&open.ports);
-        worker.mailbox.tell(Command::Close(pair, open.ports));
+        worker.tell(Command::Close(pair, open.ports));
     }
 
     fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
@@ -264,6 +264,10 @@ impl Relay for UdpRelay {
 
     fn dtls_fingerprint(&self) -> Fingerprint {
         self.certificate.fingerprint().clone()
+    }
+
+    fn flush(&mut self) {
+        self.workers.iter_mut().for_each(WorkerHandle::wake);
     }
 
     /// The ports of a pair that was closed a moment ago count as free.

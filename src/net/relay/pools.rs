@@ -54,13 +54,13 @@ impl Pools {
 
     /// An even port of `bind` and the next one, for RTP and RTCP or for a reservation.
     pub fn bind_pair(&self, bind: IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
-        self.open().bind(bind, 2, PortPool::take_pair, pair_of_sockets(bind))
+        self.bind(bind, 2, PortPool::take_pair, pair_of_sockets(bind))
     }
 
     /// This even port of `bind` and the next one, and no others.
     pub fn bind_pair_at(&self, bind: IpAddr, even: u16) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
         let take = |pool: &mut PortPool, _: &mut dyn rand::Rng| pool.take_pair_at(even).then_some(even);
-        self.open().bind(bind, 2, take, pair_of_sockets(bind)).map_err(|error| match error {
+        self.bind(bind, 2, take, pair_of_sockets(bind)).map_err(|error| match error {
             OpenError::PortsExhausted => OpenError::PortTaken,
             other => other,
         })
@@ -69,12 +69,12 @@ impl Pools {
     /// One port of `bind`.
     pub fn bind_one(&self, bind: IpAddr, even: bool) -> Result<(Taken, UdpSocket), OpenError> {
         let take = if even { PortPool::take_even } else { PortPool::take_one };
-        self.open().bind(bind, 1, take, |port| socket(SocketAddr::new(bind, port)))
+        self.bind(bind, 1, take, |port| socket(SocketAddr::new(bind, port)))
     }
 
     /// One port of `bind`, for TCP connections.
     pub fn bind_tcp(&self, bind: IpAddr) -> Result<(Taken, TcpListener), OpenError> {
-        self.open().bind(bind, 1, PortPool::take_one, |port| listener(SocketAddr::new(bind, port)))
+        self.bind(bind, 1, PortPool::take_one, |port| listener(SocketAddr::new(bind, port)))
     }
 
     /// Both ports of a pair, whose sockets are closed, can be had again.
@@ -113,6 +113,34 @@ impl Pools {
         inner.by_address.values().map(PortPool::taken).sum::<usize>().saturating_sub(inner.closing)
     }
 
+    /// Takes `count` ports from the one that `take` says on, and binds them; meanwhile, others can have theirs.
+    fn bind<S>(
+        &self,
+        bind: IpAddr,
+        count: u16,
+        take: impl Fn(&mut PortPool, &mut dyn rand::Rng) -> Option<u16>,
+        sockets: impl Fn(u16) -> io::Result<S>,
+    ) -> Result<(Taken, S), OpenError> {
+        for _ in 0..BIND_ATTEMPTS {
+            let port = self.open().take(bind, &take)?;
+            let all = port..=port + (count - 1);
+            match sockets(port) {
+                Ok(sockets) => return Ok((Taken { bind, port }, sockets)),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    tracing::warn!(%bind, port, "a relay port is in use by another process: relay.ports overlaps");
+                    let mut inner = self.open();
+                    all.for_each(|port| inner.quarantine(bind, port));
+                }
+                Err(error) => {
+                    all.for_each(|port| self.give_back_one(Taken { bind, port }));
+                    tracing::warn!(%bind, port, %error, "a relay port cannot be bound: {}", advice(&error));
+                    return Err(OpenError::CannotBind);
+                }
+            }
+        }
+        Err(OpenError::CannotBind)
+    }
+
     /// What a thread that panicked left is whole: nothing is done halfway.
     fn open(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -120,31 +148,19 @@ impl Pools {
 }
 
 impl Inner {
-    /// Takes `count` ports from the one that `take` says on, and binds them.
-    fn bind<S>(
+    fn quarantine(&mut self, bind: IpAddr, port: u16) {
+        if let Some(pool) = self.by_address.get_mut(&bind) {
+            pool.quarantine(port);
+        }
+    }
+
+    fn take(
         &mut self,
         bind: IpAddr,
-        count: u16,
         take: impl Fn(&mut PortPool, &mut dyn rand::Rng) -> Option<u16>,
-        sockets: impl Fn(u16) -> io::Result<S>,
-    ) -> Result<(Taken, S), OpenError> {
+    ) -> Result<u16, OpenError> {
         let pool = self.by_address.get_mut(&bind).ok_or(OpenError::CannotBind)?;
-        for _ in 0..BIND_ATTEMPTS {
-            let port = take(pool, &mut self.rng).ok_or(OpenError::PortsExhausted)?;
-            match sockets(port) {
-                Ok(sockets) => return Ok((Taken { bind, port }, sockets)),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    tracing::warn!(%bind, port, "a relay port is in use by another process: relay.ports overlaps");
-                    (port..=port + (count - 1)).for_each(|port| pool.quarantine(port));
-                }
-                Err(error) => {
-                    (port..=port + (count - 1)).for_each(|port| pool.give_back_one(port));
-                    tracing::warn!(%bind, port, %error, "a relay port cannot be bound: {}", advice(&error));
-                    return Err(OpenError::CannotBind);
-                }
-            }
-        }
-        Err(OpenError::CannotBind)
+        take(pool, &mut self.rng).ok_or(OpenError::PortsExhausted)
     }
 }
 

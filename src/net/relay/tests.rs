@@ -20,13 +20,49 @@ fn loopback() -> IpAddr {
     Ipv4Addr::new(127, 64 | high, middle, low).into()
 }
 
-fn relay(ports: std::ops::RangeInclusive<u16>) -> UdpRelay {
+/// A relay that does at once what it is asked.
+struct Prompt(UdpRelay);
+
+impl Prompt {
+    fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
+        let opened = self.0.open(a, b);
+        self.0.flush();
+        opened
+    }
+
+    fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
+        self.0.set_leg(pair, side, rules);
+        self.0.flush();
+    }
+
+    fn close(&mut self, pair: PairId) {
+        self.0.close(pair);
+        self.0.flush();
+    }
+}
+
+impl std::ops::Deref for Prompt {
+    type Target = UdpRelay;
+
+    fn deref(&self) -> &UdpRelay {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Prompt {
+    fn deref_mut(&mut self) -> &mut UdpRelay {
+        &mut self.0
+    }
+}
+
+fn relay(ports: std::ops::RangeInclusive<u16>) -> Prompt {
     relay_on(&[loopback()], ports)
 }
 
 /// Each test has ports of its own: they run at the same time.
-fn relay_on(binds: &[IpAddr], ports: std::ops::RangeInclusive<u16>) -> UdpRelay {
-    UdpRelay::start(Settings { ports, workers: 2 }, binds.iter().copied().map(here), None).unwrap()
+fn relay_on(binds: &[IpAddr], ports: std::ops::RangeInclusive<u16>) -> Prompt {
+    let addresses = binds.iter().copied().map(here);
+    Prompt(UdpRelay::start(Settings { ports, workers: 2 }, addresses, None).unwrap())
 }
 
 fn phone(ip: IpAddr) -> (UdpSocket, SocketAddr) {
@@ -230,7 +266,7 @@ fn with_rtcp_mux_there_is_no_second_component_until_it_is_wanted_again() {
 #[test]
 fn ports_are_free_again_after_close_and_full_is_an_error() {
     let mut relay = relay(21100..=21107);
-    let open = |relay: &mut UdpRelay| relay.open(here(loopback()), here(loopback()));
+    let open = |relay: &mut Prompt| relay.open(here(loopback()), here(loopback()));
     let (first, second) = (open(&mut relay).unwrap(), open(&mut relay).unwrap());
     assert_eq!(open(&mut relay).unwrap_err(), OpenError::PortsExhausted);
     assert_eq!(relay.usage(), RelayUsage { pairs: 2, ports_taken: 8, ports_total: 8 });

@@ -8,7 +8,7 @@ use super::*;
 use turnpike::media::dtls::{Association, Certificate, Keys, Output};
 use turnpike::media::srtp::{Inbound, MasterKey, Outbound, Suite};
 use turnpike::net::relay::UdpRelay;
-use turnpike::relay::Settings;
+use turnpike::relay::{Relay as _, Settings};
 use turnpike::sdp::dtls::Fingerprint;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +60,7 @@ impl Live {
         self.media.offer(Side::A, offer.as_bytes(), &mut self.relay, &mut self.rng, &mut shown).unwrap();
         let answer = answer(&host, port(&self.pbx));
         self.media.answer(Side::B, b"t", true, answer.as_bytes(), &mut self.relay, &mut answered).unwrap();
+        self.relay.flush();
         [answered, shown].map(|body| {
             let body = String::from_utf8(body).unwrap();
             let port = body

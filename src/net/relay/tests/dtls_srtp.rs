@@ -113,7 +113,7 @@ fn talk(sequence: u16) -> Vec<u8> {
 
 /// A DTLS phone on side A, a plain trunk on side B.
 struct Call {
-    relay: UdpRelay,
+    relay: Prompt,
     pair: OpenPair,
     phone: DtlsPhone,
     role: Role,
