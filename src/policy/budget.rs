@@ -232,6 +232,11 @@ impl Budgets {
         }
     }
 
+    /// Goes on with what was spent from others.
+    pub fn take_over(&mut self, other: Budgets) {
+        self.table.take_over(other.table);
+    }
+
     /// What has been spent, in milliseconds or millionths.
     #[cfg(test)]
     pub fn used(&self, key: u64, terms: Terms, at: UnixTime) -> u64 {

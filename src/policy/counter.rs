@@ -357,6 +357,16 @@ impl Counters {
         }
     }
 
+    /// Goes on with what others under the same key have counted, and live calls hold.
+    pub fn take_over(&mut self, other: Counters) {
+        self.epoch = other.epoch;
+        self.gauges = other.gauges;
+        self.rates.take_over(other.rates);
+        self.budgets.take_over(other.budgets);
+        self.last_called.take_over(other.last_called);
+        self.has_changed = true;
+    }
+
     /// What a rule is known by, whatever stands before it in its file.
     pub fn identity(&self, name: &str) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.hash_keys.0, self.hash_keys.1);

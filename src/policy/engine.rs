@@ -17,7 +17,7 @@ use super::geo::Geo;
 use super::hits::Listed;
 use super::matcher::Asked;
 use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict, Written};
-use super::trail::{Outcome, Past, Seen, Trail};
+use super::trail::{Outcome, Past, Rules, Seen, Trail};
 use super::trial::Counted;
 use super::{Action, Facts, GaugeHold, HangUp, Known, Login, Note, Permit, Refusal, Sealed, Stage};
 use crate::base::ban::Banned;
@@ -28,7 +28,7 @@ use crate::base::{ListenerId, NodeKey, Now, TrunkId, ZoneId};
 pub struct Engine {
     stages: [Vec<Asking>; Stage::COUNT],
     /// All rules and defaults, as [`Numbered`] names them.
-    pub(super) rules: Vec<(Mode, Arc<Rule>)>,
+    pub(super) rules: Rules,
     /// All policies, also disabled ones.
     pub(super) listed: Vec<Listed>,
     /// Rules with `failed_logins`, which count outside any stage.
@@ -97,7 +97,7 @@ impl Engine {
         let (enforced, audited) = (room(Mode::Enforce), room(Mode::Audit));
         let mut engine = Engine {
             stages: Default::default(),
-            rules: Vec::new(),
+            rules: Rules::default(),
             listed: Vec::new(),
             login_rules: Vec::new(),
             ending: HashMap::new(),
@@ -122,6 +122,20 @@ impl Engine {
         }
         engine.trail.number(engine.rules.len());
         engine
+    }
+
+    /// Other policies are in force from now on. What was counted goes on under rules of the same names, bans last, live calls hold what
+    /// they hold, and what was decided is explained by the rules of then. [`Settings::never_ban`] stays as it was.
+    pub fn replace(&mut self, policies: Settings, key: &NodeKey) {
+        let former = std::mem::replace(self, Engine::new(policies, key));
+        self.counters.take_over(former.counters);
+        self.audit_counters.take_over(former.audit_counters);
+        for (index, (_, rule)) in self.rules.iter().enumerate() {
+            let known = former.rules.iter().position(|(_, known)| known.name == rule.name);
+            self.trail.set_hits(index, known.map_or(0, |known| former.trail.hits(known)));
+        }
+        (self.bans, self.notes, self.alerts) = (former.bans, former.notes, former.alerts);
+        (self.past, self.strangers, self.last_kept) = (former.past, former.strangers, former.last_kept);
     }
 
     /// No policy at all: every request gets a [`Permit`]. For tests, and for a config without `policies`.
@@ -170,7 +184,7 @@ impl Engine {
         // A file of 1 MiB holds fewer.
         let index = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
         let rule = Arc::new(rule);
-        self.rules.push((mode, Arc::clone(&rule)));
+        Arc::make_mut(&mut self.rules).push((mode, Arc::clone(&rule)));
         Numbered { id, index, rule }
     }
 

@@ -14,7 +14,7 @@ use super::country::Country;
 use super::feed::Subject;
 use super::matcher::{Asked, Matcher};
 use super::settings::{Mode, Rule};
-use super::trail::{Outcome, Seen, Step};
+use super::trail::{Outcome, Rules, Seen, Step};
 use super::written::shown;
 use super::{Action, Engine, Facts, Stage};
 use crate::base::{ListenerId, Now, UnixTime};
@@ -109,7 +109,9 @@ impl Engine {
         if let Ok(permit) = self.decide(facts, now) {
             self.release(permit.gauges, Duration::ZERO, now);
         }
-        self.in_words(Some(facts), Some(&self.trail.steps), self.trail.outcome, now.unix, names)
+        let decided =
+            Decided { rules: &self.rules, steps: Some(&self.trail.steps), outcome: self.trail.outcome };
+        self.in_words(Some(facts), &decided, now.unix, names)
     }
 
     /// The same before a byte of it is read; none if nobody is asked then.
@@ -129,7 +131,7 @@ impl Engine {
     pub fn keep(&mut self, call_id: &str, facts: Option<&Facts<'_>>, admitted: bool, now: Now) {
         let name = self.identity(call_id);
         let past = if admitted { &mut self.past } else { &mut self.strangers };
-        past.keep(name, &self.trail, facts, now.unix);
+        past.keep(name, &self.trail, &self.rules, facts, now.unix);
         self.last_kept = Some((name, admitted));
     }
 
@@ -144,7 +146,7 @@ impl Engine {
             _ => {
                 if past.newest(name).is_none() && strangers.newest(name).is_none() {
                     self.trail.begin();
-                    strangers.keep(name, &self.trail, None, now.unix);
+                    strangers.keep(name, &self.trail, &self.rules, None, now.unix);
                 }
                 let both = [past.newest(name), strangers.newest(name)].into_iter().flatten();
                 both.max_by_key(|kept| kept.at)
@@ -165,7 +167,8 @@ impl Engine {
         found.sort_by_key(|(kept, _)| kept.at);
         let told = found.into_iter().map(|(kept, steps)| {
             let facts = kept.facts.as_ref().map(|brief| brief.facts());
-            let words = self.in_words(facts.as_ref(), steps.as_deref(), kept.outcome, kept.at, names);
+            let decided = Decided { rules: &kept.rules, steps: steps.as_deref(), outcome: kept.outcome };
+            let words = self.in_words(facts.as_ref(), &decided, kept.at, names);
             match &kept.refused {
                 None => words,
                 Some((reason, status)) => {
@@ -180,17 +183,17 @@ impl Engine {
     fn in_words(
         &self,
         facts: Option<&Facts<'_>>,
-        steps: Option<&[Step]>,
-        outcome: Outcome,
+        decided: &Decided<'_>,
         at: UnixTime,
         names: &Names,
     ) -> Explanation {
+        let Decided { rules, steps, outcome } = *decided;
         let asked = facts.map(|facts| Asked::at(facts, self.geo.as_ref(), &self.feeds, at));
         let looked = steps.map(|steps| {
             let same_rule = steps.chunk_by(|one, next| one.rule == next.rule);
-            same_rule.filter_map(|steps| self.looked(steps, asked.as_ref(), names)).collect()
+            same_rule.filter_map(|steps| looked(rules, steps, asked.as_ref(), names)).collect()
         });
-        let rule = |index: u32| self.rules.get(index as usize).map(|(_, rule)| rule);
+        let rule = |index: u32| rules.get(index as usize).map(|(_, rule)| rule);
         let (decision, rule) = match outcome {
             Outcome::NotAsked => ("not asked", None),
             Outcome::Default => ("permitted", None),
@@ -238,44 +241,52 @@ impl Engine {
             refused_by_edge: None,
         }
     }
+}
 
-    fn looked(&self, steps: &[Step], asked: Option<&Asked<'_>>, names: &Names) -> Option<Looked> {
-        let (mode, rule) = self.rules.get(steps.first()?.rule as usize)?;
-        let limits = rule.count.iter().flat_map(|count| &count.limits).collect::<Vec<_>>();
-        let mut why: Vec<String> = Vec::new();
-        let mut spoke = false;
-        let mut is_met = true;
-        for Step { seen, .. } in steps {
-            match *seen {
-                Seen::Unmet(index) => {
-                    is_met = false;
-                    why.extend(told(rule, index.into(), "does not hold", asked, names));
-                }
-                Seen::Uncounted => why.push("its `count` counts no such request".to_owned()),
-                Seen::Limit { limit, used, over } => {
-                    let Some(limit) = limits.get(usize::from(limit)) else { continue };
-                    let verb = if over { "is reached" } else { "is not reached" };
-                    why.push(format!("`{limit}` {verb}: {}", limit.amount(used)));
-                    spoke |= over;
-                }
-                Seen::Spoke => spoke = true,
-                Seen::Met => why.push("it asks for a password, and one has been shown".to_owned()),
-                Seen::Spent => {
-                    spoke = true;
-                    why.push("the call cannot pay on: its budget is spent".to_owned());
-                }
+/// What is to be put into words: the rules that were in force, what was seen of them, and how it ended.
+struct Decided<'d> {
+    rules: &'d Rules,
+    /// None: nobody remembers.
+    steps: Option<&'d [Step]>,
+    outcome: Outcome,
+}
+
+fn looked(rules: &Rules, steps: &[Step], asked: Option<&Asked<'_>>, names: &Names) -> Option<Looked> {
+    let (mode, rule) = rules.get(steps.first()?.rule as usize)?;
+    let limits = rule.count.iter().flat_map(|count| &count.limits).collect::<Vec<_>>();
+    let mut why: Vec<String> = Vec::new();
+    let mut spoke = false;
+    let mut is_met = true;
+    for Step { seen, .. } in steps {
+        match *seen {
+            Seen::Unmet(index) => {
+                is_met = false;
+                why.extend(told(rule, index.into(), "does not hold", asked, names));
+            }
+            Seen::Uncounted => why.push("its `count` counts no such request".to_owned()),
+            Seen::Limit { limit, used, over } => {
+                let Some(limit) = limits.get(usize::from(limit)) else { continue };
+                let verb = if over { "is reached" } else { "is not reached" };
+                why.push(format!("`{limit}` {verb}: {}", limit.amount(used)));
+                spoke |= over;
+            }
+            Seen::Spoke => spoke = true,
+            Seen::Met => why.push("it asks for a password, and one has been shown".to_owned()),
+            Seen::Spent => {
+                spoke = true;
+                why.push("the call cannot pay on: its budget is spent".to_owned());
             }
         }
-        if spoke && is_met {
-            let held = (0..rule.when.len()).filter_map(|index| told(rule, index, "holds", asked, names));
-            why.splice(0..0, held);
-        }
-        let answer = &rule.answer;
-        let file = rule.written.place.file.to_string();
-        let line = rule.written.place.line;
-        let (rule, says) = (rule.name.to_string(), answer.to_string());
-        Some(Looked { rule, file, line, audit: *mode == Mode::Audit, spoke, why, says })
     }
+    if spoke && is_met {
+        let held = (0..rule.when.len()).filter_map(|index| told(rule, index, "holds", asked, names));
+        why.splice(0..0, held);
+    }
+    let answer = &rule.answer;
+    let file = rule.written.place.file.to_string();
+    let line = rule.written.place.line;
+    let (rule, says) = (rule.name.to_string(), answer.to_string());
+    Some(Looked { rule, file, line, audit: *mode == Mode::Audit, spoke, why, says })
 }
 
 const NOTHING: &str = "no answer at all";

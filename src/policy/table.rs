@@ -52,6 +52,15 @@ impl<V: Remembered> Table<V> {
         }
     }
 
+    /// Goes on with what another table remembers, as far as there is room.
+    pub fn take_over(&mut self, other: Table<V>) {
+        if self.slots.len() == other.slots.len() {
+            *self = other;
+        } else {
+            other.iter().for_each(|(key, value)| self.set(key, value));
+        }
+    }
+
     /// All keys, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, V)> {
         self.slots.iter().filter(|slot| slot.key != 0).map(|slot| (slot.key, slot.value))

@@ -5,10 +5,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::settings::{Mode, Rule};
 use super::{Facts, Known};
 use crate::base::UnixTime;
 
-/// What was seen of a rule; `rule` is its place in [`super::Engine`]'s list.
+/// All rules and defaults of an engine, each with the mode of its policy.
+pub(super) type Rules = Arc<Vec<(Mode, Arc<Rule>)>>;
+
+/// What was seen of a rule; `rule` is its place in [`Rules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub rule: u32,
@@ -74,6 +78,13 @@ impl Trail {
         }
     }
 
+    /// It had spoken so often before.
+    pub fn set_hits(&mut self, rule: usize, hits: u64) {
+        if let Some(known) = self.hits.get_mut(rule) {
+            *known = hits;
+        }
+    }
+
     pub fn hits(&self, rule: usize) -> u64 {
         self.hits.get(rule).copied().unwrap_or(0)
     }
@@ -111,6 +122,8 @@ pub(super) struct Kept {
     /// None: of a call that ended by its budget, nothing was asked.
     pub facts: Option<Brief>,
     pub outcome: Outcome,
+    /// Those that were in force then.
+    pub rules: Rules,
     /// What the edge itself refused it for, and its status; 0: in silence.
     pub refused: Option<(Arc<str>, u16)>,
     first: usize,
@@ -134,7 +147,7 @@ impl Past {
     }
 
     /// The oldest is forgotten for it.
-    pub fn keep(&mut self, name: u64, trail: &Trail, facts: Option<&Facts<'_>>, at: UnixTime) {
+    pub fn keep(&mut self, name: u64, trail: &Trail, rules: &Rules, facts: Option<&Facts<'_>>, at: UnixTime) {
         if self.kept.len() >= self.calls {
             self.kept.pop_front();
             self.names.pop_front();
@@ -149,7 +162,8 @@ impl Past {
         }
         let facts = facts.map(Brief::from);
         let length = self.written - first;
-        self.kept.push_back(Kept { at, facts, outcome: trail.outcome, refused: None, first, length });
+        let (outcome, rules) = (trail.outcome, Arc::clone(rules));
+        self.kept.push_back(Kept { at, facts, outcome, rules, refused: None, first, length });
         self.names.push_back(name);
     }
 
@@ -212,14 +226,14 @@ mod tests {
         let mut past = Past::new(3);
         let at = UnixTime(Duration::ZERO);
         for name in 0..4 {
-            past.keep(name, &trail(0..2), None, at);
+            past.keep(name, &trail(0..2), &Rules::default(), None, at);
         }
         assert_eq!(past.of(0).count(), 0);
         assert_eq!(past.of(3).filter_map(|kept| past.steps(kept)).flatten().count(), 2);
-        past.keep(4, &trail(0..95), None, at);
+        past.keep(4, &trail(0..95), &Rules::default(), None, at);
         assert_eq!(past.of(4).filter_map(|kept| past.steps(kept)).flatten().count(), 95);
         assert!(past.of(2).all(|kept| past.steps(kept).is_none()), "its steps are overwritten");
-        past.keep(5, &trail(0..500), None, at);
+        past.keep(5, &trail(0..500), &Rules::default(), None, at);
         assert_eq!(past.of(5).filter_map(|kept| past.steps(kept)).flatten().count(), 96, "cut off");
     }
 

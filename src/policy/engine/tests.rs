@@ -1,5 +1,6 @@
 mod live;
 mod properties;
+mod replaced;
 
 use std::time::Instant;
 
