@@ -57,6 +57,7 @@ record! {
     /// `alerts: { webhook: … }`
     Webhook is "a webhook" {
         url: At<Url>,
+        ca: Option<At<Authorities>>,
         secret: Option<At<Reference>>,
     }
 }

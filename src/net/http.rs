@@ -5,11 +5,12 @@ use std::io;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderValue, USER_AGENT};
-use hyper::{Request, Response, Uri};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::settings::Website;
 use super::tls;
 
 /// Why there is no answer.
@@ -24,12 +25,13 @@ pub(super) enum HttpError {
     Http(#[from] hyper::Error),
 }
 
-/// Asks the server of `url`, over TLS if it says so; path and header fields are `request`'s. Waits for as long as it takes.
-pub(super) async fn ask<B>(url: &Uri, mut request: Request<B>) -> Result<Response<Incoming>, HttpError>
+/// Asks a server, over TLS if its URL says so; path and header fields are `request`'s. Waits for as long as it takes.
+pub(super) async fn ask<B>(at: &Website, mut request: Request<B>) -> Result<Response<Incoming>, HttpError>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let Website { url, ca, .. } = at;
     if let Some(host) = url.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok()) {
         request.headers_mut().insert(HOST, host);
     }
@@ -43,7 +45,7 @@ where
     if !is_tls {
         return over(stream, request).await;
     }
-    let tls::Client { server_name, config } = tls::web_client(name)?;
+    let tls::Client { server_name, config } = tls::web_client(name, ca.as_deref())?;
     over(tokio_rustls::TlsConnector::from(config).connect(server_name, stream).await?, request).await
 }
 

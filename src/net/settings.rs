@@ -42,11 +42,22 @@ pub struct NetSettings {
     pub patience: Patience,
 }
 
+/// Somebody's web server.
+#[derive(Clone)]
+pub struct Website {
+    /// `http` or `https`. Its path may be a secret.
+    pub url: Uri,
+    /// PEM file of those whose signature under its certificate counts; none: the system's.
+    pub ca: Option<PathBuf>,
+    /// For an answer, to its last byte.
+    pub patience: Duration,
+}
+
 /// Who is told of alerts.
 #[derive(Clone)]
 pub struct Webhook {
-    /// Where: `http` or `https`. Its path may be a secret.
-    pub url: Uri,
+    /// Where.
+    pub at: Website,
     /// What bodies are signed with.
     pub secret: Option<Secret>,
     /// How often one rule, trunk or target is told of at most.
@@ -55,7 +66,7 @@ pub struct Webhook {
 
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Webhook(at {:?}, every {:?})", self.url.host(), self.every)
+        write!(f, "Webhook(at {:?}, every {:?})", self.at.url.host(), self.every)
     }
 }
 
@@ -64,17 +75,28 @@ impl std::fmt::Debug for Webhook {
 pub struct FeedSource {
     /// Policy and list, as in the log: "toll fraud / bad networks".
     pub name: Arc<str>,
-    /// Where: `http` or `https`. Its path may be a secret.
-    pub url: Uri,
+    /// Where.
+    pub at: Website,
     /// How often it is fetched.
     pub refresh: Duration,
     /// What it is a list of.
     pub kind: Kind,
+    /// How it is written.
+    pub format: Format,
+}
+
+/// How a list is published.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// A page with one entry on each line.
+    Plain,
+    /// APIBAN's API, of which the URL is the part before the key.
+    Apiban(Secret),
 }
 
 impl std::fmt::Debug for FeedSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "FeedSource({}, from {:?})", self.name, self.url.host())
+        write!(f, "FeedSource({}, from {:?})", self.name, self.at.url.host())
     }
 }
 

@@ -94,9 +94,9 @@ pub(super) fn client(
     Ok(Client { server_name, config: Arc::new(config) })
 }
 
-/// Our side towards a web server, as a browser has it.
-pub(super) fn web_client(host: &str) -> Result<Client, TlsError> {
-    client(&TlsPeer { server_name: host.into(), verify: Verify::Name }, None, None)
+/// Our side towards a web server, as a browser has it; with `ca` only one whose certificate that has signed.
+pub(super) fn web_client(host: &str, ca: Option<&Path>) -> Result<Client, TlsError> {
+    client(&TlsPeer { server_name: host.into(), verify: Verify::Name }, ca, None)
 }
 
 /// The names of a certificate that was verified: DNS names, and the hosts of SIP URIs (RFC 5922 §7.1).

@@ -11,11 +11,12 @@ use serde_json::Value;
 use turnpike::base::Transport;
 use turnpike::config::secret::Secret;
 use turnpike::net::Node;
-use turnpike::net::settings::Webhook;
+use turnpike::net::settings::{Webhook, Website};
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
 use turnpike::policy::{Action, Stage};
 
 use crate::harness::*;
+use crate::web_server::{self, Authority, WebServer};
 
 /// What was posted: the signature and the body.
 type Posted = (String, String);
@@ -97,6 +98,11 @@ fn poll(mut reached: impl FnMut() -> bool) {
 
 /// Refuses everybody, and tells of it.
 fn started(data_dir: &Path, receiver: SocketAddr, every: Duration) -> Node {
+    let url = format!("http://{receiver}/alerts").parse().unwrap();
+    started_at(data_dir, Website { url, ca: None, patience: DEADLINE }, every)
+}
+
+fn started_at(data_dir: &Path, at: Website, every: Duration) -> Node {
     let mut settings = settings(data_dir);
     let refuse = Verdict::Refuse(Action::Reject { status: 403, reason: "No".into() });
     settings.policy.policies = vec![Policy {
@@ -114,8 +120,7 @@ fn started(data_dir: &Path, receiver: SocketAddr, every: Duration) -> Node {
         deck: None,
         place: Default::default(),
     }];
-    let url = format!("http://{receiver}/alerts").parse().unwrap();
-    settings.net.webhook = Some(Webhook { url, secret: Some(Secret::new("north".into())), every });
+    settings.net.webhook = Some(Webhook { at, secret: Some(Secret::new("north".into())), every });
     Node::start(settings).unwrap()
 }
 
@@ -164,8 +169,8 @@ fn an_alert_is_sent_until_it_is_taken_and_those_that_follow_are_summed_up() {
 #[test]
 fn what_was_not_taken_is_sent_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let node = started(dir.path(), nobody, Duration::from_secs(60));
+    let nobody = Dead::new(Transport::Tcp);
+    let node = started(dir.path(), nobody.at, Duration::from_secs(60));
     knock(&node, 3);
     drop(node);
     let kept = std::fs::read_to_string(dir.path().join("alerts.json")).unwrap();
@@ -177,4 +182,56 @@ fn what_was_not_taken_is_sent_after_a_restart() {
     assert_eq!((told[0]["count"].as_u64(), told[1]["count"].as_u64()), (Some(1), Some(2)), "{told:?}");
     drop(node);
     assert!(!dir.path().join("alerts.json").exists(), "nothing is left to say");
+}
+
+/// Over https the webhook must be who it says; until it is, nothing is lost.
+#[test]
+fn an_alert_is_told_to_nobody_but_the_right_server() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let web = WebServer::secure(&other.sign("localhost"));
+    web.publish("/alerts", web_server::answer("204 Yes", ""));
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    std::fs::write(&ca, ours.pem()).unwrap();
+    let url = format!("https://localhost:{}/alerts", web.at.port()).parse().unwrap();
+    let node =
+        started_at(dir.path(), Website { url, ca: Some(ca), patience: DEADLINE }, Duration::from_secs(60));
+    knock(&node, 1);
+    web.wait_for_connections(1);
+    for wrong in [ours.sign("hooks.example"), ours.sign_expired("localhost")] {
+        web.show(&wrong);
+        web.wait_for_connections(1);
+    }
+    assert!(web.asked().is_empty(), "nobody else has heard of it");
+    // Where it is sent is ours to say, not the server's.
+    web.publish("/alerts", web_server::answer("307 Moved\r\nLocation: /elsewhere", ""));
+    web.show(&ours.sign("localhost"));
+    web.wait_until_asked("/alerts", 1);
+    web.publish("/alerts", web_server::answer("204 Yes", ""));
+    web.wait_until_asked("/alerts", 2);
+    drop(node);
+    assert_eq!(web.count("/elsewhere"), 0);
+    let asked = web.asked();
+    let bodies: Vec<_> = asked.iter().map(|(_, body)| serde_json::from_str::<Value>(body).unwrap()).collect();
+    assert!(
+        bodies.iter().all(|body| body["id"] == bodies[0]["id"]),
+        "the same until it is taken: {bodies:?}"
+    );
+    assert!(!dir.path().join("alerts.json").exists(), "it has been taken");
+}
+
+#[test]
+fn a_webhook_that_never_answers_is_given_up_and_tried_again() {
+    let web = WebServer::start();
+    web.publish("/alerts", "\0".into());
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("http://{}/alerts", web.at).parse().unwrap();
+    let at = Website { url, ca: None, patience: Duration::from_millis(200) };
+    let node = started_at(dir.path(), at, Duration::from_secs(60));
+    knock(&node, 1);
+    web.wait_until_asked("/alerts", 2);
+    web.publish("/alerts", web_server::answer("200 OK", ""));
+    web.wait_until_asked("/alerts", 3);
+    drop(node);
+    assert!(!dir.path().join("alerts.json").exists(), "it has been taken");
 }

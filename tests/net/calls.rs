@@ -231,7 +231,7 @@ fn a_listener_on_an_address_stands_beside_one_on_the_wildcard() {
         });
         settings.net.listeners.push(None);
     };
-    let free = UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
+    let free = *ports().start();
     let (node, _dir) = node(|all| settings(all, free));
     for (to, expected) in [([127, 0, 0, 1], 200), ([127, 0, 0, 2], 403)] {
         let to = SocketAddr::from((to, free));

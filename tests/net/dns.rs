@@ -114,12 +114,12 @@ fn invite_that_arrives(udp: &Udp, pbx: &Udp) -> String {
 #[test]
 fn naptr_and_srv_lead_to_the_server_and_past_a_dead_one() {
     let pbx = Udp::new("127.0.0.1:9".parse().unwrap());
-    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = Dead::new(Transport::Udp);
     let server = NameServer::start(vec![
         ("pbx.test.", naptr(10, "SIP+D2U", "_sip._udp.pbx.test.")),
         ("pbx.test.", naptr(5, "SIP+D2X", "_sip._x.pbx.test.")),
         ("_sip._udp.pbx.test.", srv(20, pbx.addr().port(), "b.pbx.test.")),
-        ("_sip._udp.pbx.test.", srv(10, closed.port(), "a.pbx.test.")),
+        ("_sip._udp.pbx.test.", srv(10, closed.at.port(), "a.pbx.test.")),
         ("a.pbx.test.", loopback()),
         ("b.pbx.test.", loopback()),
     ]);

@@ -2,8 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -83,7 +85,7 @@ pub fn settings(data_dir: &Path) -> NodeSettings {
             feeds: Vec::new(),
             capacity: Default::default(),
         },
-        relay: turnpike::relay::Settings { ports: 40_000..=40_099, workers: 1 },
+        relay: turnpike::relay::Settings { ports: ports(), workers: 1 },
         net: NetSettings {
             feeds: Vec::new(),
             webhook: None,
@@ -127,6 +129,48 @@ pub fn with_pbx(settings: &mut NodeSettings, transport: Transport, remote: Socke
         health: None,
         failover: Failover { statuses: vec![503], after: Duration::from_secs(4) },
     });
+}
+
+/// A hundred ports that nobody else has: no other process of these tests takes from the same block, and the system gives none of
+/// them to who asks for any port (it begins at 32768).
+pub fn ports() -> RangeInclusive<u16> {
+    const BLOCK: u16 = 2_000;
+    static FIRST: OnceLock<(u16, Option<UdpSocket>)> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (first, _held) = FIRST.get_or_init(|| {
+        let held =
+            |n| Some((10_000 + BLOCK * n, Some(UdpSocket::bind(("127.255.255.254", 9_900 + n)).ok()?)));
+        // So many processes at once that they must share.
+        (0..11).find_map(held).unwrap_or((10_000 + BLOCK * (std::process::id() % 11) as u16, None))
+    });
+    let next = NEXT.fetch_add(1, Ordering::Relaxed) % u32::from(BLOCK / 100);
+    let first = first + 100 * next as u16;
+    first..=first + 99
+}
+
+/// An address where nobody listens, for as long as this lives: it keeps the port from everybody else, the node's own listeners too.
+pub struct Dead {
+    pub at: SocketAddr,
+    _held: Socket,
+}
+
+impl Dead {
+    pub fn new(transport: Transport) -> Dead {
+        Dead::on("127.0.0.1", transport)
+    }
+
+    pub fn on(ip: &str, transport: Transport) -> Dead {
+        let any = SocketAddr::new(ip.parse().unwrap(), 0);
+        let kind = if transport == Transport::Udp { Type::DGRAM } else { Type::STREAM };
+        let held = Socket::new(Domain::for_address(any), kind, None).unwrap();
+        held.bind(&any.into()).unwrap();
+        let at = held.local_addr().unwrap();
+        if transport == Transport::Udp {
+            // It hears nobody but itself: all others are told that the port is closed.
+            held.connect(&at).unwrap();
+        }
+        Dead { at: at.as_socket().unwrap(), _held: held }
+    }
 }
 
 /// A node with these settings changed, and the folder that it lives in.
@@ -314,4 +358,28 @@ pub fn eventually(what: &str, mut reached: impl FnMut() -> bool) {
         assert!(start.elapsed() < DEADLINE, "never: {what}");
         std::thread::sleep(Duration::from_millis(5)); // between polls
     }
+}
+
+/// What nodes of this process have logged as warnings until now. Ask once before the node starts, too.
+pub fn warnings() -> String {
+    static LOG: OnceLock<Arc<Mutex<Vec<u8>>>> = OnceLock::new();
+    struct Into(Arc<Mutex<Vec<u8>>>);
+    impl Write for Into {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(line);
+            Ok(line.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = LOG.get_or_init(|| {
+        let log = Arc::<Mutex<Vec<u8>>>::default();
+        let into = log.clone();
+        let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false);
+        let lines = lines.with_writer(move || Into(into.clone())).finish();
+        tracing::subscriber::set_global_default(lines).unwrap();
+        log
+    });
+    String::from_utf8_lossy(&log.lock().unwrap()).into_owned()
 }

@@ -34,3 +34,4 @@ mod turn_stream;
 mod turn_streams;
 mod turn_tcp_allocations;
 mod web;
+mod web_server;

@@ -1,7 +1,7 @@
 //! Connections that the node opens.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Instant;
 
 use turnpike::base::Transport;
@@ -13,19 +13,12 @@ fn call(udp: &Udp) -> String {
     request("INVITE", &format!("sip:200@{}", udp.to), Transport::Udp, udp.addr())
 }
 
-/// An address where nobody listens.
-fn dead(transport: Transport) -> SocketAddr {
-    match transport {
-        Transport::Udp => UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
-        _ => TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
-    }
-}
-
 #[test]
 fn a_target_that_refuses_the_connection_is_known_at_once() {
     for transport in [Transport::Tcp, Transport::Tls] {
+        let dead = Dead::new(transport);
         let (node, dir) = node(|settings| {
-            with_pbx(settings, transport, dead(transport));
+            with_pbx(settings, transport, dead.at);
             trust_own(settings);
         });
         let udp = Udp::new(node.listener("udp").unwrap());
@@ -40,10 +33,10 @@ fn a_target_that_refuses_the_connection_is_known_at_once() {
 #[test]
 fn a_closed_udp_port_is_known_at_once() {
     for ip in ["127.0.0.1", "::1"] {
-        let closed = UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap();
+        let closed = Dead::on(ip, Transport::Udp);
         let (node, _dir) = node(|settings| {
-            settings.edge.listeners[0].bind.set_ip(closed.ip());
-            with_pbx(settings, Transport::Udp, closed);
+            settings.edge.listeners[0].bind.set_ip(closed.at.ip());
+            with_pbx(settings, Transport::Udp, closed.at);
         });
         let udp = Udp::new(node.listener("udp").unwrap());
         // Silence would be 408. Twice: what ICMP said of the first call must not be in the way of the second.
@@ -56,9 +49,9 @@ fn a_closed_udp_port_is_known_at_once() {
 
 #[test]
 fn the_next_host_takes_the_call_when_the_first_ones_udp_port_is_closed() {
-    let second = Udp::new(dead(Transport::Udp));
+    let (first, second) = (Dead::new(Transport::Udp), Udp::new("127.0.0.1:9".parse().unwrap()));
     let (node, _dir) = node(|settings| {
-        with_pbx(settings, Transport::Udp, dead(Transport::Udp));
+        with_pbx(settings, Transport::Udp, first.at);
         let pbx = settings.edge.pbx.as_mut().unwrap();
         let next = Target { port: Some(second.addr().port()), priority: 1, ..pbx.hosts[0].clone() };
         pbx.hosts.push(next);

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::super::diagnose::Problems;
 use super::super::raw;
 use super::super::read::{At, Wrong};
 use super::super::words::{Reference, is_host_name};
@@ -131,12 +132,31 @@ impl Context<'_> {
 
     /// The path of a PEM file of certificates that we trust; tells if there is none in it.
     pub(super) fn authorities(&mut self, path: &At<PathBuf>) -> PathBuf {
-        let file = self.folder.join(&path.value);
-        if let Err(wrong) = read_chain(&file) {
-            self.problems.error(path.at, wrong.what, wrong.help);
-        }
-        file
+        authorities(path, self.folder, self.problems)
     }
+
+    /// The file of `ca:`; none: the system's count.
+    pub(super) fn trusted(&mut self, ca: &At<raw::Authorities>) -> Option<PathBuf> {
+        trusted(ca, self.folder, self.problems)
+    }
+}
+
+/// The same, where a relative path begins at `folder`.
+pub fn trusted(ca: &At<raw::Authorities>, folder: &Path, problems: &mut Problems) -> Option<PathBuf> {
+    match &ca.value {
+        raw::Authorities::System => None,
+        raw::Authorities::File(path) => {
+            Some(authorities(&At { at: ca.at, value: path.clone() }, folder, problems))
+        }
+    }
+}
+
+fn authorities(path: &At<PathBuf>, folder: &Path, problems: &mut Problems) -> PathBuf {
+    let file = folder.join(&path.value);
+    if let Err(wrong) = read_chain(&file) {
+        problems.error(path.at, wrong.what, wrong.help);
+    }
+    file
 }
 
 /// Every certificate of a PEM file; at least one.

@@ -40,7 +40,7 @@ pub fn secret(reference: &Reference, folder: &Path, environment: Environment<'_>
 pub fn missing(path: &Path, error: &io::Error) -> Wrong {
     let help = match error.kind() {
         io::ErrorKind::NotFound => {
-            "correct the path (it begins at the config's folder), or put the file there"
+            "correct the path (it begins at this file's folder), or put the file there"
         }
         io::ErrorKind::PermissionDenied => "let the user that Turnpike runs as read it: `chgrp`, `chmod g+r`",
         _ => "look what is there: `ls -l`",

@@ -15,8 +15,9 @@ mod turn;
 mod users;
 mod zones;
 
+pub(super) use certificates::trusted;
 pub use files::glob;
-pub(super) use files::missing;
+pub(super) use files::{missing, secret};
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,13 +32,15 @@ use super::yaml::Position;
 use super::{Environment, raw};
 use crate::admin::settings::{AdminSettings, Token};
 use crate::base::ZoneId;
-use crate::net::settings::{Capacity, NetSettings, Patience, Webhook};
+use crate::net::settings::{Capacity, NetSettings, Patience, Webhook, Website};
 use crate::observe::settings::Logging;
 use crate::policy::geo::Geo;
 
 /// Ids are 16 bits wide; nobody needs as many.
 const MOST_NAMES: usize = 10_000;
 
+/// How long a webhook may take for one alert.
+const POST_PATIENCE: Duration = Duration::from_secs(10);
 /// How often one rule alerts.
 const USUAL_ALERT: Duration = Duration::from_secs(60);
 const SOONEST_ALERT: Duration = Duration::from_secs(1);
@@ -154,7 +157,7 @@ impl<'c> Context<'c> {
     }
 
     fn webhook(&mut self, alerts: &raw::Alerts) -> Option<Webhook> {
-        let raw::Alerts { webhook: raw::Webhook { url, secret, .. }, every, .. } = alerts;
+        let raw::Alerts { webhook: raw::Webhook { url, ca, secret, .. }, every, .. } = alerts;
         if url.value.is_open() {
             let what = "whoever is on the way can read these alerts, and write others";
             self.problems.warning(url.at, what, "write `https://`");
@@ -168,7 +171,9 @@ impl<'c> Context<'c> {
             self.problems.error(every.at, what, "write `1s` or more, such as `every: 1m`");
         }
         let every = every.as_ref().map_or(USUAL_ALERT, |every| every.value);
-        Some(Webhook { url: url.value.0.clone(), secret, every })
+        let ca = ca.as_ref().and_then(|ca| self.trusted(ca));
+        let at = Website { url: url.value.0.clone(), ca, patience: POST_PATIENCE };
+        Some(Webhook { at, secret, every })
     }
 
     fn admin(&mut self, admin: &raw::Admin) -> Option<AdminSettings> {

@@ -221,10 +221,7 @@ fn targets(
 
 fn peer_trust(cx: &mut Context<'_>, tls: Option<&raw::PeerTls>) -> PeerTrust {
     let raw = cx.raw;
-    let ca = tls.and_then(|t| t.ca.as_ref()).and_then(|ca| match &ca.value {
-        raw::Authorities::System => None,
-        raw::Authorities::File(path) => Some(cx.authorities(&At { at: ca.at, value: path.clone() })),
-    });
+    let ca = tls.and_then(|t| t.ca.as_ref()).and_then(|ca| cx.trusted(ca));
     let certificate = tls
         .and_then(|t| t.certificate.as_ref())
         .and_then(|certificate| cx.index(raw.certificates.as_ref(), "certificate", certificate));

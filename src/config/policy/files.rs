@@ -33,6 +33,11 @@ impl Files {
         Files { folder: folder.to_owned(), opened: Vec::new() }
     }
 
+    /// Where relative paths begin.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Reads a file; if it cannot be read, that is told where it is named.
     pub fn open(&mut self, named: &At<PathBuf>, problems: &mut Problems) -> Option<FileId> {
         let path = self.folder.join(&named.value);

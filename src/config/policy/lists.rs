@@ -2,19 +2,20 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
 use super::files::{FileId, Files};
-use super::raw::List;
+use super::raw::{self, List, Optional, Published};
 use super::times;
 use super::words;
 use crate::config::diagnose::{Problems, Report};
 use crate::config::read::{At, FromWord, Named, Wrong, did_you_mean};
-use crate::config::words::Url;
-use crate::net::settings::FeedSource;
+use crate::config::{compile, process_environment};
+use crate::net::settings::{FeedSource, Format, Website};
 use crate::policy::country::Country;
 use crate::policy::feed::{FeedId, Kind, Subject};
 use crate::policy::matcher::{Glob, Matcher};
@@ -25,6 +26,8 @@ use crate::policy::window::Holidays;
 /// How often a list is fetched that does not say.
 const USUAL: Duration = Duration::from_secs(3600);
 const SOONEST: Duration = Duration::from_secs(60);
+/// How long a page of it may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The lists of one policy file.
 pub struct Lists {
@@ -77,9 +80,12 @@ impl Lists {
                     self.lists.insert(name.value, vec![Entries { items, file: None }]);
                     continue;
                 }
-                List::Url { url, refresh } => {
+                List::Url(published) => {
                     let full_name = format!("{policy} / {}", name.value);
-                    self.feeds.insert(name.value, Declared::new(full_name, &url, refresh, problems));
+                    match Declared::new(full_name, &published, self.files.folder(), problems) {
+                        Some(declared) => _ = self.feeds.insert(name.value, declared),
+                        None => self.broken.push(name.value),
+                    }
                     continue;
                 }
                 List::File(path) => self.files.open(&path, problems).map(|file| vec![file]),
@@ -128,6 +134,10 @@ impl Lists {
 
     fn feed(&mut self, item: &At<String>, kind: Kind, problems: &mut Problems) -> Option<FeedId> {
         let declared = self.feeds.get_mut(item.value.strip_prefix('$')?)?;
+        if kind == Kind::Numbers && matches!(declared.source.format, Format::Apiban(_)) {
+            problems.error(item.at, "APIBAN lists networks", "name it under `source`");
+            return None;
+        }
         if let Some(id) = declared.used {
             if declared.source.kind != kind {
                 let help = "declare it a second time, under another name";
@@ -221,7 +231,8 @@ impl Lists {
 }
 
 impl Declared {
-    fn new(name: String, url: &At<Url>, refresh: Option<At<Duration>>, problems: &mut Problems) -> Declared {
+    fn new(name: String, list: &Published, folder: &Path, problems: &mut Problems) -> Option<Declared> {
+        let Published { url, refresh, ca, .. } = list;
         if url.value.is_open() {
             let what = "whoever is on the way can write into this list";
             problems.warning(url.at, what, "write `https://`");
@@ -230,10 +241,45 @@ impl Declared {
             let what = "whoever publishes this list will not like to be asked so often";
             problems.error(refresh.at, what, "write `1m` or more, such as `refresh: 1h`");
         }
-        let refresh = refresh.map_or(USUAL, |refresh| refresh.value);
-        let source =
-            FeedSource { name: name.into(), url: url.value.0.clone(), refresh, kind: Kind::Networks };
-        Declared { source, used: None }
+        let ca = ca.as_ref().and_then(|ca| compile::trusted(ca, folder, problems));
+        let source = FeedSource {
+            name: name.into(),
+            at: Website { url: url.value.0.clone(), ca, patience: PATIENCE },
+            refresh: refresh.as_ref().map_or(USUAL, |refresh| refresh.value),
+            kind: Kind::Networks,
+            format: format(list, folder, problems)?,
+        };
+        Some(Declared { source, used: None })
+    }
+}
+
+/// How the list is published, with the key for it.
+fn format(list: &Published, folder: &Path, problems: &mut Problems) -> Option<Format> {
+    let format = list.format.as_ref().map_or(raw::Format::Plain, |format| format.value);
+    match (format, &list.key) {
+        (_, Optional::Broken) => None,
+        (raw::Format::Plain, Optional::Missing) => Some(Format::Plain),
+        (raw::Format::Plain, Optional::Read(key)) => {
+            problems.error(key.at, "a plain page needs no key", "add `format: apiban`, or remove `key`");
+            None
+        }
+        (raw::Format::Apiban, Optional::Missing) => {
+            let help = "add `key: \"env:APIBAN_KEY\"`; apiban.org gives everybody one";
+            problems.error(list.at, "APIBAN wants a key", help);
+            None
+        }
+        (raw::Format::Apiban, Optional::Read(key)) => {
+            let secret = compile::secret(&key.value, folder, &process_environment);
+            let secret =
+                secret.and_then(|secret| match secret.reveal().bytes().all(|b| b.is_ascii_alphanumeric()) {
+                    true => Ok(Format::Apiban(secret)),
+                    false => Err(Wrong::new(
+                        "this is no key of APIBAN",
+                        "put there what apiban.org has sent, and nothing else",
+                    )),
+                });
+            secret.map_err(|wrong| problems.error(key.at, wrong.what, wrong.help)).ok()
+        }
     }
 }
 

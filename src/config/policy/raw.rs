@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::words::{AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SpentSoFar, StageWord, YesNo};
 use crate::config::diagnose::Problems;
+use crate::config::raw::Authorities;
 use crate::config::read::{At, Fields, FromEntry, FromNode, Named, record, words};
-use crate::config::words::{Rate, Url};
+use crate::config::words::{Rate, Reference, Url};
 use crate::config::yaml::{Node, Position, Value};
 use crate::policy::settings::Mode;
 
@@ -46,30 +47,45 @@ pub enum List {
     File(At<PathBuf>),
     /// A folder of such files.
     Folder(At<PathBuf>),
-    /// A page that is fetched again and again.
-    Url {
-        /// Where it is.
-        url: At<Url>,
-        /// How often.
-        refresh: Option<At<Duration>>,
-    },
+    /// Somebody publishes it, and it is fetched again and again.
+    Url(Box<Published>),
 }
+
+record! {
+    /// `{ url: … }` of `lists:`.
+    Published is "a list" {
+        url: At<Url>,
+        refresh: Option<At<Duration>>,
+        ca: Option<At<Authorities>>,
+        format: Option<At<Format>>,
+        key: Optional<At<Reference>>,
+    }
+}
+
+/// How a list is published.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Plain,
+    Apiban,
+}
+
+words!(Format, "format of a list", { "plain" => Format::Plain, "apiban" => Format::Apiban });
 
 impl FromNode for List {
     fn from_node(node: &Node, problems: &mut Problems) -> Option<List> {
         let Value::Mapping(_) = &node.value else {
             return Vec::from_node(node, problems).map(List::Inline);
         };
-        let fields = Fields::of(node, "a list", &["file", "folder", "url", "refresh"], problems)?;
+        let known = ["file", "folder", "url", "refresh", "ca", "format", "key"];
+        let fields = Fields::of(node, "a list", &known, problems)?;
         if fields.get("folder").is_some() {
             return fields.read::<At<PathBuf>>("folder", problems).map(List::Folder);
         }
-        if let Some(node) = fields.get("url") {
+        if let Some(url) = fields.get("url") {
             // Services that give each customer a URL take it for a password.
-            problems.hide(node.at);
-            let url = fields.read("url", problems)?;
-            let refresh = fields.read("refresh", problems)?;
-            return Some(List::Url { url, refresh });
+            problems.hide(url.at);
+            return Published::from_node(node, problems).map(Box::new).map(List::Url);
         }
         fields.read::<At<PathBuf>>("file", problems).map(List::File)
     }

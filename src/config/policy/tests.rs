@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use crate::net::settings::Format;
 use crate::policy::dial_plan::DialPlan;
 use crate::policy::feed::{FeedId, Kind, Subject};
 use crate::policy::matcher::Matcher;
@@ -295,6 +296,49 @@ fn a_mistake_in_a_rate_deck_is_told_in_that_file() {
     let deck = "prefix,price,connect,increment\n49,0.01,0,60/1  # home\n+4915,0.10\n49,0.02\n4x,1\n43\n44,1 EUR\n\
                 45,1,,0/0\n46,1,0,60,x\n47,1,0.05,30/6\n";
     insta::assert_snapshot!(told(text, deck));
+}
+
+#[test]
+fn mistakes_in_lists_from_a_url_are_told_and_the_key_is_not() {
+    let text = r#"policy: p
+applies_to: calls
+lists:
+  no_key: { url: "https://apiban.org/api", format: apiban }
+  clear: { url: "https://apiban.org/api", format: apiban, key: k3y }
+  no_file: { url: "https://apiban.org/api", format: apiban, key: "file:missing" }
+  odd: { url: "https://apiban.org/api", format: apiban, key: "file:list.txt" }
+  plain: { url: "https://example.com/list?key=k3y", key: "file:list.txt" }
+  unsigned: { url: "https://example.com/list", ca: missing.pem }
+  other: { url: "https://example.com/list", format: csv }
+rules:
+  - { name: r, when: { source: [$no_key, $clear, $no_file, $odd, $plain, $unsigned, $other] }, then: drop }
+"#;
+    let told = told(text, "k3y/k3y");
+    assert!(!told.contains("k3y") || told.contains("***"), "{told}");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn apiban_lists_networks_and_its_key_is_read_where_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), "k3y0fApiban\n").unwrap();
+    let text = |matcher: &str| {
+        format!(
+            "policy: p\napplies_to: calls\nlists: {{ bad: {{ url: \"https://apiban.org/api\", format: apiban, key: \"file:key\" }} }}\n\
+             rules: [{{ name: r, when: {{ {matcher}: $bad }}, then: drop }}]\n"
+        )
+    };
+    let path = folder.path().join("policy.yaml");
+    let load = |matcher| {
+        std::fs::write(&path, text(matcher)).unwrap();
+        load(std::slice::from_ref(&path), &names(), Instant::now())
+    };
+    let loaded = load("source").unwrap();
+    let [feed] = &loaded.feeds[..] else { panic!("one feed") };
+    assert!(matches!(&feed.format, Format::Apiban(key) if key.reveal() == "k3y0fApiban"));
+    assert!(!format!("{feed:?}").contains("k3y"));
+    let told = load("to").unwrap_err().to_string();
+    assert!(told.contains("APIBAN lists networks") && !told.contains("k3y0f"), "{told}");
 }
 
 #[test]

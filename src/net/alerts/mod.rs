@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::http::{self, HttpError};
-use super::settings::Webhook;
+use super::settings::{Webhook, Website};
 use crate::observe::alerts::Alert;
 use crate::observe::metrics::Metrics;
 use queue::Queue;
@@ -28,8 +28,6 @@ use sums::{Lost, Sums};
 
 /// Alerts that wait for the thread.
 const INBOX: usize = 1_024;
-/// How long the webhook may take for one.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// It is tried again after so long, then twice as long, and so on.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -65,8 +63,8 @@ pub(super) fn start(
 #[allow(missing_docs)]
 #[derive(Debug, thiserror::Error)]
 enum PostError {
-    #[error("no answer within {} s", PATIENCE.as_secs())]
-    TooSlow,
+    #[error("no answer within {} s", .0.as_secs_f32())]
+    TooSlow(Duration),
     #[error(transparent)]
     Http(#[from] HttpError),
     #[error("the answer was {0}")]
@@ -187,7 +185,7 @@ impl Delivery {
                 let pause = (FIRST_PAUSE * 2u32.saturating_pow(self.failures.min(16))).min(LONGEST_PAUSE);
                 self.failures += 1;
                 self.retry = Instant::now().checked_add(pause);
-                let (host, waiting) = (self.webhook.url.host().unwrap_or_default(), self.queue.len());
+                let (host, waiting) = (self.webhook.at.url.host().unwrap_or_default(), self.queue.len());
                 tracing::warn!(host, %error, waiting, again_s = pause.as_secs_f32(), "an alert was not taken by the webhook");
             }
         }
@@ -201,14 +199,15 @@ impl Delivery {
 
 /// Any answer of 2xx says that it was taken.
 async fn post(webhook: Webhook, body: Bytes) -> Result<(), PostError> {
-    let url = &webhook.url;
+    let Website { url, patience, .. } = &webhook.at;
     let mut request = Request::post(url.path_and_query().map_or("/", |path| path.as_str()))
         .header(CONTENT_TYPE, "application/json");
     if let Some(secret) = &webhook.secret {
         request = request.header("Turnpike-Signature", signature(secret.reveal(), &body));
     }
     let request = request.body(Full::new(body)).map_err(|_| PostError::Unsayable)?;
-    let response = timeout(PATIENCE, http::ask(url, request)).await.map_err(|_| PostError::TooSlow)??;
+    let response = timeout(*patience, http::ask(&webhook.at, request)).await;
+    let response = response.map_err(|_| PostError::TooSlow(*patience))??;
     if response.status().is_success() { Ok(()) } else { Err(PostError::Status(response.status())) }
 }
 

@@ -8,6 +8,8 @@ mod headers;
 mod relaying;
 mod scanners;
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 
@@ -26,6 +28,8 @@ struct Attacked {
     node: Node,
     dir: tempfile::TempDir,
     pbx: Udp,
+    /// What the PBX has got already: nobody answers most of it, so after half a second it comes again (RFC 3261 §17.1.2.2).
+    seen: RefCell<HashSet<String>>,
     /// A host of somebody else's where nothing may arrive.
     victim: UdpSocket,
 }
@@ -59,7 +63,7 @@ impl Attacked {
         });
         let pbx = Udp { to: node.listener("inside").unwrap(), ..pbx };
         let victim = UdpSocket::bind("127.0.0.66:0").unwrap();
-        Attacked { node, dir, pbx, victim }
+        Attacked { node, dir, pbx, seen: RefCell::default(), victim }
     }
 
     fn listener(&self, transport: Transport) -> SocketAddr {
@@ -142,14 +146,21 @@ impl Attacked {
         Peer { wire, transport, addr, to }
     }
 
-    /// What the PBX has got.
+    /// What the PBX has got, each once.
     fn recorded(&self) -> Vec<String> {
-        drain(&self.pbx.socket)
+        let mut came = drain(&self.pbx.socket);
+        came.retain(|text| self.seen.borrow_mut().insert(text.clone()));
+        came
     }
 
     /// The same, when something must come.
     fn next_at_pbx(&self, method: &str) -> String {
-        self.pbx.receive_request(method)
+        loop {
+            let request = self.pbx.receive_request(method);
+            if self.seen.borrow_mut().insert(request.clone()) {
+                return request;
+            }
+        }
     }
 
     /// Neither the PBX nor the victim has got anything.

@@ -1,12 +1,10 @@
 //! Where a thief with good credentials wants to go.
 
-use std::net::TcpListener;
-
 use turnpike::base::Transport;
 use turnpike::edge::settings::Listener;
 
 use super::*;
-use crate::harness::options;
+use crate::harness::{Dead, options};
 use crate::turn_client::Received;
 
 /// What stands for a loopback address (A of 127.0.0.2, of ::1), or for one inside, in every spelling.
@@ -141,14 +139,14 @@ fn a_relay_port_that_we_have_not_opened_gets_nothing() {
 /// Listeners on one address and on all of them; `alice` may reach any loopback address, but no listener.
 #[test]
 fn our_own_listeners_are_403_and_do_not_hear_it() {
-    let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let admin = Dead::new(Transport::Tcp);
     for bind in ["127.0.0.1:0", "127.0.0.3:0", "0.0.0.0:0"] {
         let attacked = Attacked::with(|settings| {
-            settings.admin = Some(admin);
+            settings.admin = Some(admin.at);
             settings.edge.listeners.iter_mut().for_each(|listener| listener.bind = bind.parse().unwrap());
         });
         let listeners = attacked.node.listeners().iter().map(|listener: &Listener| listener.bind);
-        let mut addrs: Vec<SocketAddr> = listeners.chain([attacked.turn(), admin]).collect();
+        let mut addrs: Vec<SocketAddr> = listeners.chain([attacked.turn(), admin.at]).collect();
         for addr in addrs.clone().iter().filter(|addr| addr.ip().is_unspecified()) {
             addrs.extend(["127.0.0.1", "127.0.0.99"].map(|ip| at(ip, addr.port())));
         }
