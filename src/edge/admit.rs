@@ -69,7 +69,7 @@ impl Edge {
                 Ok(Permitted { request, who, valid, user, permit })
             }
             (Ok(permit), Err(refusal)) => {
-                self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
+                self.policy.open().release(permit.gauges, std::time::Duration::ZERO, request.at);
                 Err(Rejected { request, refusal })
             }
             (Err(refusal), Ok(Admitted { who, user, .. })) => {
@@ -196,8 +196,8 @@ impl Edge {
             has_answered: has_answered(admitted),
             trunk_out: None,
         };
-        let policy = &mut self.policy;
         let decided = heard.facts(&self.settings, |facts| {
+            let mut policy = self.policy.open();
             let decided = policy.decide(facts, *at);
             if message.method() == Method::Invite {
                 let call_id = String::from_utf8_lossy(message.call_id());

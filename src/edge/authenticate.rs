@@ -234,7 +234,7 @@ impl Edge {
         if let Err(Refusal::Challenged(challenge)) = &user
             && let Some(claimed) = challenge.wrong.as_deref()
         {
-            self.policy.login_failed(request.source.remote.0.ip(), Some(claimed), request.at);
+            self.policy.open().login_failed(request.source.remote.0.ip(), Some(claimed), request.at);
         }
         user
     }

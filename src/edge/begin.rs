@@ -47,14 +47,14 @@ impl Edge {
         let errand = match errand {
             Ok(errand) => errand,
             Err(refusal) => {
-                self.policy.release(permit.gauges, std::time::Duration::ZERO, request.at);
+                self.policy.open().release(permit.gauges, std::time::Duration::ZERO, request.at);
                 return Err(Rejected { request, refusal });
             }
         };
         if !is_invite {
             // Gauges count calls; nothing else lasts.
             let hold = std::mem::take(&mut permit.gauges);
-            self.policy.release(hold, std::time::Duration::ZERO, request.at);
+            self.policy.open().release(hold, std::time::Duration::ZERO, request.at);
         }
         if is_invite && request.source.transport.is_reliable() {
             self.contexts.came_over(request.source.flow, request.server);
@@ -264,14 +264,14 @@ impl Edge {
         if let Some(before) = call.trunk_out.take() {
             self.trunks.give_back(before);
         }
-        self.policy.leave_trunk(&mut call.gauges, now);
+        self.policy.open().leave_trunk(&mut call.gauges, now);
         let Some(trunk) = trunk else { return Ok(()) };
         let (mut gauges, user) = (std::mem::take(&mut call.gauges), call.a.user.clone());
         let mut taken = self.ask_routes(context, trunk, user.as_deref(), &mut gauges);
         let Some(call) = self.calls.get_mut(id) else { return Err(Refusal::NoSuchCall) };
         call.gauges = gauges;
         if taken.is_ok() && !self.trunks.take(trunk, call.emergency, now.instant) {
-            self.policy.leave_trunk(&mut call.gauges, now);
+            self.policy.open().leave_trunk(&mut call.gauges, now);
             taken = Err(Refusal::TrunkLimit);
         }
         call.trunk_out = Some(trunk).filter(|_| taken.is_ok());
@@ -287,7 +287,7 @@ impl Edge {
         }
         let mut nothing = GaugeHold::default();
         let asked = self.ask_routes(context, trunk, None, &mut nothing);
-        self.policy.release(nothing, std::time::Duration::ZERO, context.request.at);
+        self.policy.open().release(nothing, std::time::Duration::ZERO, context.request.at);
         asked
     }
 
@@ -299,7 +299,7 @@ impl Edge {
         user: Option<&str>,
         hold: &mut GaugeHold,
     ) -> Result<(), Refusal> {
-        if !self.policy.speaks_of_routes() {
+        if !self.policy.open().speaks_of_routes() {
             return Ok(());
         }
         let Context { request, who, .. } = context;
@@ -313,8 +313,8 @@ impl Edge {
             has_answered: false,
             trunk_out: Some(trunk),
         };
-        let policy = &mut self.policy;
         let decided = heard.facts(&self.settings, |facts| {
+            let mut policy = self.policy.open();
             let decided = policy.go_to_trunk(hold, facts, request.at);
             if decided.is_err() && request.message.method() == Method::Invite {
                 let call_id = String::from_utf8_lossy(request.message.call_id());

@@ -118,7 +118,7 @@ impl Edge {
         let answered_for = call.talked(now);
         let spend = call.answered.and_then(|_| call.gauges.cost(answered_for));
         let country = call.gauges.country();
-        self.policy.release(std::mem::take(&mut call.gauges), answered_for, now);
+        self.policy.open().release(std::mem::take(&mut call.gauges), answered_for, now);
         let streams = call.close_media(&mut *self.relay);
         // A challenged INVITE is no call yet: the one that follows it is.
         if !matches!(end, End::Failed(401 | 407)) {

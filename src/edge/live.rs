@@ -49,17 +49,18 @@ impl Edge {
 
     /// How often each rule spoke, and how many bans last.
     pub fn policy_hits(&mut self, now: Now) -> (Vec<PolicyHits>, usize) {
-        (self.policy.hits(), self.policy.bans().count(now))
+        let mut policy = self.policy.open();
+        (policy.hits(), policy.bans().count(now))
     }
 
     /// Everyone who is banned.
     pub fn bans(&mut self, now: Now) -> Vec<Ban> {
-        self.policy.bans().list(now)
+        self.policy.open().bans().list(now)
     }
 
     /// What of that a restart must not forget, if it has changed since it was last asked for.
     pub fn save_bans(&mut self, now: Now) -> Option<Vec<Ban>> {
-        self.policy.bans().save(now)
+        self.policy.open().bans().save(now)
     }
 
     /// Somebody bans; with `hang_up` the live calls of whom they ban end. How many did.
@@ -71,7 +72,7 @@ impl Edge {
         hang_up: bool,
         now: Now,
     ) -> Result<(Ban, usize), NotBanned> {
-        let ban = self.policy.bans().ban(banned, length, reason, now)?;
+        let ban = self.policy.open().bans().ban(banned, length, reason, now)?;
         let ended = if hang_up { self.hang_up_banned(&ban.banned, now) } else { 0 };
         self.settle(now);
         Ok((ban, ended))
@@ -79,7 +80,7 @@ impl Edge {
 
     /// Ends a ban. None: there is none of exactly this one.
     pub fn lift_ban(&mut self, banned: &Banned, now: Now) -> Option<Ban> {
-        let lifted = self.policy.bans().lift(banned, now);
+        let lifted = self.policy.open().bans().lift(banned, now);
         self.settle(now);
         lifted
     }

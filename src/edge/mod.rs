@@ -149,7 +149,7 @@ enum Timer {
 /// The edge of one shard: a pure machine. The phases of a request stand in their own files; here is what they share.
 pub struct Edge {
     settings: Arc<Settings>,
-    policy: policy::Engine,
+    policy: policy::Shared,
     relay: Box<dyn Relay>,
     rng: Rng,
     transactions: Transactions,
@@ -185,7 +185,12 @@ pub struct Edge {
 
 impl Edge {
     /// Starts empty. Call [`Self::start`] once the outputs are being read.
-    pub fn new(settings: Arc<Settings>, policy: policy::Engine, relay: Box<dyn Relay>, mut rng: Rng) -> Edge {
+    pub fn new(
+        settings: Arc<Settings>,
+        policy: impl Into<policy::Shared>,
+        relay: Box<dyn Relay>,
+        mut rng: Rng,
+    ) -> Edge {
         Edge {
             transactions: Transactions::new(TimerValues::default(), settings.limits.transactions),
             targets: Targets::new(&settings),
@@ -210,7 +215,7 @@ impl Edge {
             own: settings.own_addresses().collect(),
             body: Vec::new(),
             settings,
-            policy,
+            policy: policy.into(),
             relay,
             rng,
         }
@@ -218,12 +223,12 @@ impl Edge {
 
     /// True: drop these bytes unread (bans, `packets` rules). Asked per datagram and per new connection.
     pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {
-        self.policy.refuses_packet(source.to_canonical(), listener, now)
+        self.policy.open().refuses_packet(source.to_canonical(), listener, now)
     }
 
     /// A list that policies look in was fetched.
     pub fn refresh_list(&mut self, id: FeedId, feed: Feed) {
-        self.policy.refresh(id, feed);
+        self.policy.open().refresh(id, feed);
     }
 
     /// Sending to `to` failed (refused, no route, queue full).
@@ -289,12 +294,13 @@ impl Edge {
 
     /// What policy must not forget in a restart, if that has changed since it was last asked for.
     pub fn save_policy(&mut self, now: Now) -> Option<policy::Saved> {
-        self.policy.has_changed().then(|| self.policy.save(now))
+        let mut policy = self.policy.open();
+        policy.has_changed().then(|| policy.save(now))
     }
 
     /// What policy decided about this call, and what it looked at; nothing if it is not known, or too long ago.
     pub fn why(&self, call_id: &str) -> Vec<policy::explain::Explanation> {
-        self.policy.why(call_id, &facts::names(&self.settings))
+        self.policy.open().why(call_id, &facts::names(&self.settings))
     }
 
     fn tell(&mut self, event: Event) {

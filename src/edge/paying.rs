@@ -12,8 +12,13 @@ impl Edge {
     pub(super) fn pay_on(&mut self, id: CallId, now: Now) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let talked = call.talked(now);
-        let went_on = self.policy.go_on(&mut call.gauges, talked, now);
         let call_id = call.call_id.clone();
+        let mut policy = self.policy.open();
+        let went_on = policy.go_on(&mut call.gauges, talked, now);
+        if went_on.is_err() {
+            policy.keep(&call_id, None, true, now);
+        }
+        drop(policy);
         self.tell_alerts(call_id.as_bytes());
         let Some(call) = self.calls.get_mut(id) else { return };
         match went_on {
@@ -24,7 +29,6 @@ impl Edge {
                     .map(|due| timers.set(due, Timer::PayOn(id)));
             }
             Err(hang_up) => {
-                self.policy.keep(&call_id, None, true, now);
                 call.hung_up_by = Some(hang_up.rule.clone());
                 self.tell(Event::HungUp { call_id, hang_up });
                 self.hang_up(id, End::Policy, now);

@@ -196,7 +196,7 @@ impl Edge {
         while let Some(note) = self.policy.poll_note() {
             self.tell(Event::Note(note));
         }
-        while let Some(change) = self.policy.bans().poll_change() {
+        while let Some(change) = self.policy.poll_ban_change() {
             match change {
                 BanChange::Banned(banned, until) => self.relay.ban(&banned, until),
                 BanChange::Lifted(banned) => self.relay.lift_ban(&banned),
@@ -235,7 +235,7 @@ impl Edge {
             !matches!(refusal, Refusal::Policy(_) | Refusal::Overloaded | Refusal::TransactionsFull);
         if is_call && is_told {
             let call_id = String::from_utf8_lossy(message.call_id());
-            self.policy.refused_by_edge(&call_id, refusal.rule(), refusal.status().unwrap_or(0), now);
+            self.policy.open().refused_by_edge(&call_id, refusal.rule(), refusal.status().unwrap_or(0), now);
         }
         if refusal.is_routine() {
             return;

@@ -186,7 +186,7 @@ impl Edge {
         });
         if tried && matches!(status, 401 | 403 | 407) && !is_stale {
             let user = uri::user_in(message.to().uri);
-            self.policy.login_failed(context.request.source.remote.0.ip(), user.as_deref(), now);
+            self.policy.open().login_failed(context.request.source.remote.0.ip(), user.as_deref(), now);
         }
     }
 

@@ -73,7 +73,7 @@ impl Edge {
                 Ok(Routed { request, who, valid, user, permit, hops, failover, route })
             }
             Err(refusal) => {
-                self.policy.release(permit.gauges, Duration::ZERO, request.at);
+                self.policy.open().release(permit.gauges, Duration::ZERO, request.at);
                 Err(Rejected { request, refusal })
             }
         }
@@ -98,7 +98,7 @@ impl Edge {
             let key = named?;
             let binding = self.registrations.get(key).ok_or(Refusal::FlowFailed)?;
             // The contact itself stays: its owner may still call for help, and a live call goes on over it.
-            if self.policy.bans().holds_user(&binding.user, permitted.request.at) {
+            if self.policy.open().bans().holds_user(&binding.user, permitted.request.at) {
                 return Err(Refusal::CalledBanned);
             }
             let hop = self.hop_to(key, binding).ok_or(Refusal::FlowFailed)?;
@@ -123,7 +123,7 @@ impl Edge {
                     parties.iter().flat_map(|party| self.hops_of(*party, &called, now)).collect();
                 // A zone holds nobody of that name whom we may call; a trunk without hosts only calls in.
                 if hops.is_empty() && parties.iter().all(|party| matches!(party, Party::Zone(_))) {
-                    let is_banned = self.policy.bans().holds_user(&called, now);
+                    let is_banned = self.policy.open().bans().holds_user(&called, now);
                     return Err(if is_banned { Refusal::CalledBanned } else { Refusal::NoSuchContact });
                 }
                 Ok(Plan { hops, failover: route.failover.clone(), route: route.name.clone() })
@@ -134,7 +134,7 @@ impl Edge {
     /// The places of one party: its hosts in order, or the user's contacts in a zone; of a banned user none.
     fn hops_of(&mut self, party: Party, called: &str, now: Now) -> SmallVec<[Hop; 2]> {
         if let Party::Zone(zone) = party {
-            if self.policy.bans().holds_user(called, now) {
+            if self.policy.open().bans().holds_user(called, now) {
                 return SmallVec::new();
             }
             let contacts = self.registrations.of_user(called).filter(|(_, binding)| binding.zone == zone);

@@ -12,7 +12,7 @@
 //! | [`hits`] | how often each rule spoke |
 //! | [`ban`] | who is banned, since when and why |
 //! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
-//! | `engine` | asks the rules in order |
+//! | `engine` | asks the rules in order; `shared`: for several threads |
 //! | `covers` | rules that nobody will ever hear |
 //! | `trail` | what it looked at, of the last calls; [`explain`] says it in words |
 //! | [`replay`] | calls of the past under other rules |
@@ -39,6 +39,7 @@ pub mod number;
 mod prefixes;
 pub mod replay;
 pub mod settings;
+mod shared;
 mod table;
 mod trail;
 pub mod trial;
@@ -57,6 +58,7 @@ use deck::{Money, Tariff};
 pub use engine::{Engine, Saved};
 pub use known::Known;
 pub use settings::{Policy, Settings};
+pub use shared::Shared;
 
 /// Where in a request's life a policy speaks.
 #[allow(missing_docs)]
