@@ -65,6 +65,8 @@ fn call() -> Facts<'static> {
         emergency: false,
         talked: None,
         trunk_out: None,
+        role: None,
+        peer: None,
     }
 }
 

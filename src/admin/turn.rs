@@ -276,7 +276,7 @@ mod tests {
             transport,
             listed: Listed {
                 user: user.into(),
-                client: FiveTuple { flow: FlowId(1), client, carrier: Carrier::Udp },
+                client: FiveTuple { flow: FlowId(1), listener: 0, client, carrier: Carrier::Udp },
                 relayed: relayed.iter().map(|relayed| RelayedAddr(relayed.parse().unwrap())).collect(),
                 left: std::time::Duration::from_millis(599_900),
                 permissions: 2,

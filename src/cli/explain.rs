@@ -119,7 +119,13 @@ fn where_from(args: &Args, config: &Compiled) -> Result<(ListenerId, Option<crat
         Some(name) => Some(names.trunk(name).ok_or_else(|| unknown("trunk", name, &names.trunks))?),
     };
     let listener = match &args.listener {
-        Some(name) => names.listener(name).ok_or_else(|| unknown("listener", name, &names.listeners))?,
+        Some(name) => {
+            let mut known = (0..).zip(&config.edge.listeners);
+            let found = known.find(|(_, listener)| *listener.name == **name);
+            let names =
+                || config.edge.listeners.iter().map(|listener| listener.name.clone()).collect::<Vec<_>>();
+            ListenerId(found.ok_or_else(|| unknown("listener", name, &names()))?.0)
+        }
         None => {
             let zone = trunk.and_then(|id| config.edge.trunks.get(usize::from(id.0))).map(|t| t.zone);
             let fits = |zone_of: crate::base::ZoneId| zone.is_none_or(|zone| zone == zone_of);

@@ -72,7 +72,6 @@ pub(super) fn read(path: &Path) -> Result<(config::Compiled, config::policy::Loa
     let config = config::load(path, &config::process_environment)?;
     config.runnable()?;
     let policies = config::policy::load(&config.policies, &config.names, Instant::now())?;
-    policies.runnable()?;
     eprint!("{}{}", config.report, policies.report);
     Ok((config, policies))
 }

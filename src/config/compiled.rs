@@ -87,8 +87,10 @@ impl Edge {
 pub struct Names {
     /// Zones.
     pub zones: Vec<Arc<str>>,
-    /// Listeners.
+    /// Listeners: those of SIP, and behind them those of TURN.
     pub listeners: Vec<Arc<str>>,
+    /// TURN roles.
+    pub roles: Vec<Arc<str>>,
     /// Trunks.
     pub trunks: Vec<Arc<str>>,
     /// How numbers are dialled in each of the zones.
@@ -113,9 +115,16 @@ impl Names {
         }
     }
 
-    /// The listener of this name.
-    pub fn listener(&self, name: &str) -> Option<ListenerId> {
-        index(&self.listeners, name).map(ListenerId)
+    /// The listener of this name; two, if one is of SIP and one of TURN.
+    pub fn listeners_called(&self, name: &str) -> Option<Vec<ListenerId>> {
+        let ids = (0..).map(ListenerId).zip(&self.listeners);
+        let called: Vec<_> = ids.filter(|(_, known)| ***known == *name).map(|(id, _)| id).collect();
+        Some(called).filter(|called| !called.is_empty())
+    }
+
+    /// The TURN role of this name.
+    pub fn role(&self, name: &str) -> Option<u16> {
+        index(&self.roles, name)
     }
 
     /// The trunk of this name.

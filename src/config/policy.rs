@@ -49,7 +49,7 @@ pub fn moment(text: &str) -> Result<UnixTime, Wrong> {
 pub struct Loaded {
     /// In the order of the files.
     pub policies: Vec<Policy>,
-    /// Warnings, and what `run` refuses; no errors.
+    /// Warnings; no errors.
     pub report: Report,
     /// Lists that policies have from elsewhere, at the index of their ids.
     pub feeds: Vec<FeedSource>,
@@ -60,15 +60,6 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Fails with what this build cannot do yet and therefore refuses to ignore.
-    ///
-    /// # Errors
-    /// What to remove from which file.
-    pub fn runnable(&self) -> Result<(), Report> {
-        let refused = self.report.not_yet();
-        if refused.is_empty() { Ok(()) } else { Err(refused) }
-    }
-
     /// For the engine. Whoever the config relies on is kept out of reach of bans: `never_ban`, fully trusted zones, the
     /// PBX and the trunks.
     pub fn settings(self, config: &Compiled) -> Settings {

@@ -11,6 +11,7 @@ use crate::base::{ClientAddr, ListenerId, UnixTime};
 use crate::media::quality::Measured;
 use crate::policy::country::Country;
 use crate::policy::deck::Money;
+use crate::policy::{Action, RefusedAtRelay};
 use crate::relay::Side;
 
 /// Something worth telling.
@@ -125,6 +126,19 @@ pub struct Refused {
     pub to: Arc<str>,
     /// An alert was asked for.
     pub alert: bool,
+}
+
+impl From<RefusedAtRelay> for Refused {
+    /// Of a TURN request, which has no Call-ID.
+    fn from(refused: RefusedAtRelay) -> Refused {
+        let RefusedAtRelay { at, rule, action, client, listener, method, user, alert } = refused;
+        let status = match action {
+            Action::Reject { status, .. } => status,
+            Action::Challenge | Action::Drop | Action::Ban(_) => 0,
+        };
+        let (source, call_id) = (ClientAddr(client), "".into());
+        Refused { at, rule, status, source, listener, method, call_id, to: user, alert }
+    }
 }
 
 /// One call, when it is over.

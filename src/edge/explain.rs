@@ -316,6 +316,8 @@ pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
         emergency: is_emergency_call(settings, to, &who),
         talked: None,
         trunk_out: None,
+        role: None,
+        peer: None,
     };
     Some(Known::from(&facts))
 }

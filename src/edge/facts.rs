@@ -66,6 +66,8 @@ impl Heard<'_> {
             tls: matches!(source.transport, Transport::Tls | Transport::Wss),
             talked: None,
             trunk_out: self.trunk_out,
+            role: None,
+            peer: None,
         })
     }
 }
@@ -93,5 +95,6 @@ pub(super) fn names(settings: &Settings) -> explain::Names {
         zones: settings.zones.iter().map(|zone| zone.name.clone()).collect(),
         listeners: settings.listeners.iter().map(|listener| listener.name.clone()).collect(),
         trunks: settings.trunks.iter().map(|trunk| trunk.name.clone()).collect(),
+        roles: Vec::new(),
     }
 }

@@ -231,6 +231,14 @@ impl Edge {
         self.policy.open().refresh(id, feed);
     }
 
+    /// Tells what policies have said to TURN clients, whom the relay asks about itself.
+    pub fn hear_of_turn(&mut self, now: Now) {
+        while let Some(refused) = self.policy.poll_refused_at_relay() {
+            self.tell(Event::Refused(refused.into()));
+        }
+        self.settle(now);
+    }
+
     /// Sending to `to` failed (refused, no route, queue full).
     pub fn handle_send_failed(&mut self, to: Destination, now: Now) {
         self.transactions.send_failed(to, now.instant);

@@ -10,6 +10,7 @@ use super::identify::{self, Identified, Speaker};
 use super::refusal::Refusal;
 use super::{Edge, Output, answer, uri};
 use crate::base::{FlowId, Now, Transport};
+use crate::policy;
 use crate::policy::ban::BanChange;
 use crate::sip::message::{Malformed, Message, Method, StartLine};
 use crate::sip::transaction::{Destination, Received as Matched, ResponseFor, ServerId, Source};
@@ -223,7 +224,9 @@ impl Edge {
     /// What rules have to tell people, of the request with this Call-ID (none: empty).
     pub(super) fn tell_alerts(&mut self, call_id: &[u8]) {
         while let Some(alert) = self.policy.poll_alert() {
-            let call_id = String::from_utf8_lossy(call_id).into();
+            // What was said to TURN clients meanwhile has nothing to do with it.
+            let of_turn = alert.known.as_ref().is_some_and(|known| known.stage == policy::Stage::Relay);
+            let call_id = if of_turn { "".into() } else { String::from_utf8_lossy(call_id).into() };
             self.tell(Event::Alert { alert: Box::new(alert), call_id });
         }
     }

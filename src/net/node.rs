@@ -151,8 +151,10 @@ impl Node {
         let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };
         data_dir::make(&net.data_dir).map_err(in_data_dir)?;
         policy.feeds = feeds::from_copies(&net.feeds, &net.data_dir);
+        let policy = policy::Shared::from(policy::Engine::new(policy, &edge.key));
         open_files::raise(&edge, &relay, &net);
-        let names = edge.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let of_turn = net.turn.iter().flat_map(|turn| turn.listeners.iter().map(|listener| &listener.name));
+        let names = edge.listeners.iter().map(|listener| &listener.name).chain(of_turn).cloned().collect();
         let mut observers =
             Observers::start(&edge.name, names, numbers, &net.data_dir).map_err(in_data_dir)?;
         let metrics = observers.metrics().clone();
@@ -186,7 +188,7 @@ impl Node {
                     places: places.clone(),
                     patience: net.patience,
                 };
-                Some(turn_server(turn, &edge, admin, relay.workers, dtls, streams)?)
+                Some(turn_server(turn, &edge, admin, relay.workers, dtls, streams, policy.clone())?)
             }
             None => None,
         };
@@ -404,6 +406,7 @@ fn turn_server(
     workers: usize,
     dtls: dtls::Settings,
     streams: streams::Settings,
+    policy: policy::Shared,
 ) -> Result<TurnServer, StartError> {
     let sockets = bind_turn(&mut settings.listeners, workers.max(1))?;
     let relayed: Vec<_> =
@@ -411,7 +414,8 @@ fn turn_server(
     let sip = edge.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let turn = settings.listeners.iter().map(|listener| (listener.bind, Some(&listener.advertise)));
     let listeners = as_peers(sip.chain(turn).chain(admin.map(|admin| (admin, None))), &relayed)?;
-    Ok(TurnServer { settings, sockets, key: edge.key.clone(), listeners, dtls, streams })
+    let (key, sip_listeners) = (edge.key.clone(), edge.listeners.len());
+    Ok(TurnServer { settings, sockets, key, listeners, dtls, streams, policy, sip_listeners })
 }
 
 /// The addresses under which one of `listeners` (as bound, and as advertised) could be named as a peer. A wildcard stands for

@@ -346,9 +346,10 @@ impl Shard {
         self.carry_out(now);
     }
 
-    /// Cuts off the connections that have used up our patience.
+    /// Cuts off the connections that have used up our patience, and tells what policies said to TURN clients.
     pub fn sweep(&mut self) {
         let now = now();
+        self.edge.hear_of_turn(now);
         for (flow, why) in self.connections.overdue(&self.patience, now.instant) {
             tracing::debug!(?flow, why, "connection cut off");
             self.drop_connection(flow, false, now);

@@ -48,7 +48,7 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 /// What the thread is given.
 pub(super) struct Signalling {
     pub edge: Arc<Settings>,
-    pub policy: policy::Settings,
+    pub policy: policy::Shared,
     pub relay: UdpRelay,
     pub net: NetSettings,
     pub places: Places,
@@ -76,13 +76,12 @@ pub(super) fn start(signalling: Signalling) -> io::Result<JoinHandle<()>> {
 impl Signalling {
     async fn run(self) -> io::Result<()> {
         let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
-        let mut policy = policy::Engine::new(self.policy, &self.edge.key);
         let (kept, left) = Kept::open(&self.net.data_dir, &self.edge.key);
-        kept.restore(&mut policy);
+        kept.restore(&mut self.policy.open());
         let flows = Flows::new(self.net.capacity.udp_flows, rng.next_u64());
         let ways = Ways { flows, places: self.places, tls_clients: self.tls_clients };
         let (relayed, turn) = (self.relay.worker_counters(), self.relay.turn());
-        let mut edge = Edge::new(self.edge.clone(), policy, Box::new(self.relay), rng);
+        let mut edge = Edge::new(self.edge.clone(), self.policy, Box::new(self.relay), rng);
         left.restore(&mut edge);
         let shard = Shard::new(edge, self.edge.clone(), &self.net, ways, relayed, turn, self.observers);
         listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;

@@ -67,10 +67,21 @@ pub(super) struct Paid {
     slot: u64,
 }
 
+/// What one live allocation, or call, has put on one budget of bytes.
+#[derive(Debug)]
+pub(super) struct Carried {
+    /// The rule whose budget it is.
+    pub rule: u64,
+    pub key: u64,
+    pub terms: Terms,
+    /// So much of it is booked.
+    pub bytes: u64,
+}
+
 /// A limit of a rule: so much in so long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
-    /// Milliseconds or millionths.
+    /// Milliseconds, millionths or bytes.
     pub limit: u64,
     /// The window.
     pub per: Duration,
@@ -212,6 +223,22 @@ impl Budgets {
             *there = there.saturating_sub(paid.booked - used);
         }
         self.table.set(paid.key, spent);
+    }
+
+    /// How many bytes have been relayed, and whether that is all.
+    pub fn carried(&self, key: u64, terms: Terms, at: UnixTime) -> (u64, bool) {
+        let used = self.spent(key, terms, at).total();
+        (used, used >= terms.limit)
+    }
+
+    /// It has relayed so many bytes since it began. True: the budget is spent.
+    pub fn carry(&mut self, carried: &mut Carried, bytes: u64, at: UnixTime) -> bool {
+        let more = bytes.saturating_sub(carried.bytes);
+        if more > 0 {
+            self.book(carried.key, carried.terms, more, at);
+            carried.bytes = bytes;
+        }
+        self.carried(carried.key, carried.terms, at).1
     }
 
     /// As if so much had been spent before.

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
-use super::budget::{Budgets, Meter, Paid, SavedBudget, Terms};
+use super::budget::{Budgets, Carried, Meter, Paid, SavedBudget, Terms};
 use super::country::Country;
 use super::deck::Deck;
 use super::matcher::Asked;
+use super::relay;
 use super::settings::{Capacity, Count, Limit, New, Per, REMEMBERED, Rate};
 use super::table::{Remembered, Table};
 use super::trail::Seen;
@@ -74,6 +75,8 @@ pub(super) enum Held {
     /// What follows is held for the trunk that the call goes to, and given back if it goes to another one. `priced`: by a rate deck
     /// of `routes`.
     ForTrunk { priced: bool },
+    /// What it has relayed so far, of a budget of bytes.
+    Bytes(Box<Carried>),
 }
 
 pub(super) type Holds = SmallVec<[Held; 2]>;
@@ -148,11 +151,12 @@ impl Counters {
     fn stand(&self, limit: &Limit, key: u64, call: &Counting<'_>) -> (u64, bool) {
         let key = limit.key(key);
         match limit {
-            Limit::CallsAtOnce(most) => match self.gauges.get(&key) {
+            Limit::CallsAtOnce(most) | Limit::AllocationsAtOnce(most) => match self.gauges.get(&key) {
                 Some(live) => (u64::from(*live), live >= most),
                 None => (0, *most == 0 || self.gauges.len() >= self.gauge_capacity),
             },
             Limit::NewCalls(rate)
+            | Limit::NewAllocations(rate)
             | Limit::Requests(rate)
             | Limit::Packets(rate)
             | Limit::FailedLogins(rate)
@@ -170,6 +174,9 @@ impl Counters {
                     priced.map(|(terms, meter)| self.budgets.stand(key, terms, &meter, call.asked.at));
                 stand.unwrap_or_default()
             }
+            Limit::Bytes(_) => {
+                limit.terms().map(|terms| self.budgets.carried(key, terms, call.asked.at)).unwrap_or_default()
+            }
         }
     }
 
@@ -181,11 +188,14 @@ impl Counters {
     fn charge(&mut self, limit: &Limit, key: u64, call: &Counting<'_>, hold: &mut Holds) {
         let key = limit.key(key);
         match limit {
-            Limit::CallsAtOnce(_) => {
+            Limit::CallsAtOnce(_) | Limit::AllocationsAtOnce(_) => {
                 *self.gauges.entry(key).or_default() += 1;
                 hold.push(Held::Gauge(key));
             }
-            Limit::NewCalls(rate) | Limit::Requests(rate) | Limit::Packets(rate) => {
+            Limit::NewCalls(rate)
+            | Limit::NewAllocations(rate)
+            | Limit::Requests(rate)
+            | Limit::Packets(rate) => {
                 self.spend(key, rate.spacing(), 1, call.at);
                 self.charged.push((key, rate.spacing()));
             }
@@ -208,6 +218,11 @@ impl Counters {
                     self.has_changed = true;
                     let paid = self.budgets.pay(call.rule, key, terms, meter, call.asked.at);
                     hold.push(Held::Budget(Box::new(paid)));
+                }
+            }
+            Limit::Bytes(_) => {
+                if let Some(terms) = limit.terms() {
+                    hold.push(Held::Bytes(Box::new(Carried { rule: call.rule, key, terms, bytes: 0 })));
                 }
             }
         }
@@ -271,6 +286,24 @@ impl Counters {
         Ok(again)
     }
 
+    /// What holds this has relayed so many bytes since it began. The rule whose budget is spent, if it `must` be kept to.
+    pub fn relayed(
+        &mut self,
+        holds: &mut Holds,
+        bytes: u64,
+        must: impl Fn(u64) -> bool,
+        now: Now,
+    ) -> Result<(), u64> {
+        let mut spent = None;
+        for held in holds {
+            let Held::Bytes(carried) = held else { continue };
+            self.has_changed = true;
+            let is_spent = self.budgets.carry(carried, bytes, now.unix);
+            spent = spent.or(Some(carried.rule).filter(|rule| is_spent && must(*rule)));
+        }
+        spent.map_or(Ok(()), Err)
+    }
+
     /// The call is over, or never was.
     pub fn release(&mut self, holds: Holds, answered_for: Duration, now: Now) {
         let at = self.since_epoch(now);
@@ -295,6 +328,8 @@ impl Counters {
                     self.budgets.settle(&paid, answered_for, now.unix);
                 }
                 Held::ForTrunk { .. } => {}
+                // What was relayed is booked already.
+                Held::Bytes(_) => {}
             }
         }
     }
@@ -313,10 +348,11 @@ impl Counters {
             let Some(amount) = given.of(limit) else { continue };
             let key = limit.key(key);
             match limit {
-                Limit::CallsAtOnce(_) => {
+                Limit::CallsAtOnce(_) | Limit::AllocationsAtOnce(_) => {
                     self.gauges.insert(key, u32::try_from(amount).unwrap_or(u32::MAX));
                 }
                 Limit::NewCalls(rate)
+                | Limit::NewAllocations(rate)
                 | Limit::Requests(rate)
                 | Limit::Packets(rate)
                 | Limit::FailedLogins(rate)
@@ -325,7 +361,7 @@ impl Counters {
                 | Limit::New(_, rate) => {
                     self.spend(key, rate.spacing(), u32::try_from(amount).unwrap_or(u32::MAX), at);
                 }
-                Limit::Minutes(_) | Limit::Spend(_) => {
+                Limit::Minutes(_) | Limit::Spend(_) | Limit::Bytes(_) => {
                     if let Some(terms) = limit.terms() {
                         self.budgets.preset(key, terms, amount, now.unix);
                     }
@@ -401,9 +437,20 @@ impl Counters {
 }
 
 impl Limit {
-    /// True if this limit counts such a request: calls begin with an INVITE, packets before parsing.
+    /// True if this limit counts such a request: calls begin with an INVITE, packets before parsing. Who may relay no more
+    /// may not keep an allocation either.
     fn counts(&self, asked: &Asked<'_>) -> bool {
-        self.counts_at(asked.facts.stage) && (!self.is_for_calls() || asked.facts.method == "INVITE")
+        let (stage, method) = (asked.facts.stage, asked.facts.method);
+        self.counts_at(stage)
+            && match self {
+                Limit::Requests(_) | Limit::Packets(_) | Limit::FailedLogins(_) => true,
+                Limit::New(New::Source | New::SourceCountry, _) => true,
+                Limit::Bytes(_) if stage == Stage::Relay => {
+                    matches!(method, relay::ALLOCATE | relay::REFRESH)
+                }
+                Limit::AllocationsAtOnce(_) | Limit::NewAllocations(_) => method == relay::ALLOCATE,
+                _ => method == "INVITE",
+            }
     }
 
     /// True if it can count anything at this stage.
@@ -411,22 +458,14 @@ impl Limit {
         match self {
             Limit::Packets(_) => stage == Stage::Packets,
             Limit::Requests(_) => !matches!(stage, Stage::Packets | Stage::InCall),
-            Limit::FailedLogins(_) => stage != Stage::Packets,
+            Limit::FailedLogins(_) => !matches!(stage, Stage::Packets | Stage::Relay),
             Limit::New(New::Source | New::SourceCountry, _) => {
-                matches!(stage, Stage::Registrations | Stage::Calls)
+                matches!(stage, Stage::Registrations | Stage::Calls | Stage::Relay)
             }
+            Limit::AllocationsAtOnce(_) | Limit::NewAllocations(_) => stage == Stage::Relay,
+            Limit::Bytes(_) => matches!(stage, Stage::Relay | Stage::Calls),
             _ => matches!(stage, Stage::Calls | Stage::Routes),
         }
-    }
-
-    fn is_for_calls(&self) -> bool {
-        !matches!(
-            self,
-            Limit::Requests(_)
-                | Limit::Packets(_)
-                | Limit::FailedLogins(_)
-                | Limit::New(New::Source | New::SourceCountry, _)
-        )
     }
 
     /// Of a budget: what it allows.
@@ -437,6 +476,7 @@ impl Limit {
                 Some(Terms { limit, per: budget.per })
             }
             Limit::Spend(allowance) => Some(Terms { limit: allowance.money.0, per: allowance.per }),
+            Limit::Bytes(volume) => Some(Terms { limit: volume.bytes, per: volume.per }),
             _ => None,
         }
     }
@@ -456,6 +496,9 @@ impl Limit {
             Limit::New(New::Country, _) => 10,
             Limit::New(New::SourceCountry, _) => 11,
             Limit::New(New::Source, _) => 12,
+            Limit::AllocationsAtOnce(_) => 13,
+            Limit::NewAllocations(_) => 14,
+            Limit::Bytes(_) => 15,
         };
         // What was spent in a window of another length, before a restart, says nothing of this one.
         let window = self.terms().map_or(0, |terms| terms.per.as_secs());

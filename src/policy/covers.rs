@@ -39,6 +39,8 @@ impl Matcher {
             (Matcher::Country(wide), Matcher::Country(narrow))
             | (Matcher::SourceCountry(wide), Matcher::SourceCountry(narrow)) => all_in(wide, narrow),
             (Matcher::Source(wide), Matcher::Source(narrow)) => wide.covers(narrow),
+            (Matcher::Peer(wide), Matcher::Peer(narrow)) => wide.covers(narrow),
+            (Matcher::Role(wide), Matcher::Role(narrow)) => all_in(wide, narrow),
             (Matcher::Party(wide), Matcher::Party(narrow)) => all_in(wide, narrow),
             (Matcher::Trunk(wide), Matcher::Trunk(narrow)) => all_in(wide, narrow),
             (Matcher::Zone(wide), Matcher::Zone(narrow)) => all_in(wide, narrow),

@@ -16,6 +16,7 @@ use super::feed::{Feed, FeedId};
 use super::geo::Geo;
 use super::hits::Listed;
 use super::matcher::Asked;
+use super::relay::{self, RefusedAtRelay};
 use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict, Written};
 use super::trail::{Outcome, Past, Rules, Seen, Trail};
 use super::trial::Counted;
@@ -34,17 +35,18 @@ pub struct Engine {
     /// Rules with `failed_logins`, which count outside any stage.
     login_rules: Vec<(Mode, Numbered)>,
     /// Rules that hang up, by their identity.
-    ending: HashMap<u64, Numbered>,
-    counters: Counters,
+    pub(super) ending: HashMap<u64, Numbered>,
+    pub(super) counters: Counters,
     /// What audited policies count, apart: not even a full table of theirs may change an outcome.
-    audit_counters: Counters,
+    pub(super) audit_counters: Counters,
     bans: Bans,
     /// Only if a rule asks for it.
     pub(super) geo: Option<Geo>,
     pub(super) feeds: Arc<[Feed]>,
     notes: VecDeque<Note>,
+    pub(super) refused_at_relay: VecDeque<RefusedAtRelay>,
     alerts: Alerts,
-    note_capacity: usize,
+    pub(super) note_capacity: usize,
     by_default: Arc<str>,
     banned: Arc<str>,
     banned_user: Arc<str>,
@@ -62,7 +64,7 @@ const STRANGERS: usize = 2_000;
 
 /// A rule with its names.
 #[derive(Clone, Debug)]
-struct Numbered {
+pub(super) struct Numbered {
     /// That of its name, so that what it counted is still its own after a restart.
     id: u64,
     /// Its place in [`Engine::rules`].
@@ -107,6 +109,7 @@ impl Engine {
             geo: geo.filter(|_| policies.iter().any(Policy::asks_for_source_country)),
             feeds: feeds.into(),
             notes: VecDeque::new(),
+            refused_at_relay: VecDeque::new(),
             note_capacity: capacity.notes,
             alerts: Alerts::new(capacity.notes),
             by_default: "default".into(),
@@ -231,6 +234,8 @@ impl Engine {
                         login: Login::Settled,
                         ..Known::from(facts)
                     }));
+                } else if facts.method == relay::ALLOCATE && self.alerts_in_call() {
+                    hold.known = Some(Box::new(Known::from(facts)));
                 }
                 Ok(Permit { rule: permitted_by, gauges: hold, _sealed: Sealed })
             }
@@ -387,11 +392,7 @@ impl Engine {
                 Err(id) => {
                     // Said once: what the call goes on to take is no budget's any more.
                     hold.audited.retain(|held| !matches!(held, Held::Budget(paid) if paid.rule == id));
-                    if let Some(Numbered { rule, index, .. }) = self.ending.get(&id).cloned() {
-                        self.trail.hit(index);
-                        let facts = hold.known.as_ref().map(|known| known.facts());
-                        self.note(&rule, rule.answer.action(), facts.as_ref(), now);
-                    }
+                    self.would_end(id, hold.known.as_deref(), now);
                 }
             }
         };
@@ -402,6 +403,15 @@ impl Engine {
             again = sooner(again, Some(talked.saturating_add(ASK_IN_CALL)));
         }
         Ok(sooner(again, audited))
+    }
+
+    /// An audited rule would end something.
+    pub(super) fn would_end(&mut self, rule: u64, known: Option<&Known>, now: Now) {
+        if let Some(Numbered { rule, index, .. }) = self.ending.get(&rule).cloned() {
+            self.trail.hit(index);
+            let facts = known.map(Known::facts);
+            self.note(&rule, rule.answer.action(), facts.as_ref(), now);
+        }
     }
 
     fn ask_in_call(&mut self, facts: &Facts<'_>, now: Now) -> Result<(), HangUp> {
@@ -417,7 +427,7 @@ impl Engine {
         outcome.map_err(|refusal| HangUp { rule: refusal.rule, alert: refusal.alert })
     }
 
-    fn hang_up(&mut self, rule: u64, known: Option<&Known>, now: Now) -> HangUp {
+    pub(super) fn hang_up(&mut self, rule: u64, known: Option<&Known>, now: Now) -> HangUp {
         self.trail.begin();
         match self.ending.get(&rule) {
             Some(Numbered { rule, index, .. }) => {
@@ -435,7 +445,11 @@ impl Engine {
     }
 
     fn speaks_in_call(&self) -> bool {
-        self.stages.get(Stage::InCall as usize).is_some_and(|policies| !policies.is_empty())
+        self.speaks_at(Stage::InCall)
+    }
+
+    pub(super) fn speaks_at(&self, stage: Stage) -> bool {
+        self.stages.get(stage as usize).is_some_and(|policies| !policies.is_empty())
     }
 
     /// A budget that ends calls tells somebody: then it must be known of whom.
@@ -483,8 +497,9 @@ impl Engine {
         }
     }
 
-    fn has_packet_rules(&self) -> bool {
-        self.stages.get(Stage::Packets as usize).is_some_and(|policies| !policies.is_empty())
+    /// Has to be asked before parsing about more than bans.
+    pub fn has_packet_rules(&self) -> bool {
+        self.speaks_at(Stage::Packets)
     }
 
     pub(super) fn speaks_before_parsing(&self, source: IpAddr) -> bool {
@@ -587,6 +602,8 @@ impl Facts<'_> {
             emergency: false,
             talked: None,
             trunk_out: None,
+            role: None,
+            peer: None,
         }
     }
 
@@ -625,8 +642,8 @@ impl Capacity {
         let mut needed = Capacity { keys: 1, budgets: 1, last_called: 1, ..self };
         for limit in counts.flat_map(|count| &count.limits) {
             match limit {
-                Limit::CallsAtOnce(_) => {}
-                Limit::Minutes(_) | Limit::Spend(_) => needed.budgets = self.budgets,
+                Limit::CallsAtOnce(_) | Limit::AllocationsAtOnce(_) => {}
+                Limit::Minutes(_) | Limit::Spend(_) | Limit::Bytes(_) => needed.budgets = self.budgets,
                 Limit::SequentialNumbers(_) => {
                     needed.keys = self.keys;
                     needed.last_called = self.last_called;
@@ -642,8 +659,12 @@ impl Rule {
     /// True if this rule is asked at this stage: everything in it is known there and its answer can be given there.
     pub fn can_speak_at(&self, stage: Stage) -> bool {
         self.when.iter().all(|condition| condition.is_known_at(stage))
-            && self.count.as_ref().is_none_or(|count| count.limits.iter().any(|l| l.counts_at(stage)))
-            && (stage != Stage::Packets || self.answer.is_silent())
+            && self.count.as_ref().is_none_or(|count| count.counts_at(stage))
+            && match stage {
+                Stage::Packets => self.answer.is_silent(),
+                Stage::Relay => !self.answer.asks_for_a_password(),
+                _ => true,
+            }
     }
 
     fn counts_logins(&self) -> bool {

@@ -26,6 +26,7 @@ pub struct Names {
     pub zones: Vec<Arc<str>>,
     pub listeners: Vec<Arc<str>>,
     pub trunks: Vec<Arc<str>>,
+    pub roles: Vec<Arc<str>>,
 }
 
 /// One decision. Its JSON is an interface: the names are written down here and nowhere else.
@@ -322,6 +323,14 @@ impl Matcher {
             },
             Matcher::Source(_) | Matcher::Feed(Subject::Source, _) => format!("source is {}", asked.source),
             Matcher::Party(_) => format!("party is {}", asked.party()),
+            Matcher::Role(_) => match facts.role {
+                Some(role) => named("role", names.roles.get(usize::from(role)).map(|name| &**name)),
+                None => "it has no role".to_owned(),
+            },
+            Matcher::Peer(_) | Matcher::Feed(Subject::Peer, _) => match facts.peer {
+                Some(peer) => format!("peer is {peer}"),
+                None => "it is about no peer".to_owned(),
+            },
             Matcher::Trunk(_) => match facts.trunk_in_question() {
                 Some(trunk) => named("trunk", names.trunks.get(usize::from(trunk.0)).map(|name| &**name)),
                 None => "it comes from no trunk".to_owned(),

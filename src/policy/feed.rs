@@ -95,13 +95,14 @@ pub enum Subject {
     From,
     User,
     Source,
+    Peer,
 }
 
 impl Subject {
     /// The kind of list that can hold it.
     pub fn kind(self) -> Kind {
         match self {
-            Subject::Source => Kind::Networks,
+            Subject::Source | Subject::Peer => Kind::Networks,
             Subject::To | Subject::From | Subject::User => Kind::Numbers,
         }
     }
@@ -111,10 +112,15 @@ impl Subject {
             Subject::To => &asked.to,
             Subject::From => &asked.from,
             Subject::User => &asked.user,
-            Subject::Source => &None,
+            Subject::Source | Subject::Peer => &None,
+        };
+        let address = match self {
+            Subject::Source => Some(asked.source),
+            Subject::Peer => asked.facts.peer,
+            Subject::To | Subject::From | Subject::User => None,
         };
         match feed {
-            Feed::Networks(networks) => self == Subject::Source && networks.contains(asked.source),
+            Feed::Networks(networks) => address.is_some_and(|address| networks.contains(address)),
             Feed::Numbers(numbers) => number.as_deref().is_some_and(|number| numbers.contains(number)),
         }
     }

@@ -28,6 +28,8 @@ pub struct Known<T = Arc<str>> {
     pub emergency: bool,
     pub talked: Option<Duration>,
     pub trunk_out: Option<TrunkId>,
+    pub role: Option<u16>,
+    pub peer: Option<IpAddr>,
 }
 
 impl<T: AsRef<str>> Known<T> {
@@ -51,6 +53,8 @@ impl<T: AsRef<str>> Known<T> {
             emergency: self.emergency,
             talked: self.talked,
             trunk_out: self.trunk_out,
+            role: self.role,
+            peer: self.peer,
         }
     }
 }
@@ -75,6 +79,8 @@ impl<'f, T: From<&'f str>> From<&Facts<'f>> for Known<T> {
             emergency: facts.emergency,
             talked: facts.talked,
             trunk_out: facts.trunk_out,
+            role: facts.role,
+            peer: facts.peer,
         }
     }
 }

@@ -41,6 +41,10 @@ pub enum Matcher {
     Time(Vec<Window>),
     /// `longer_than`: the call has been answered for longer.
     LongerThan(std::time::Duration),
+    /// The TURN role.
+    Role(Vec<u16>),
+    /// Whom a TURN client wants to reach.
+    Peer(Arc<NetworkSet>),
     /// A list that changes while we run.
     Feed(Subject, FeedId),
     /// One of them: a list of the policy's own and one that changes, under one key.
@@ -103,7 +107,9 @@ impl<'f> Asked<'f> {
 
 impl Condition {
     pub(super) fn holds(&self, asked: &Asked<'_>) -> bool {
-        self.matcher.fits(asked) != self.negated
+        // What is said of peers says nothing of the allocation itself, not even turned round.
+        (asked.facts.peer.is_some() || !self.matcher.is_of_peers())
+            && self.matcher.fits(asked) != self.negated
     }
 
     /// Before parsing, only the source and the listener are known; how long a call has lasted, only in it.
@@ -134,6 +140,8 @@ impl Matcher {
             Matcher::Tls(tls) => facts.tls == *tls,
             Matcher::Time(windows) => windows.iter().any(|w| w.contains(asked.at)),
             Matcher::LongerThan(length) => facts.talked.is_some_and(|talked| talked > *length),
+            Matcher::Role(roles) => facts.role.is_some_and(|role| roles.contains(&role)),
+            Matcher::Peer(networks) => facts.peer.is_some_and(|peer| networks.contains(peer)),
             Matcher::Feed(subject, feed) => {
                 asked.feeds.get(feed.0).is_some_and(|feed| subject.is_in(feed, asked))
             }
@@ -141,13 +149,25 @@ impl Matcher {
         }
     }
 
+    fn is_of_peers(&self) -> bool {
+        match self {
+            Matcher::Peer(_) | Matcher::Feed(Subject::Peer, _) => true,
+            Matcher::AnyOf(matchers) => matchers.iter().any(Matcher::is_of_peers),
+            _ => false,
+        }
+    }
+
     fn is_known_at(&self, stage: Stage) -> bool {
         match self {
             Matcher::LongerThan(_) => stage == Stage::InCall,
+            Matcher::Role(_) | Matcher::Peer(_) | Matcher::Feed(Subject::Peer, _) => stage == Stage::Relay,
+            Matcher::User(_) | Matcher::Method(_) | Matcher::Tls(_) | Matcher::Feed(Subject::User, _) => {
+                stage != Stage::Packets
+            }
             Matcher::Source(_) | Matcher::SourceCountry(_) | Matcher::Listener(_) | Matcher::Time(_) => true,
             Matcher::Feed(Subject::Source, _) => true,
             Matcher::AnyOf(matchers) => matchers.iter().all(|matcher| matcher.is_known_at(stage)),
-            _ => stage != Stage::Packets,
+            _ => !matches!(stage, Stage::Packets | Stage::Relay),
         }
     }
 }

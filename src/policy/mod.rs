@@ -13,6 +13,7 @@
 //! | [`ban`] | who is banned, since when and why |
 //! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
 //! | `engine` | asks the rules in order; `shared`: for several threads |
+//! | `relay` | what TURN asks, and how much it relays |
 //! | `covers` | rules that nobody will ever hear |
 //! | `trail` | what it looked at, of the last calls; [`explain`] says it in words |
 //! | [`replay`] | calls of the past under other rules |
@@ -37,6 +38,7 @@ pub mod matcher;
 pub mod network;
 pub mod number;
 mod prefixes;
+pub mod relay;
 pub mod replay;
 pub mod settings;
 mod shared;
@@ -57,6 +59,7 @@ use country::Country;
 use deck::{Money, Tariff};
 pub use engine::{Engine, Saved};
 pub use known::Known;
+pub use relay::RefusedAtRelay;
 pub use settings::{Policy, Settings};
 pub use shared::Shared;
 
@@ -124,6 +127,10 @@ pub struct Facts<'f> {
     pub talked: Option<Duration>,
     /// At `routes`: the trunk that would take it.
     pub trunk_out: Option<TrunkId>,
+    /// At `relay`: the TURN role, at its index.
+    pub role: Option<u16>,
+    /// At `relay`: whom the client wants to reach; none: the question is of the allocation itself.
+    pub peer: Option<IpAddr>,
 }
 
 /// Proof that policy was asked and said yes. Only [`Engine::decide`] makes one; `forward()` takes one.

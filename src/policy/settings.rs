@@ -165,6 +165,11 @@ impl Answer {
     pub const ALLOW: Answer =
         Answer { verdict: Some(Verdict::Allow), ban: None, ban_user: None, alert: false, hang_up: false };
 
+    /// TURN has its own passwords, and has asked for them.
+    pub(super) fn asks_for_a_password(&self) -> bool {
+        matches!(self.verdict, Some(Verdict::Refuse(Action::Challenge)))
+    }
+
     /// What it does to a request that it refuses.
     pub(super) fn action(&self) -> Option<Action> {
         match &self.verdict {
@@ -176,6 +181,15 @@ impl Answer {
     /// True for what can be said before parsing: everything but an answer in SIP.
     pub(super) fn is_silent(&self) -> bool {
         !matches!(&self.verdict, Some(Verdict::Refuse(Action::Reject { .. } | Action::Challenge)))
+    }
+}
+
+impl Count {
+    /// True if it can count anything at this stage.
+    pub(super) fn counts_at(&self, stage: Stage) -> bool {
+        let of_calls = [Per::From, Per::Trunk, Per::DestinationPrefix, Per::Country];
+        self.limits.iter().any(|limit| limit.counts_at(stage))
+            && (stage != Stage::Relay || !of_calls.contains(&self.per))
     }
 }
 
@@ -239,6 +253,21 @@ pub enum Limit {
     SequentialNumbers(Rate),
     /// Calls or registrations with something that this key has not had for [`REMEMBERED`].
     New(New, Rate),
+    /// TURN allocations from their beginning to their end.
+    AllocationsAtOnce(u32),
+    /// TURN allocations that begin.
+    NewAllocations(Rate),
+    /// Payload that allocations relay, and media that calls do, in both directions.
+    Bytes(Volume),
+}
+
+/// `5 GB/day`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// How many bytes in `per`.
+    pub bytes: u64,
+    /// The window, which slides.
+    pub per: Duration,
 }
 
 /// What can be new.

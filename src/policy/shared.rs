@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ban::BanChange;
-use super::{Alert, Engine, Note};
+use super::{Alert, Engine, Note, RefusedAtRelay};
 
 /// A hand on the engine; clones are others on the same one. Whoever opens it lets go of it before they call anybody else.
 #[derive(Clone, Debug)]
@@ -30,6 +30,11 @@ impl Shared {
     /// See [`Engine::poll_alert`].
     pub fn poll_alert(&self) -> Option<Alert> {
         self.open().poll_alert()
+    }
+
+    /// See [`Engine::poll_refused_at_relay`].
+    pub fn poll_refused_at_relay(&self) -> Option<RefusedAtRelay> {
+        self.open().poll_refused_at_relay()
     }
 
     /// See [`super::ban::Bans::poll_change`].

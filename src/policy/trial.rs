@@ -8,7 +8,7 @@ use super::country::Country;
 use super::deck::Money;
 use super::geo::Geo;
 use super::settings::{Capacity, Limit, Mode, New, Policy, Settings};
-use super::{Action, Engine, Facts, Known, Login, Stage};
+use super::{Action, Engine, Facts, Known, Login, Stage, relay};
 use crate::base::{NodeKey, Now, UnixTime};
 
 /// One test.
@@ -37,7 +37,11 @@ impl Given {
     /// A phone somewhere on the internet.
     pub fn new(stage: Stage, at: UnixTime) -> Given {
         let source = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
-        let method = if stage == Stage::Registrations { "REGISTER" } else { "INVITE" };
+        let method = match stage {
+            Stage::Registrations => "REGISTER",
+            Stage::Relay => relay::ALLOCATE,
+            _ => "INVITE",
+        };
         let facts = Facts { source_proven: true, method, ..Facts::of_source(stage, source) };
         Given { at, known: Known::from(&facts), source_country: None }
     }
@@ -59,6 +63,9 @@ pub struct Counted {
     pub new_countries: Option<u32>,
     pub new_source_countries: Option<u32>,
     pub new_sources: Option<u32>,
+    pub allocations_at_once: Option<u32>,
+    pub new_allocations: Option<u32>,
+    pub bytes: Option<u64>,
 }
 
 impl Counted {
@@ -75,6 +82,9 @@ impl Counted {
             Limit::New(New::Country, _) => self.new_countries,
             Limit::New(New::SourceCountry, _) => self.new_source_countries,
             Limit::New(New::Source, _) => self.new_sources,
+            Limit::AllocationsAtOnce(_) => self.allocations_at_once,
+            Limit::NewAllocations(_) => self.new_allocations,
+            Limit::Bytes(_) => return self.bytes,
             Limit::Minutes(_) => return self.minutes.map(|minutes| u64::from(minutes) * 60_000),
             Limit::Spend(_) => return self.spend.map(|money| money.0),
         };
@@ -110,11 +120,8 @@ pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<Vec<Arc<str
     let now = Now { instant: epoch, unix: trial.given.at };
     let known = &trial.given.known;
     let is_phone = !known.from_pbx && known.trunk.is_none();
-    let login = if is_phone && !matches!(known.stage, Stage::InCall | Stage::Routes) {
-        Login::Unasked
-    } else {
-        Login::Settled
-    };
+    let has_shown = matches!(known.stage, Stage::InCall | Stage::Routes | Stage::Relay);
+    let login = if is_phone && !has_shown { Login::Unasked } else { Login::Settled };
     let facts = Facts { login, ..known.facts() };
     engine.preset(&facts, &trial.counted, now);
     let (rule, outcome) = match engine.decide(&facts, now) {

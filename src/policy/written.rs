@@ -28,6 +28,14 @@ fn window(length: Duration) -> String {
     }
 }
 
+/// `5 GB`: in the largest unit in which it is a whole number.
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 4] =
+        [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+    let unit = UNITS.into_iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{bytes} B"), |(name, unit)| format!("{} {name}", bytes / unit))
+}
+
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Rate { events, per, burst } = self;
@@ -54,6 +62,9 @@ impl fmt::Display for Limit {
             Limit::New(New::Country, rate) => write!(f, "new_countries: {rate}"),
             Limit::New(New::SourceCountry, rate) => write!(f, "new_source_countries: {rate}"),
             Limit::New(New::Source, rate) => write!(f, "new_sources: {rate}"),
+            Limit::AllocationsAtOnce(most) => write!(f, "allocations_at_once: {most}"),
+            Limit::NewAllocations(rate) => write!(f, "new_allocations: {rate}"),
+            Limit::Bytes(volume) => write!(f, "bytes: {}/{}", size(volume.bytes), window(volume.per)),
         }
     }
 }
@@ -62,7 +73,8 @@ impl Limit {
     /// So much of it, in words.
     pub(super) fn amount(&self, used: u64) -> String {
         match self {
-            Limit::CallsAtOnce(_) => format!("{used} live"),
+            Limit::CallsAtOnce(_) | Limit::AllocationsAtOnce(_) => format!("{used} live"),
+            Limit::Bytes(_) => format!("{used} bytes relayed"),
             Limit::Minutes(_) => format!("{}.{:02} min spent", used / 60_000, used % 60_000 / 600),
             Limit::Spend(_) => format!("{} spent", Money(used)),
             _ => format!("{used} counted"),

@@ -42,6 +42,11 @@ pub fn on_turn_port(datagram: &[u8]) -> Protocol {
     }
 }
 
+/// Says of itself that it is an indication, which wants no answer (RFC 8489 §5, figure 3).
+pub fn is_indication(message: &[u8]) -> bool {
+    matches!(message, [first @ 0..=0x3f, second, ..] if first & 0x01 == 0 && second & 0x10 != 0)
+}
+
 /// The next whole piece of a TURN stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {

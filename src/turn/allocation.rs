@@ -12,6 +12,7 @@ use super::FiveTuple;
 use super::connection::ConnectionId;
 use super::forward::{Relayed, Row, Traffic};
 use super::quota::{ReservationToken, Role};
+use super::rules::Leave;
 
 /// RFC 8656 §3.2: ten minutes, unless asked for more.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
@@ -30,7 +31,6 @@ pub struct Birth {
 }
 
 /// An allocation.
-#[derive(Debug)]
 pub struct Allocation {
     /// What the packet path needs.
     pub row: Row,
@@ -44,6 +44,10 @@ pub struct Allocation {
     pub connections: SmallVec<[ConnectionId; 2]>,
     /// How it began.
     pub birth: Birth,
+    /// What the node's rules have counted it for.
+    pub leave: Option<Box<dyn Leave>>,
+    /// When they are told what it has relayed.
+    pub reading: Option<TimerId>,
     /// The timer for what expires first, and when it fires; late refreshes let it fire in vain.
     pub timer: Option<(TimerId, Instant)>,
 }
@@ -70,6 +74,11 @@ pub struct Listed {
 }
 
 impl Allocation {
+    /// Bytes of payload that it has relayed, in both directions.
+    pub fn carried(&self) -> u64 {
+        self.row.to_peers.traffic.bytes.saturating_add(self.row.to_client.traffic.bytes)
+    }
+
     /// What there is to tell people.
     pub fn listed(&self, now: Instant) -> Listed {
         let row = &self.row;

@@ -81,11 +81,13 @@ pub enum Reason {
     Full,
     /// It came through too many relayed addresses of ours: they send to each other in a circle.
     Loop,
+    /// The node's rules want it dropped.
+    Policy,
 }
 
 impl Reason {
     /// All, in the order of their counters.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::Malformed,
         Reason::Unasked,
         Reason::NoAllocation,
@@ -97,6 +99,7 @@ impl Reason {
         Reason::Nobody,
         Reason::Full,
         Reason::Loop,
+        Reason::Policy,
     ];
 
     /// As it stands in metrics.
@@ -113,6 +116,7 @@ impl Reason {
             Reason::Nobody => "nobody",
             Reason::Full => "full",
             Reason::Loop => "loop",
+            Reason::Policy => "policy",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! | asks | module |
 //! |---|---|
 //! | what do they want | [`request`] |
-//! | who are they, what may they hold | [`credentials`], [`quota`] |
+//! | who are they, what may they hold | [`credentials`], [`quota`], and what the node says besides: [`rules`] |
 //! | whom may they reach | [`peers`], [`permission`], [`channel`], over TCP [`connection`] |
 //! | what becomes of a packet | [`forward`], [`channel_data`], [`policer`] |
 //! | all of it together | [`server`] |
@@ -21,6 +21,7 @@ pub mod permission;
 pub mod policer;
 pub mod quota;
 pub mod request;
+pub mod rules;
 pub mod server;
 pub mod sockets;
 pub mod totals;
@@ -32,6 +33,8 @@ use crate::base::{ClientAddr, FlowId};
 pub struct FiveTuple {
     /// Over which listener or connection.
     pub flow: FlowId,
+    /// Of TURN, by its index: that of the flow.
+    pub listener: u16,
     /// From where.
     pub client: ClientAddr,
     /// What it travels on.

@@ -196,6 +196,11 @@ fn is_denied(ip: IpAddr, named: &[IpNetwork]) -> bool {
     })
 }
 
+/// Where packets to an address end up, if it is another spelling of an IPv4 address.
+pub(super) fn meant(ip: IpAddr) -> IpAddr {
+    spellings(ip).last().copied().unwrap_or(ip)
+}
+
 /// An address and every address that travels inside it.
 fn spellings(ip: IpAddr) -> SmallVec<[IpAddr; 3]> {
     let mut all: SmallVec<[IpAddr; 3]> = smallvec::smallvec![ip];

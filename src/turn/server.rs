@@ -7,6 +7,7 @@ mod ban;
 mod connections;
 mod existing;
 mod reach;
+mod ruled;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +34,7 @@ use super::forward::{Framing, Reason, Traffic, Verdict};
 use super::peers::{Neighbourhood, Own};
 use super::quota::{Books, Capacity, ReservationToken, Role};
 use super::request;
+use super::rules::Rules;
 use super::sockets::{RelaySocketId, RelaySockets};
 use super::totals::Counters;
 
@@ -126,6 +128,8 @@ pub enum Freed {
     Closed,
     /// Its user or its source may no longer.
     Revoked,
+    /// A rule's budget is spent.
+    Spent,
 }
 
 /// What a timer is for.
@@ -137,6 +141,8 @@ enum Due {
     Reservation(ReservationToken),
     /// A peer has not answered, or nobody came for its connection.
     Connection(ConnectionId),
+    /// The rules are told what this allocation has relayed.
+    Reading(usize),
 }
 
 /// The server, with the relayed sockets that it opens and closes.
@@ -163,6 +169,8 @@ pub struct Server<S> {
     indication: u128,
     counters: Arc<Counters>,
     bans: Bans,
+    /// Whom else to ask; none: roles decide alone.
+    rules: Option<Box<dyn Rules>>,
 }
 
 /// Bans: as many as policy keeps by default.
@@ -192,13 +200,20 @@ impl<S: RelaySockets> Server<S> {
             indication,
             counters: Arc::default(),
             bans: Bans::new(BANS),
+            rules: None,
         }
+    }
+
+    /// From now on these are asked, too.
+    pub fn set_rules(&mut self, rules: Box<dyn Rules>) {
+        self.rules = Some(rules);
     }
 
     /// What becomes of `packet` from `client`: a datagram, or a piece that [`demux::stream_frame`] cut out of a stream.
     pub fn handle_client(&mut self, client: FiveTuple, packet: &[u8], now: Now) -> Verdict {
         let verdict = match demux::on_turn_port(packet) {
             Protocol::ChannelData => self.channel_data(client, packet, now.instant),
+            _ if self.rules_refuse(client, packet, now.instant) => Err(Reason::Policy),
             Protocol::Stun => self.stun(client, packet, now),
             _ => Err(Reason::Malformed),
         };
@@ -273,6 +288,7 @@ impl<S: RelaySockets> Server<S> {
                     }
                 }
                 Due::Connection(connection) => self.end_connection(connection),
+                Due::Reading(slot) => self.take_reading(slot, now),
             }
         }
     }
@@ -335,7 +351,7 @@ impl<S: RelaySockets> Server<S> {
                 self.counters.to_peers.pass(send.data.len());
                 Ok(exit.verdict(send.data, send.dont_fragment))
             }
-            (Class::Request, _) if self.refuses(client.client.0.ip(), now.instant) => Err(Reason::Banned),
+            (Class::Request, _) if self.is_banned(client.client.0.ip(), now.instant) => Err(Reason::Banned),
             (Class::Request, Method::BINDING) => {
                 let mut bytes = Vec::new();
                 if binding::answer(&message, client.client, &mut bytes) {
@@ -437,10 +453,14 @@ impl<S: RelaySockets> Server<S> {
         // RFC 6062 §5.5.
         self.end_connections(slot, |_| true);
         let Some(allocation) = self.allocations.try_remove(slot) else { return };
-        if let Some((timer, _)) = allocation.timer {
+        for timer in allocation.timer.map(|(timer, _)| timer).into_iter().chain(allocation.reading) {
             self.timers.cancel(timer);
         }
-        let Allocation { row, user, .. } = allocation;
+        let carried = allocation.carried();
+        let Allocation { row, user, leave, .. } = allocation;
+        if let Some(mut leave) = leave {
+            leave.ended(carried);
+        }
         self.counters.allocations.take(1);
         self.counters.permissions.take(row.permissions.len());
         self.counters.channels.take(row.channels.len());

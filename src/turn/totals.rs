@@ -35,6 +35,8 @@ pub enum Closed {
     TooMany,
     /// Policy has banned its source.
     Banned,
+    /// A rule refuses its source.
+    Policy,
     /// What came on it was not TURN.
     Garbage,
     /// What came on it was not TLS (or DTLS), or not as we speak it.
@@ -47,14 +49,22 @@ pub enum Closed {
 
 impl Closed {
     /// All, in the order of their counters.
-    pub const ALL: [Closed; 6] =
-        [Closed::TooMany, Closed::Banned, Closed::Garbage, Closed::Tls, Closed::Overdue, Closed::Full];
+    pub const ALL: [Closed; 7] = [
+        Closed::TooMany,
+        Closed::Banned,
+        Closed::Policy,
+        Closed::Garbage,
+        Closed::Tls,
+        Closed::Overdue,
+        Closed::Full,
+    ];
 
     /// As it stands in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Closed::TooMany => "too_many",
             Closed::Banned => "banned",
+            Closed::Policy => "policy",
             Closed::Garbage => "garbage",
             Closed::Tls => "tls",
             Closed::Overdue => "overdue",

@@ -309,8 +309,8 @@ fn a_banned_source_has_nothing_left_and_is_not_answered_until_its_time_is_over()
         assert_eq!(world.server.poll_output(), None);
     }
     assert_eq!(world.refresh(&other, 600), 0, "others go on");
-    assert!(world.server.refuses(source, world.now.instant));
+    assert!(world.server.refuses(0, source, world.now.instant).is_some());
     world.wait(60);
-    assert!(!world.server.refuses(source, world.now.instant));
+    assert_eq!(world.server.refuses(0, source, world.now.instant), None);
     world.allocated("198.51.100.1:5002", INTERNET);
 }

@@ -111,7 +111,12 @@ pub fn addr(text: &str) -> SocketAddr {
 
 pub fn udp(text: &str) -> FiveTuple {
     let client = addr(text);
-    FiveTuple { flow: FlowId(u64::from(client.port())), client: ClientAddr(client), carrier: Carrier::Udp }
+    FiveTuple {
+        flow: FlowId(u64::from(client.port())),
+        listener: 0,
+        client: ClientAddr(client),
+        carrier: Carrier::Udp,
+    }
 }
 
 /// A client with its nonce, as whom and from where.

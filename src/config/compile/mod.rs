@@ -81,9 +81,11 @@ pub(super) fn compile(mut cx: Context<'_>) -> Compiled {
     if let Some(state) = raw.state.as_ref().filter(|s| s.value == raw::State::Redis) {
         cx.not_yet(state.at, "state in Redis", "write `state: embedded`");
     }
+    let turn_listeners = turn.iter().flat_map(|turn| &turn.listeners).map(|l| l.name.clone());
     let names = Names {
         zones: zones.iter().map(|z| z.name.clone()).collect(),
-        listeners: listeners.iter().map(|l| l.name.clone()).collect(),
+        listeners: listeners.iter().map(|l| l.name.clone()).chain(turn_listeners).collect(),
+        roles: turn::role_names(cx),
         trunks: trunks.iter().map(|t| t.name.clone()).collect(),
         dial_plans: zones.iter().map(|z| z.dial_plan.clone()).collect(),
         no_geoip: raw.geoip.is_none(),

@@ -194,6 +194,12 @@ fn roles<'c>(cx: &mut Context<'c>, turn: &'c raw::Turn) -> Vec<Arc<Role>> {
     named.iter().map(|(_, raw)| Arc::new(role(Some(raw)))).collect()
 }
 
+/// What the roles are called, by [`RoleId`].
+pub(super) fn role_names(cx: &Context<'_>) -> Vec<Arc<str>> {
+    let roles = cx.raw.relay.as_ref().and_then(|relay| relay.turn.as_ref()?.roles.as_ref());
+    roles.iter().flat_map(|roles| roles.names()).map(Into::into).collect()
+}
+
 /// What `raw` says, and for the rest what is safe: calls only.
 fn role(raw: Option<&raw::Role>) -> Role {
     let bytes_per_second = |Bandwidth(bits): Bandwidth| (bits / 8).max(1);

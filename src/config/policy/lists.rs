@@ -214,7 +214,7 @@ impl Lists {
                     }
                 }
                 None if self.feeds.contains_key(name) => {
-                    let help = "name it under `source`, `to`, `from` or `user`";
+                    let help = "name it under `source`, `peer`, `to`, `from` or `user`";
                     problems.error(item.at, "a list from a URL holds networks or numbers", help);
                 }
                 None if self.broken.iter().any(|b| b == name) => {}

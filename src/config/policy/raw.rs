@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::words::{AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SpentSoFar, StageWord, YesNo};
+use super::words::{
+    AllowanceWord, AnswerWord, BurstRate, ShortCallsWord, SizeWord, SpentSoFar, StageWord, VolumeWord, YesNo,
+};
 use crate::config::diagnose::Problems;
 use crate::config::raw::Authorities;
 use crate::config::read::{At, Fields, FromEntry, FromNode, Named, record, words};
@@ -160,6 +162,8 @@ record! {
         country: Option<OneOf>,
         source_country: Option<OneOf>,
         longer_than: Option<Duration>,
+        role: Option<OneOf>,
+        peer: Option<OneOf>,
     }
 }
 
@@ -240,6 +244,9 @@ record! {
         new_countries: Optional<BurstRate>,
         new_source_countries: Optional<At<BurstRate>>,
         new_sources: Optional<BurstRate>,
+        allocations_at_once: Optional<u32>,
+        new_allocations: Optional<BurstRate>,
+        bytes: Optional<VolumeWord>,
     }
 }
 
@@ -282,5 +289,10 @@ record! {
         new_source_countries: Option<u32>,
         new_sources: Option<u32>,
         talked: Option<Duration>,
+        role: Option<At<String>>,
+        peer: Option<std::net::IpAddr>,
+        allocations_at_once: Option<u32>,
+        new_allocations: Option<u32>,
+        bytes: Option<SizeWord>,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::lists::Lists;
 use super::raw;
 use super::times;
-use super::words::{self, AnswerWord, ShortCallsWord, YesNo};
+use super::words::{self, AnswerWord, ShortCallsWord, VolumeWord, YesNo};
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean};
@@ -100,7 +100,8 @@ impl Compiler<'_> {
         if !self.stages.is_empty() && !self.stages.iter().any(|stage| rule.can_speak_at(*stage)) {
             let what = "this rule can never speak at the stages that `applies_to` names";
             let help = "before parsing (packets) only source, listener and time are known, `packets` is counted and \
-                        drop is answered; calls are counted at `calls` and `routes`, requests at `registrations`, too";
+                        drop is answered; calls are counted at `calls` and `routes`, requests at `registrations`, too, allocations and \
+                        bytes at `relay`, which knows source, listener, user, role, peer, tls and time";
             self.problems.error(typed.name.at, what, help);
         }
         self.check_hang_up(typed, &rule);
@@ -109,11 +110,11 @@ impl Compiler<'_> {
 
     /// A live call ends when its budget is spent, or by the policies that are asked in a call.
     fn check_hang_up(&mut self, typed: &raw::Rule, rule: &Rule) {
-        let pays = |limit: &Limit| matches!(limit, Limit::Minutes(_) | Limit::Spend(_));
+        let pays = |limit: &Limit| matches!(limit, Limit::Minutes(_) | Limit::Spend(_) | Limit::Bytes(_));
         let has_budget = rule.count.iter().flat_map(|count| &count.limits).any(pays);
         if rule.answer.hang_up && !has_budget && !self.stages.contains(&Stage::InCall) {
             let what = "`hang_up` has nothing to end here";
-            let help = "it goes with the limits `minutes` and `spend`, or with `applies_to: in_call`; a call that \
+            let help = "it goes with the limits `minutes`, `spend` and `bytes`, or with `applies_to: in_call`; a call that \
                         begins is refused with `reject 403`";
             self.problems.error(typed.name.at, what, help);
         }
@@ -203,15 +204,15 @@ impl Compiler<'_> {
 
     /// Only who has shown the password is certain to be a user.
     fn check_ban_of_user(&mut self, at: Position) {
-        let asks = |stage: &Stage| matches!(stage, Stage::Registrations | Stage::Calls);
+        let asks = |stage: &Stage| matches!(stage, Stage::Registrations | Stage::Calls | Stage::Relay);
         if !self.stages.is_empty() && !self.stages.iter().any(asks) {
             self.problems.error(
                 at,
-                "who the user is, is certain at stages `registrations` and `calls` alone",
+                "who the user is, is certain at stages `registrations`, `calls` and `relay` alone",
                 "write `applies_to: calls`, or `ban 1h`, which bans the source",
             );
         }
-        if self.names.no_users {
+        if self.names.no_users && !self.stages.contains(&Stage::Relay) {
             let what = "`ban user` bans nobody: it takes a user who has shown us the password, and the config asks nobody for one";
             self.problems.warning(
                 at,
@@ -270,6 +271,9 @@ impl Compiler<'_> {
             typed.new_countries.read().map(|rate| Limit::New(New::Country, rate.0)),
             typed.new_source_countries.read().map(|rate| Limit::New(New::SourceCountry, rate.value.0)),
             typed.new_sources.read().map(|rate| Limit::New(New::Source, rate.0)),
+            typed.allocations_at_once.read().map(|most| Limit::AllocationsAtOnce(*most)),
+            typed.new_allocations.read().map(|rate| Limit::NewAllocations(rate.0)),
+            typed.bytes.read().map(|VolumeWord(volume)| Limit::Bytes(*volume)),
         ]
         .into_iter()
         .flatten()
@@ -295,6 +299,8 @@ impl Compiler<'_> {
             country,
             source_country,
             longer_than,
+            role,
+            peer,
         } = typed;
         let names = self.names;
         let holidays = self.holidays.clone();
@@ -315,7 +321,11 @@ impl Compiler<'_> {
             Matcher::Zone(self.each(items, |n| named("zone", n, names.zone(n), &names.zones)))
         });
         add("listener", listener, &mut |items| {
-            Matcher::Listener(self.each(items, |n| named("listener", n, names.listener(n), &names.listeners)))
+            let called = |n: &str| named("listener", n, names.listeners_called(n), &names.listeners);
+            Matcher::Listener(self.each(items, called).concat())
+        });
+        add("role", role, &mut |items| {
+            Matcher::Role(self.each(items, |n| named("TURN role", n, names.role(n), &names.roles)))
         });
         add("method", method, &mut |items| {
             Matcher::Method(self.each(items, |m| Ok(m.to_ascii_uppercase().into())))
@@ -324,6 +334,7 @@ impl Compiler<'_> {
         add("from", from, &mut |items| self.listed(Subject::From, items));
         add("user", user, &mut |items| self.listed(Subject::User, items));
         add("source", source, &mut |items| self.listed(Subject::Source, items));
+        add("peer", peer, &mut |items| self.listed(Subject::Peer, items));
         add("country", country, &mut |items| Matcher::Country(self.lists.countries(items, self.problems)));
         add("source_country", source_country, &mut |items| {
             Matcher::SourceCountry(self.lists.countries(items, self.problems))
@@ -358,6 +369,7 @@ impl Compiler<'_> {
             Subject::From => Matcher::From(self.lists.numbers(&items, self.problems)),
             Subject::User => Matcher::User(self.lists.numbers(&items, self.problems)),
             Subject::Source => Matcher::Source(self.lists.networks(&items, self.problems)),
+            Subject::Peer => Matcher::Peer(self.lists.networks(&items, self.problems)),
         };
         if any_of.is_empty() {
             return own;
@@ -383,8 +395,10 @@ impl raw::Count {
         let raw::Count { at: _, per: _, calls_at_once, new_calls, requests, packets, .. } = self;
         let raw::Count { failed_logins, minutes, spend, short_calls, sequential_numbers, .. } = self;
         let raw::Count { new_countries, new_source_countries, new_sources, .. } = self;
+        let raw::Count { allocations_at_once, new_allocations, bytes, .. } = self;
         let rates = [new_calls, requests, packets, sequential_numbers, new_countries, new_sources];
-        rates.iter().any(|limit| limit.is_there())
+        rates.iter().chain(&[new_allocations]).any(|limit| limit.is_there())
+            || [allocations_at_once.is_there(), bytes.is_there()].contains(&true)
             || [failed_logins, new_source_countries].iter().any(|limit| limit.is_there())
             || [calls_at_once.is_there(), minutes.is_there()].contains(&true)
             || [spend.is_there(), short_calls.is_there()].contains(&true)

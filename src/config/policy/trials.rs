@@ -9,15 +9,15 @@ use jiff::tz::TimeZone;
 use super::raw;
 use super::rules::{RESERVED, named};
 use super::times;
-use super::words::{self, SpentSoFar, StageWord, YesNo};
-use crate::base::TrunkId;
+use super::words::{self, SizeWord, SpentSoFar, StageWord, YesNo};
+use crate::base::{ListenerId, TrunkId};
 use crate::config::compiled::Names;
 use crate::config::diagnose::Problems;
 use crate::config::read::{At, FromWord, Wrong, did_you_mean};
 use crate::policy::matcher::{Matcher, Party};
 use crate::policy::settings::Policy;
 use crate::policy::trial::{self, Counted, Expect, Given, Trial};
-use crate::policy::{Stage, number};
+use crate::policy::{Stage, number, relay};
 
 /// When a test takes place that does not say: a Monday at noon, in the zone of the policy's first `time`.
 const USUAL_TIME: &str = "2026-01-05 12:00";
@@ -122,8 +122,24 @@ fn given(
         zone.map_or_else(|wrong| tell(*at, wrong), |zone| given.known.zone = zone);
     }
     if let Some(At { at, value: n }) = &typed.listener {
-        let listener = named("listener", n, names.listener(n), &names.listeners);
-        listener.map_or_else(|wrong| tell(*at, wrong), |listener| given.known.listener = listener);
+        let listeners = named("listener", n, names.listeners_called(n), &names.listeners);
+        // One of TURN stands behind one of SIP that has the same name.
+        let of_stage = |listeners: Vec<ListenerId>| match given.known.stage {
+            Stage::Relay => listeners.last().copied(),
+            _ => listeners.first().copied(),
+        };
+        match listeners.map(of_stage) {
+            Err(wrong) => tell(*at, wrong),
+            Ok(listener) => given.known.listener = listener.unwrap_or(given.known.listener),
+        }
+    }
+    if let Some(At { at, value: n }) = &typed.role {
+        let role = named("TURN role", n, names.role(n), &names.roles);
+        role.map_or_else(|wrong| tell(*at, wrong), |role| given.known.role = Some(role));
+    }
+    if let Some(peer) = typed.peer {
+        given.known.peer = Some(peer);
+        given.known.method = relay::PERMISSION.into();
     }
     if let Some(At { at, value }) = &typed.party {
         match Party::from_word(value) {
@@ -159,11 +175,16 @@ fn given(
 
 /// The stage that the test names; else the one that its facts belong to.
 fn stage(policy: &Policy, typed: &raw::Given) -> Stage {
+    let of_relay = typed.peer.is_some()
+        || typed.role.is_some()
+        || typed.allocations_at_once.is_some()
+        || typed.new_allocations.is_some();
     let register = typed.method.as_deref().is_some_and(|m| m.eq_ignore_ascii_case("REGISTER"));
     match typed.stage {
         Some(StageWord(stage)) => stage,
         None if typed.packets.is_some() => Stage::Packets,
         None if typed.talked.is_some() => Stage::InCall,
+        None if of_relay => Stage::Relay,
         None if register => Stage::Registrations,
         None if policy.stages.contains(&Stage::Calls) => Stage::Calls,
         None => policy.stages.first().copied().unwrap_or(Stage::Calls),
@@ -184,5 +205,8 @@ fn counted(typed: &raw::Given) -> Counted {
         new_countries: typed.new_countries,
         new_source_countries: typed.new_source_countries,
         new_sources: typed.new_sources,
+        allocations_at_once: typed.allocations_at_once,
+        new_allocations: typed.new_allocations,
+        bytes: typed.bytes.map(|SizeWord(bytes)| bytes),
     }
 }

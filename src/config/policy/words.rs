@@ -8,7 +8,7 @@ use crate::config::words::Rate;
 use crate::policy::country::Country;
 use crate::policy::deck::Money;
 use crate::policy::matcher::Party;
-use crate::policy::settings::{self, Allowance, Per};
+use crate::policy::settings::{self, Allowance, Per, Volume};
 use crate::policy::{Action, Stage};
 
 /// `yes` or `no`.
@@ -32,7 +32,7 @@ words!(StageWord, "stage", {
     "in_call" => StageWord(Stage::InCall),
 });
 
-/// The stages of a policy; those of a later issue are told to `run`.
+/// The stages of a policy.
 pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
     for (index, stage) in typed.iter().enumerate() {
         if typed.iter().take(index).any(|before| before.value.0 == stage.value.0) {
@@ -40,13 +40,6 @@ pub fn stages(typed: &[At<StageWord>], problems: &mut Problems) -> Vec<Stage> {
                 stage.at,
                 "this stage stands here twice",
                 "remove one: each request is asked once",
-            );
-        }
-        if stage.value.0 == Stage::Relay {
-            problems.not_yet(
-                stage.at,
-                "this stage is not supported yet",
-                "policies speak at packets, registrations, calls, routes and in_call",
             );
         }
     }
@@ -100,6 +93,38 @@ impl FromWord for AllowanceWord {
         // The rate of 1 in that window knows how windows are written.
         let Rate { per, .. } = Rate::from_word(&format!("1/{}", per.trim())).map_err(|_| wrong())?;
         Ok(AllowanceWord(Allowance { money: money.trim().parse().map_err(|_| wrong())?, per }))
+    }
+}
+
+/// `5 GB/day`
+#[derive(Clone, Copy, Debug)]
+pub struct VolumeWord(pub Volume);
+
+impl FromWord for VolumeWord {
+    fn from_word(text: &str) -> Result<VolumeWord, Wrong> {
+        let help = "write so many bytes in so long, such as `5 GB/day`";
+        let wrong = || Wrong::new(format!("`{text}` is no budget of bytes"), help);
+        let (size, per) = text.split_once('/').ok_or_else(wrong)?;
+        let SizeWord(bytes) = SizeWord::from_word(size.trim()).map_err(|_| wrong())?;
+        let Rate { per, .. } = Rate::from_word(&format!("1/{}", per.trim())).map_err(|_| wrong())?;
+        Ok(VolumeWord(Volume { bytes, per }))
+    }
+}
+
+/// `5 GB`
+#[derive(Clone, Copy, Debug)]
+pub struct SizeWord(pub u64);
+
+impl FromWord for SizeWord {
+    fn from_word(text: &str) -> Result<SizeWord, Wrong> {
+        let units =
+            [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
+        let bytes = units.iter().find_map(|(unit, bytes)| {
+            let count: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+            count.checked_mul(*bytes)
+        });
+        let help = "write a number and one of B, kB, MB, GB, TB, such as `5 GB`";
+        bytes.map(SizeWord).ok_or_else(|| Wrong::new(format!("`{text}` is no number of bytes"), help))
     }
 }
 

@@ -17,13 +17,14 @@ use super::path::PacketPath;
 use super::pools::Pools;
 use super::shortcut::shortcuts;
 use super::streams::{self, Streams};
-use super::turn::{Grounds, RelayedSockets, Reserve, Turn};
+use super::turn::{Grounds, Policies, RelayedSockets, Reserve, Turn};
 use super::worker::Worker;
 use crate::base::NodeKey;
 use crate::media::dtls::Certificate;
 use crate::net::bind::TurnSocket;
 use crate::net::settings::TurnSettings;
 use crate::net::shard::now;
+use crate::policy;
 use crate::relay::forward::Handshakes;
 use crate::relay::{RelayAddress, Settings, SideCounters};
 use crate::turn::connection::Place;
@@ -53,6 +54,10 @@ pub struct TurnServer {
     pub(in crate::net) dtls: dtls::Settings,
     /// What its connections are told.
     pub(in crate::net) streams: streams::Settings,
+    /// Of the node.
+    pub(in crate::net) policy: policy::Shared,
+    /// How many listeners SIP has.
+    pub(in crate::net) sip_listeners: usize,
 }
 
 /// What was started.
@@ -83,6 +88,7 @@ struct Serving {
     key: NodeKey,
     dtls: dtls::Settings,
     streams: streams::Settings,
+    policies: Policies,
 }
 
 /// Starts the workers, which show `certificate` to whom they do DTLS-SRTP with.
@@ -159,8 +165,9 @@ impl Serving {
             place: Place { worker: 0, of: workers as u32 },
         };
         let books = Books::new(turn.settings.capacity.allocations);
-        let TurnServer { settings, sockets, key, dtls, streams, .. } = turn;
-        Ok((Serving { settings, server, accounts, books, key, dtls, streams }, sockets))
+        let TurnServer { settings, sockets, key, dtls, streams, policy, sip_listeners, .. } = turn;
+        let policies = Policies::new(policy, sip_listeners, &settings.listeners);
+        Ok((Serving { settings, server, accounts, books, key, dtls, streams, policies }, sockets))
     }
 }
 
@@ -183,13 +190,14 @@ impl Common {
         };
         let credentials = Credentials::new(serving.accounts.clone(), serving.key.clone());
         let place = Place { worker: worker as u32, ..serving.server.place };
-        let server = server::Server::new(
+        let mut server = server::Server::new(
             server::Settings { place, ..serving.server.clone() },
             credentials,
             serving.books.clone(),
             RelayedSockets::new(grounds),
             Box::new(seeded()?),
         );
+        server.set_rules(Box::new(serving.policies.clone()));
         let registry = poll.registry().try_clone()?;
         let counters = server.counters().clone();
         let now = now().instant;

@@ -1,5 +1,6 @@
 mod live;
 mod properties;
+mod relay;
 mod replaced;
 
 use std::time::Instant;

@@ -15,6 +15,7 @@ use crate::turn::forward::{Lane, Relayed, Row};
 use crate::turn::permission::Permissions;
 use crate::turn::quota::{Full, ReservationToken, Role};
 use crate::turn::request::Wanted;
+use crate::turn::rules::Leave;
 use crate::turn::sockets::{OpenError, Opened, Port, RelaySocket, RelaySockets};
 
 /// RFC 8656 §7.2: a reserved address is kept for at least 30 seconds.
@@ -28,6 +29,8 @@ pub(super) struct Asked {
     pub role: Arc<Role>,
     /// How long their credentials are good.
     pub left: Option<Duration>,
+    /// From the node's rules.
+    pub leave: Option<Box<dyn Leave>>,
 }
 
 /// Relayed sockets that were opened for a new allocation.
@@ -95,7 +98,7 @@ impl<S: RelaySockets> Server<S> {
         birth: Birth,
         now: Instant,
     ) -> usize {
-        let Asked { client, user, role, .. } = asked;
+        let Asked { client, user, role, leave, .. } = asked;
         let expires = now + birth.lifetime;
         let row = Row {
             client,
@@ -114,12 +117,15 @@ impl<S: RelaySockets> Server<S> {
             tcp,
             connections: SmallVec::new(),
             birth,
+            leave,
+            reading: None,
             timer: None,
         });
         self.counters.allocations.add(1);
         self.by_client.insert(client, slot);
         self.by_socket.extend(sockets.iter().map(|socket| (socket.id, slot)));
         self.arm(slot);
+        self.begin_readings(slot, now);
         slot
     }
 

@@ -10,7 +10,9 @@ use crate::stun::{ErrorCode, Message, Method, Type, Writer};
 use crate::turn::FiveTuple;
 use crate::turn::connection::{ConnectionId, Reply};
 use crate::turn::credentials::{Denied, Granted};
+use crate::turn::forward::Reason;
 use crate::turn::request::{Request, unknown_required};
+use crate::turn::rules::{No, Wish};
 use crate::turn::sockets::RelaySockets;
 
 /// What came of a request.
@@ -48,7 +50,8 @@ impl<S: RelaySockets> Server<S> {
         let bytes = match &outcome {
             Ok(Success::Later) => return,
             Ok(success) => reply.success(|writer| self.write_success(writer, client, success)),
-            Err(code) => {
+            Err(No::Silence) => return self.counters.count_dropped(Reason::Policy),
+            Err(No::Answer(code)) => {
                 self.counters.count_refused(*code);
                 reply.error(*code, |writer| self.write_error(writer, client, message, *code))
             }
@@ -66,17 +69,17 @@ impl<S: RelaySockets> Server<S> {
         granted: Granted,
         reply: &Reply,
         now: Now,
-    ) -> Result<Success, ErrorCode> {
+    ) -> Result<Success, No> {
         // RFC 8489 §6.3.1: after authentication, before all else.
         if unknown_required(message).next().is_some() {
-            return Err(ErrorCode::UNKNOWN_ATTRIBUTE);
+            return Err(ErrorCode::UNKNOWN_ATTRIBUTE.into());
         }
         if self.bans.holds_user(&granted.user, now.instant) {
-            return Err(ErrorCode::FORBIDDEN);
+            return Err(ErrorCode::FORBIDDEN.into());
         }
         match message.method() {
             Method::ALLOCATE => self.perform_allocate(client, message, granted, now),
-            Method::CONNECTION_BIND => self.perform_connection_bind(client, message, &granted.user),
+            Method::CONNECTION_BIND => Ok(self.perform_connection_bind(client, message, &granted.user)?),
             _ => self.perform_on_allocation(client, message, &granted, reply, now),
         }
     }
@@ -87,17 +90,19 @@ impl<S: RelaySockets> Server<S> {
         message: &Message<'_>,
         granted: Granted,
         now: Now,
-    ) -> Result<Success, ErrorCode> {
+    ) -> Result<Success, No> {
         let role = self.settings.roles.get(usize::from(granted.role.0)).ok_or(ErrorCode::FORBIDDEN)?.clone();
         let left = granted.left(now);
-        let asked = Asked { client, transaction: message.transaction_id(), user: granted.user, role, left };
+        let (transaction, user) = (message.transaction_id(), granted.user.clone());
+        let mut asked = Asked { client, transaction, user, role, left, leave: None };
         if let Some(before) = self.allocated_before(&asked) {
-            return before.map(Success::Allocated);
+            return Ok(Success::Allocated(before?));
         }
         let Request::Allocate { wanted, lifetime } = Request::read(message)? else {
-            return Err(ErrorCode::BAD_REQUEST);
+            return Err(ErrorCode::BAD_REQUEST.into());
         };
-        self.allocate(asked, wanted, lifetime, now.instant).map(Success::Allocated)
+        asked.leave = self.ask_rules(client, &granted, Wish::Allocate)?;
+        Ok(Success::Allocated(self.allocate(asked, wanted, lifetime, now.instant)?))
     }
 
     /// RFC 6062 §5.4.
@@ -130,23 +135,33 @@ impl<S: RelaySockets> Server<S> {
         granted: &Granted,
         reply: &Reply,
         now: Now,
-    ) -> Result<Success, ErrorCode> {
+    ) -> Result<Success, No> {
         let slot = self.owned(client, &granted.user)?;
         let instant = now.instant;
         match Request::read(message)? {
             Request::Refresh { lifetime, family } => {
-                self.refresh(slot, lifetime, family, granted.left(now), instant).map(Success::Refreshed)
+                if lifetime != Some(Duration::ZERO) {
+                    self.ask_rules(client, granted, Wish::Refresh)?;
+                }
+                let granted = self.refresh(slot, lifetime, family, granted.left(now), instant)?;
+                Ok(Success::Refreshed(granted))
             }
             Request::CreatePermission { peers } => {
-                self.create_permission(slot, &peers, instant).map(|()| Success::Done)
+                self.ask_of_peers(client, granted, peers.iter().map(SocketAddr::ip))?;
+                self.create_permission(slot, &peers, instant)?;
+                Ok(Success::Done)
             }
             Request::ChannelBind { number, peer } => {
-                self.channel_bind(slot, number, peer, instant).map(|()| Success::Done)
+                self.ask_of_peers(client, granted, [peer.ip()])?;
+                self.channel_bind(slot, number, peer, instant)?;
+                Ok(Success::Done)
             }
             Request::Connect { peer } => {
-                self.connect(slot, PeerAddr(peer), reply.clone(), instant).map(|()| Success::Later)
+                self.ask_of_peers(client, granted, [peer.ip()])?;
+                self.connect(slot, PeerAddr(peer), reply.clone(), instant)?;
+                Ok(Success::Later)
             }
-            Request::Allocate { .. } | Request::ConnectionBind { .. } => Err(ErrorCode::BAD_REQUEST),
+            Request::Allocate { .. } | Request::ConnectionBind { .. } => Err(ErrorCode::BAD_REQUEST.into()),
         }
     }
 

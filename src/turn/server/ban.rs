@@ -24,8 +24,8 @@ impl<S: RelaySockets> Server<S> {
         self.bans.remove(banned);
     }
 
-    /// True while a ban of `source` lasts: its connections are not worth taking.
-    pub fn refuses(&self, source: IpAddr, now: Instant) -> bool {
+    /// True while a ban of `source` lasts.
+    pub(super) fn is_banned(&self, source: IpAddr, now: Instant) -> bool {
         self.bans.holds(source, now)
     }
 

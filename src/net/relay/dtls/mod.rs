@@ -277,7 +277,8 @@ impl Associations {
         let entry = self.associations.vacant_entry();
         let slot = entry.key();
         let flow = FlowId(self.serial << SLOT_BITS | slot as u64);
-        let client = FiveTuple { flow, client, carrier: Carrier::Dtls };
+        let of_listener = u16::try_from(listener).unwrap_or(u16::MAX);
+        let client = FiveTuple { flow, listener: of_listener, client, carrier: Carrier::Dtls };
         match Association::begin(&self.config, &certificate, listener, client, hello, place, now) {
             Ok(association) => {
                 entry.insert(association);

@@ -241,19 +241,22 @@ impl Streams {
         }
     }
 
-    /// Accepts connections of a listener that the poll has named, unless they are of a source that `is_banned`.
-    pub fn accept(&mut self, index: usize, now: Instant, is_banned: impl Fn(IpAddr) -> bool) {
+    /// Accepts connections of a listener that the poll has named, unless they are of a source that somebody `refuses`.
+    pub fn accept(&mut self, index: usize, now: Instant, refuses: impl Fn(IpAddr) -> Option<Reason>) {
         for _ in 0..ACCEPTS {
             let Some(listener) = self.listeners.get_mut(&index) else { return };
             if listener.is_postponed {
                 return; // It has had its turns in this round.
             }
             match listener.socket.accept() {
-                Ok((_, remote)) if is_banned(remote.ip()) => self.counters.count_closed(Closed::Banned),
-                Ok((socket, remote)) => {
-                    let tls = listener.tls.clone();
-                    self.open(socket, remote, tls, now);
-                }
+                Ok((socket, remote)) => match refuses(remote.ip()) {
+                    Some(Reason::Banned) => self.counters.count_closed(Closed::Banned),
+                    Some(_) => self.counters.count_closed(Closed::Policy),
+                    None => {
+                        let tls = listener.tls.clone();
+                        self.open(index, socket, remote, tls, now);
+                    }
+                },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error)
                     if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
@@ -352,7 +355,14 @@ impl Streams {
         self.connections.get_mut(slot_of(client.flow)).filter(|connection| connection.client == client)
     }
 
-    fn open(&mut self, socket: TcpStream, remote: SocketAddr, tls: Option<Arc<ServerConfig>>, now: Instant) {
+    fn open(
+        &mut self,
+        listener: usize,
+        socket: TcpStream,
+        remote: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        now: Instant,
+    ) {
         let Some(place) = self.settings.places.take(Some(remote.ip())) else {
             return self.counters.count_closed(Closed::TooMany);
         };
@@ -362,7 +372,12 @@ impl Streams {
             Err(error) => return tracing::warn!(%error, "a TURN connection cannot begin TLS"),
         };
         tracing::debug!(%remote, "TURN connection accepted");
-        let client = FiveTuple { flow: FlowId(0), client: ClientAddr(remote), carrier: Carrier::Stream };
+        let client = FiveTuple {
+            flow: FlowId(0),
+            listener: u16::try_from(listener).unwrap_or(u16::MAX),
+            client: ClientAddr(remote),
+            carrier: Carrier::Stream,
+        };
         self.insert(Connection::new(client, wire, place, now), now);
     }
 

@@ -16,6 +16,7 @@
 
 mod datagrams;
 mod listening;
+mod policies;
 mod relayed;
 mod tcp;
 
@@ -28,6 +29,7 @@ use std::time::Instant;
 use mio::Registry;
 
 use datagrams::Datagrams;
+pub(super) use policies::Policies;
 pub(super) use relayed::{Grounds, RelayedSockets, Reserve};
 
 use super::dtls::Associations;
@@ -103,8 +105,8 @@ impl Turn {
         packet: Range<usize>,
         now: Now,
     ) -> Step {
-        let client =
-            FiveTuple { flow: FlowId(listener as u64), client: ClientAddr(source), carrier: Carrier::Udp };
+        let (flow, client) = (FlowId(listener as u64), ClientAddr(source));
+        let client = FiveTuple { flow, listener: listener as u16, client, carrier: Carrier::Udp };
         self.handle_client(client, bytes, packet, now)
     }
 
@@ -116,9 +118,11 @@ impl Turn {
 
     /// A datagram on such a listener; then [`Self::next_message`] until there is none.
     pub fn handle_sealed(&mut self, listener: usize, source: SocketAddr, datagram: &[u8], now: Now) {
-        // RFC 6347 §4.1: type 22 is a handshake, which whoever is banned need not begin.
-        if datagram.first() == Some(&22) && self.server.refuses(source.ip(), now.instant) {
-            return self.count_dropped(Reason::Banned);
+        // RFC 6347 §4.1: type 22 is a handshake, which whoever is refused need not begin.
+        if datagram.first() == Some(&22)
+            && let Some(reason) = self.server.refuses(listener as u16, source.ip(), now.instant)
+        {
+            return self.count_dropped(reason);
         }
         self.dtls.handle_datagram(listener, source, datagram, now.instant, &mut self.datagrams);
     }
@@ -193,10 +197,10 @@ impl Turn {
         }
     }
 
-    /// Accepts connections of a listener, but not from banned sources.
+    /// Accepts connections of a listener, but not from sources that are banned, or refused by a rule.
     pub fn accept(&mut self, listener: usize, now: Instant) {
         let Turn { server, streams, .. } = self;
-        streams.accept(listener, now, |source| server.refuses(source, now));
+        streams.accept(listener, now, |source| server.refuses(listener as u16, source, now));
     }
 
     /// Those who come over TCP and TLS.

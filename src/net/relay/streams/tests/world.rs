@@ -111,7 +111,8 @@ impl World {
         match ready {
             Ready::Accept(listener) => {
                 let banned = self.banned;
-                self.streams.accept(listener, self.now, |source| Some(source) == banned);
+                self.streams
+                    .accept(listener, self.now, |source| (Some(source) == banned).then_some(Reason::Banned));
             }
             Ready::Stream(slot) => self.read(slot),
             _ => panic!("{ready:?}"),
