@@ -9,6 +9,7 @@
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use turnpike::media::dtls::Certificate;
 use turnpike::net::relay::UdpRelay;
 use turnpike::relay::{LegRules, Relay, RelayAddress, Settings, Side};
 
@@ -19,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings { ports: 20000..=64999, workers: 1 };
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let address = RelayAddress { bind: localhost, advertise: localhost };
-    let mut relay = UdpRelay::start(settings, [address], None)?;
+    let mut relay = UdpRelay::start(settings, [address], Certificate::generate()?, None)?;
     for i in 0..pairs {
         let pair = relay.open(address, address)?;
         for (side, net, port) in [(Side::A, 1, a_port), (Side::B, 2, b_port)] {

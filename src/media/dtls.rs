@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest;
 use dimpl::{Config, Dtls, DtlsCertificate, SrtpProfile, UnexpectedMessageError};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use serde::{Deserialize, Serialize};
 
 use super::srtp::{MasterKey, Suite};
 use crate::sdp::dtls::Hash;
@@ -36,7 +39,7 @@ const HELLO_VERIFY_REQUEST: u8 = 3;
 const LONGEST_CERTIFICATE: usize = 16_384;
 
 /// The certificate that this node shows in every handshake, made once: it proves nothing but that whoever shows it wrote
-/// the fingerprint in the SDP.
+/// the fingerprint in the SDP. It outlasts a restart, as does what was said in SDP.
 pub struct Certificate {
     own: DtlsCertificate,
     fingerprint: Fingerprint,
@@ -45,20 +48,36 @@ pub struct Certificate {
     wary: Arc<Config>,
 }
 
-/// A certificate could not be made, which says that the machine has no random numbers to give.
+/// A certificate could not be made, which says that the machine has no random numbers to give, or one that was kept cannot be
+/// read.
 #[derive(Debug, thiserror::Error)]
 #[error("the certificate for DTLS media cannot be made: {0}")]
 pub struct CertificateError(String);
 
+fn wrong(error: impl fmt::Display) -> CertificateError {
+    CertificateError(error.to_string())
+}
+
 impl Certificate {
-    /// A fresh one: ECDSA with P-256, as every browser takes it.
+    /// A fresh one.
     pub fn generate() -> Result<Certificate, CertificateError> {
-        let wrong = |error: &dyn fmt::Display| CertificateError(error.to_string());
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| wrong(&e))?;
+        Certificate::read(&Certificate::make()?)
+    }
+
+    /// A fresh one and its key, as PEM: ECDSA with P-256, as every browser takes it.
+    pub fn make() -> Result<String, CertificateError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(wrong)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "turnpike");
-        let der = params.self_signed(&key).map_err(|e| wrong(&e))?.der().to_vec();
+        Ok(params.self_signed(&key).map_err(wrong)?.pem() + &key.serialize_pem())
+    }
+
+    /// What [`Certificate::make`] made.
+    pub fn read(pem: &str) -> Result<Certificate, CertificateError> {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(wrong)?.to_vec();
+        let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(wrong)?;
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(wrong)?;
         let config = |cookie| {
             let config = Config::builder()
                 .mtu(MTU)
@@ -66,9 +85,9 @@ impl Certificate {
                 .flight_retries(RETRANSMISSIONS)
                 .handshake_timeout(HANDSHAKE_TIMEOUT)
                 .use_server_cookie(cookie);
-            config.build().map(Arc::new).map_err(|e| wrong(&e))
+            config.build().map(Arc::new).map_err(wrong)
         };
-        let fingerprint = fingerprint(Hash::Sha256, &der).ok_or_else(|| wrong(&"SHA-256 has no 32 bytes"))?;
+        let fingerprint = fingerprint(Hash::Sha256, &der).ok_or_else(|| wrong("SHA-256 has no 32 bytes"))?;
         let own = DtlsCertificate { certificate: der, private_key: key.serialize_der() };
         Ok(Certificate { own, fingerprint, config: config(false)?, wary: config(true)? })
     }
@@ -86,7 +105,7 @@ impl fmt::Debug for Certificate {
 }
 
 /// What both ends agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
     /// For what the peer sends.
     pub inbound: MasterKey,

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::base::NodeKey;
+use crate::media::dtls::Certificate;
 
 /// Makes the folder (and those above it) for our eyes only, unless it is there.
 pub(super) fn make(folder: &Path) -> io::Result<()> {
@@ -53,6 +54,25 @@ pub fn node_key(data_dir: &Path) -> io::Result<NodeKey> {
     }
 }
 
+/// What media over DTLS is shown, made on first start: a call that outlasts a restart has said its fingerprint.
+pub(super) fn media_certificate(data_dir: &Path) -> io::Result<Certificate> {
+    let file = data_dir.join("media.pem");
+    let pem = match fs::read_to_string(&file) {
+        Ok(pem) => pem,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let pem = Certificate::make().map_err(io::Error::other)?;
+            make(data_dir)?;
+            write_private(&file, pem.as_bytes())?;
+            pem
+        }
+        Err(error) => return Err(error),
+    };
+    Certificate::read(&pem).map_err(|error| {
+        let damaged = format!("{} is damaged ({error}): remove it, and a new one is made", file.display());
+        io::Error::new(io::ErrorKind::InvalidData, damaged)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +85,17 @@ mod tests {
         assert_eq!(mac(node_key(&folder).unwrap()), mac(node_key(&folder).unwrap()));
         fs::write(folder.join("node.key"), "short").unwrap();
         assert_eq!(node_key(&folder).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn the_certificate_for_media_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("data");
+        let first = media_certificate(&folder).unwrap();
+        assert_eq!(media_certificate(&folder).unwrap().fingerprint(), first.fingerprint());
+        fs::write(folder.join("media.pem"), "-----BEGIN CERTIFICATE-----").unwrap();
+        let damaged = media_certificate(&folder).unwrap_err();
+        assert_eq!(damaged.kind(), io::ErrorKind::InvalidData);
+        assert!(damaged.to_string().contains("remove it"), "{damaged}");
     }
 }

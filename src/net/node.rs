@@ -196,7 +196,8 @@ impl Node {
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
         feeds::start(std::mem::take(&mut net.feeds), &net.data_dir, commands.clone())?;
-        let relay = UdpRelay::start(relay, edge.relay_addresses(), turn)?;
+        let certificate = data_dir::media_certificate(&net.data_dir).map_err(in_data_dir)?;
+        let relay = UdpRelay::start(relay, edge.relay_addresses(), certificate, turn)?;
         let turn = relay.turn();
         let listeners = edge.listeners.clone();
         let signalling = Signalling {

@@ -174,7 +174,8 @@ impl Pair {
             }
             self.proved(side, component, now);
         }
-        self.srtp[side as usize].resume(saved, self.counters.life());
+        self.srtp[side as usize].resume(saved, self.counters.life(), now);
+        self.tell_keys(side);
         self.compile();
     }
 }

@@ -2,10 +2,11 @@
 //! instead. One writer, any reader.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::media::Component;
+use crate::media::dtls::Keys;
 use crate::media::quality::QualityCounters;
 use crate::media::srtp::Milestones;
 
@@ -24,6 +25,9 @@ pub struct LegCounters {
     latched: [Latched; 2],
     /// Once it is SRTP.
     passed: OnceLock<Box<Passed>>,
+    /// Out of its DTLS handshakes, by component. Locked when one is done or void, and when somebody looks: never for a packet
+    /// of media.
+    keys: Mutex<[Option<Box<Keys>>; 2]>,
 }
 
 /// How far the senders of both directions of a leg have come.
@@ -40,6 +44,21 @@ impl LegCounters {
     #[inline]
     pub fn passed(&self) -> Option<&Passed> {
         self.passed.get().map(|passed| &**passed)
+    }
+
+    /// What its DTLS handshakes have come to, by component.
+    pub fn keys(&self) -> [Option<Box<Keys>>; 2] {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// True: others than before.
+    pub fn keep_keys(&self, keys: [Option<&Keys>; 2]) -> bool {
+        let mut kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let are_new = kept.each_ref().map(|kept| kept.as_deref()) != keys;
+        if are_new {
+            *kept = keys.map(|keys| keys.cloned().map(Box::new));
+        }
+        are_new
     }
 
     /// The leg is SRTP.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::leg_counters::Passed;
 use super::{Component, OpenPair, PairCounters, Side};
+use crate::media::dtls::Keys;
 use crate::media::srtp::{Milestone, Milestones};
 
 /// A pair that is to be opened again.
@@ -28,6 +29,8 @@ pub struct SavedLeg {
     pub inbound: Vec<Milestone>,
     /// and those that it is sent.
     pub outbound: Vec<Milestone>,
+    /// What its DTLS handshakes have come to, by component.
+    pub keys: [Option<Box<Keys>>; 2],
 }
 
 impl SavedPair {
@@ -60,6 +63,7 @@ impl OpenPair {
                 latched,
                 inbound: passed(|passed| &passed.inbound),
                 outbound: passed(|passed| &passed.outbound),
+                keys: counters.keys(),
             }
         };
         SavedPair { a: leg(Side::A), b: leg(Side::B), life: self.counters.life() }

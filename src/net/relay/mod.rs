@@ -80,15 +80,16 @@ struct Open {
 }
 
 impl UdpRelay {
-    /// Starts the workers; pairs can be opened on `addresses`. Fails if the system has no random numbers, threads or
+    /// Starts the workers; pairs can be opened on `addresses`, and `certificate` is shown to whom they do DTLS-SRTP with. Fails if the system has no random numbers, threads or
     /// pollers left.
     pub fn start(
         settings: Settings,
         addresses: impl IntoIterator<Item = RelayAddress>,
+        certificate: Certificate,
         turn: Option<TurnServer>,
     ) -> io::Result<UdpRelay> {
         let addresses = addresses.into_iter().collect();
-        let certificate = Arc::new(Certificate::generate().map_err(io::Error::other)?);
+        let certificate = Arc::new(certificate);
         let Started { workers, totals, turn, pools, directory } =
             start::start(settings, &certificate, addresses, turn)?;
         Ok(UdpRelay {

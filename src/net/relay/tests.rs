@@ -1,6 +1,7 @@
 //! Real sockets on loopback. Nothing sleeps: each wait ends with what is waited for, or fails after five seconds.
 
 mod dtls_srtp;
+mod restart;
 
 use super::*;
 use rand::SeedableRng;
@@ -26,6 +27,12 @@ struct Prompt(UdpRelay);
 impl Prompt {
     fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
         let opened = self.0.open(a, b);
+        self.0.flush();
+        opened
+    }
+
+    fn reopen(&mut self, ip: IpAddr, saved: &SavedPair) -> Result<OpenPair, OpenError> {
+        let opened = self.0.reopen(here(ip), here(ip), saved);
         self.0.flush();
         opened
     }
@@ -61,8 +68,16 @@ fn relay(ports: std::ops::RangeInclusive<u16>) -> Prompt {
 
 /// Each test has ports of its own: they run at the same time.
 fn relay_on(binds: &[IpAddr], ports: std::ops::RangeInclusive<u16>) -> Prompt {
-    let addresses = binds.iter().copied().map(here);
-    Prompt(UdpRelay::start(Settings { ports, workers: 2 }, addresses, None).unwrap())
+    relay_that_shows(Certificate::generate().unwrap(), binds, ports)
+}
+
+fn relay_that_shows(
+    certificate: Certificate,
+    binds: &[IpAddr],
+    ports: std::ops::RangeInclusive<u16>,
+) -> Prompt {
+    let (settings, addresses) = (Settings { ports, workers: 2 }, binds.iter().copied().map(here));
+    Prompt(UdpRelay::start(settings, addresses, certificate, None).unwrap())
 }
 
 fn phone(ip: IpAddr) -> (UdpSocket, SocketAddr) {
@@ -390,44 +405,4 @@ fn an_srtp_phone_and_a_plain_trunk_hear_each_other_and_bad_packets_change_nothin
         let len = hears.unprotect_rtp(&mut packet, Instant::now()).unwrap();
         assert_eq!(packet[..len], plain(sequence));
     }
-}
-
-/// As the next process does it: the relay is gone, and the same ports are opened again.
-#[test]
-fn media_goes_on_over_a_restart_between_the_same_sockets_and_a_stranger_stays_one() {
-    let ip = loopback();
-    let mut relay = relay_on(&[ip], 22600..=22619);
-    let ((alice, alice_addr), (bob, bob_addr)) = (phone(ip), phone(ip));
-    // Behind NAT: SDP names nothing that may be reached.
-    let nat = LegRules { sip_source: Some(ip), rtp: None, ..rules(alice_addr) };
-    let pair = relay.open(here(ip), here(ip)).unwrap();
-    relay.set_leg(pair.id, Side::A, nat.clone());
-    relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
-    alice.send_to(&rtp(1), pair.a.rtp.0).unwrap();
-    assert_eq!(receive(&bob), (rtp(1), pair.b.rtp.0));
-    wait_until("the latch is told", || pair.save().side(Side::A).latched[0] == Some(alice_addr));
-    let saved = pair.save();
-    drop(relay);
-
-    let mut relay = relay_on(&[ip], 22600..=22619);
-    let again = relay.reopen(here(ip), here(ip), &saved).unwrap();
-    assert_eq!((again.a, again.b), (pair.a, pair.b));
-    let twice = relay.reopen(here(ip), here(ip), &saved);
-    assert_eq!(twice.map(|pair| pair.id), Err(OpenError::PortTaken));
-    let (stranger, _) = phone(ip);
-    stranger.send_to(&rtp(9), pair.a.rtp.0).unwrap();
-    relay.set_leg(again.id, Side::A, nat);
-    relay.set_leg(again.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
-    bob.send_to(&rtp(2), pair.b.rtp.0).unwrap();
-    assert_eq!(receive(&alice), (rtp(2), pair.a.rtp.0), "before she has said a word");
-    alice.send_to(&rtp(3), pair.a.rtp.0).unwrap();
-    assert_eq!(receive(&bob), (rtp(3), pair.b.rtp.0), "and nothing of the stranger's");
-    wait_until("the stranger is counted", || again.counters.a.refused_source.load(Ordering::Relaxed) == 1);
-    assert_eq!(relay.usage().ports_taken, 4);
-
-    // The other 16 ports are others'.
-    let more: Vec<_> = std::iter::from_fn(|| relay.open(here(ip), here(ip)).ok()).collect();
-    let addresses = more.iter().chain([&again]).flat_map(|pair| all_of(&[pair.a, pair.b]));
-    let different: std::collections::HashSet<_> = addresses.collect();
-    assert_eq!((more.len(), different.len()), (4, 20));
 }

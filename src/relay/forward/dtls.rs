@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::srtp::Contexts;
 use super::{Arrived, Pair, Reason, Verdict};
-use crate::media::dtls::{Certificate, Failure, Fingerprint, Output, Role};
+use crate::media::dtls::{Association, Certificate, Failure, Fingerprint, Keys, Output, Role};
 use crate::media::packet;
 use crate::relay::row::Exit;
 use crate::relay::{Component, Side};
@@ -116,7 +116,9 @@ impl Epoch {
         if self.terms.fingerprints.is_empty() && !terms.fingerprints.is_empty() {
             self.terms.fingerprints = terms.fingerprints;
             for talk in self.talks.iter_mut().flatten() {
-                talk.association.expect(self.terms.fingerprints.iter().cloned());
+                if let Some(association) = &mut talk.association {
+                    association.expect(self.terms.fingerprints.iter().cloned());
+                }
             }
         }
     }
@@ -170,9 +172,20 @@ impl DtlsLeg {
         self.contexts[component as usize].as_deref_mut()
     }
 
+    /// What was agreed on under the terms of now, by component.
+    fn keys(&self) -> [Option<&Keys>; 2] {
+        self.now.talks.each_ref().map(|talk| talk.as_ref()?.keys.as_ref())
+    }
+
+    /// What the component had agreed on before a restart, with this peer.
+    pub fn resume(&mut self, component: Component, peer: SocketAddr, keys: &Keys, now: Instant) {
+        self.now.talks[component as usize] = Some(Talk::resume(peer, keys.clone()));
+        self.contexts[component as usize].get_or_insert_default().begin(keys, now);
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
-        let talks = self.now.talks.iter().flatten().filter_map(|talk| talk.association.poll_timeout());
-        talks.chain(self.retry).min()
+        let associations = self.now.talks.iter().flatten().filter_map(|talk| talk.association.as_ref());
+        associations.filter_map(Association::poll_timeout).chain(self.retry).min()
     }
 }
 
@@ -250,9 +263,10 @@ impl Pair {
         for srtp in &mut self.srtp {
             let Some(dtls) = srtp.dtls_mut() else { continue };
             dtls.retry = dtls.retry.filter(|retry| *retry > now);
-            for talk in dtls.now.talks.iter_mut().flatten() {
-                if talk.association.poll_timeout().is_some_and(|due| due <= now) {
-                    talk.association.handle_timeout(now);
+            let talks = dtls.now.talks.iter_mut().flatten();
+            for association in talks.filter_map(|talk| talk.association.as_mut()) {
+                if association.poll_timeout().is_some_and(|due| due <= now) {
+                    association.handle_timeout(now);
                 }
             }
         }
@@ -286,7 +300,7 @@ impl Pair {
             let dtls = self.srtp[side as usize].dtls_mut()?;
             let talk = dtls.now.talks[component as usize].as_mut()?;
             let peer = talk.peer;
-            match talk.association.poll_output()? {
+            match talk.association.as_mut()?.poll_output()? {
                 Output::Packet(packet) => {
                     let Some(to) = self.answer_to(side, component, peer, now) else { continue };
                     let exit = self.exit_to(component, to);
@@ -297,12 +311,21 @@ impl Pair {
                     dtls.contexts[component as usize].get_or_insert_default().begin(&keys, now);
                     talk.keys = Some(keys);
                     self.latch_to_peer(side, component, peer);
+                    self.tell_keys(side);
                 }
                 Output::Failed(failure) => {
                     talk.place = None;
                     return Some(Said::Failed { side, peer, failure });
                 }
             }
+        }
+    }
+
+    /// Of these the worker alone knows, and they must outlast a restart.
+    pub(super) fn tell_keys(&self, side: Side) {
+        let keys = self.srtp[side as usize].dtls().map(DtlsLeg::keys).unwrap_or_default();
+        if self.counters.leg(side).keep_keys(keys) {
+            self.counters.revise();
         }
     }
 

@@ -99,9 +99,15 @@ impl Protection {
     }
 
     /// Goes on after a restart.
-    pub fn resume(&mut self, saved: &SavedLeg, life: u8) {
-        if let Some(contexts) = self.contexts(Component::Rtp) {
-            contexts.resume(saved, life);
+    pub fn resume(&mut self, saved: &SavedLeg, life: u8, now: Instant) {
+        for component in [Component::Rtp, Component::Rtcp] {
+            let (peer, keys) = (saved.latched[component as usize], &saved.keys[component as usize]);
+            if let (Some(dtls), Some(peer), Some(keys)) = (self.dtls_mut(), peer, keys) {
+                dtls.resume(component, peer, keys, now);
+            }
+            if let Some(contexts) = self.contexts(component) {
+                contexts.resume(saved, life);
+            }
         }
     }
 
@@ -153,6 +159,7 @@ impl Pair {
         if self.srtp[side as usize].is_used() {
             self.counters.leg(side).begin_srtp();
         }
+        self.tell_keys(side);
     }
 
     /// True if one of the sides is SRTP.

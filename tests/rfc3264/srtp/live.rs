@@ -40,7 +40,7 @@ impl Live {
         };
         Live {
             media: CallMedia::new(Sides { a: side(a), b: side(b) }),
-            relay: UdpRelay::start(settings, [here], None).unwrap(),
+            relay: UdpRelay::start(settings, [here], Certificate::generate().unwrap(), None).unwrap(),
             rng: rand::SeedableRng::seed_from_u64(4),
             phone: socket(),
             pbx: socket(),

@@ -111,6 +111,10 @@ fn talk(sequence: u16) -> Vec<u8> {
     packet
 }
 
+fn begin(certificate: &str, ports: std::ops::RangeInclusive<u16>) -> Prompt {
+    relay_that_shows(Certificate::read(certificate).unwrap(), &[loopback()], ports)
+}
+
 /// A DTLS phone on side A, a plain trunk on side B.
 struct Call {
     relay: Prompt,
@@ -120,16 +124,41 @@ struct Call {
     trunk: UdpSocket,
     /// Of the packet that was sent last.
     sequence: u16,
+    /// What outlasts a restart.
+    certificate: String,
+    ports: std::ops::RangeInclusive<u16>,
 }
 
 impl Call {
     fn new(role: Role, ports: std::ops::RangeInclusive<u16>) -> Call {
-        let mut relay = relay(ports);
-        let (trunk, trunk_addr) = phone(loopback());
+        let certificate = Certificate::make().unwrap();
+        let mut relay = begin(&certificate, ports.clone());
+        let (trunk, _) = phone(loopback());
         let phone = DtlsPhone::new(role, &relay);
         let pair = relay.open(here(loopback()), here(loopback())).unwrap();
-        relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(trunk_addr) });
-        Call { relay, pair, phone, role, trunk, sequence: 0 }
+        let mut call = Call { relay, pair, phone, role, trunk, sequence: 0, certificate, ports };
+        call.set_trunk();
+        call
+    }
+
+    /// The relay is gone, and the next one opens the pair again.
+    fn restart(&mut self) {
+        let saved = serde_json::to_string(&self.pair.save()).unwrap();
+        let another = relay(23990..=23999);
+        drop(std::mem::replace(&mut self.relay, another));
+        self.relay = begin(&self.certificate, self.ports.clone());
+        let saved = serde_json::from_str(&saved).unwrap();
+        let addresses = (self.pair.a, self.pair.b);
+        self.pair = self.relay.reopen(loopback(), &saved).unwrap();
+        assert_eq!((self.pair.a, self.pair.b), addresses);
+        self.set_phone();
+        self.set_trunk();
+    }
+
+    fn set_trunk(&mut self) {
+        let address = self.trunk.local_addr().unwrap();
+        let rules = LegRules { send_before_latch: true, ..rules(address) };
+        self.relay.set_leg(self.pair.id, Side::B, rules);
     }
 
     fn set_phone(&mut self) {
@@ -193,6 +222,34 @@ fn a_phone_that_waits_and_a_plain_trunk_hear_each_other() {
     call.set_phone();
     call.shake();
     call.expect_media();
+}
+
+/// Nobody shakes hands again, whoever began; and who wants to can.
+#[test]
+fn a_phone_does_not_notice_a_restart() {
+    for (role, ports) in [(Role::Client, 23440..=23449), (Role::Server, 23450..=23459)] {
+        let mut call = Call::new(role, ports);
+        call.set_phone();
+        call.shake();
+        call.expect_media();
+        let has_keys = |call: &Call| call.pair.save().side(Side::A).keys[0].is_some();
+        wait_until("the keys are told", || has_keys(&call));
+        for _ in 0..2 {
+            call.restart();
+            call.both_ways();
+            assert!(has_keys(&call));
+        }
+        assert_eq!(call.pair.counters.a.refused_authentication.load(Ordering::Relaxed), 0);
+        if role == Role::Client {
+            let fingerprint = call.relay.dtls_fingerprint();
+            let phone = &mut call.phone;
+            phone.association = Association::new(&phone.certificate, role, &Suite::ALL, Instant::now());
+            phone.association.expect([fingerprint]);
+            phone.outcome = None;
+            call.shake();
+            call.expect_media();
+        }
+    }
 }
 
 /// Each end repeats itself when it hears nothing.

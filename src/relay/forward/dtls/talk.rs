@@ -33,7 +33,8 @@ impl ClientHello {
 /// An association with an endpoint.
 #[derive(Debug)]
 pub(super) struct Talk {
-    pub association: Association,
+    /// `None`: it ended with the node's last life, and its keys are what is left of it.
+    pub association: Option<Association>,
     /// Whom we hear in it.
     pub peer: SocketAddr,
     /// Once it has come to them.
@@ -77,20 +78,28 @@ impl Talk {
         if !terms.fingerprints.is_empty() {
             association.expect(terms.fingerprints.iter().cloned());
         }
-        Talk { association, peer, keys: None, place: Some(place), hello: None }
+        Talk { association: Some(association), peer, keys: None, place: Some(place), hello: None }
+    }
+
+    /// It has come to these keys before a restart. The peer knows of none, and goes on.
+    pub fn resume(peer: SocketAddr, keys: Keys) -> Talk {
+        Talk { association: None, peer, keys: Some(keys), place: None, hello: None }
     }
 
     /// A DTLS packet of the peer.
     pub fn take(&mut self, packet: &[u8], hello: Option<ClientHello>, now: Instant) {
         self.hello = self.hello.or(hello.and_then(|hello| hello.random));
-        self.association.handle_packet(packet, now);
+        if let Some(association) = &mut self.association {
+            association.handle_packet(packet, now);
+        }
     }
 
     /// True if `hello` is not this association's but begins another (RFC 6347 §4.2.8). While nobody has latched, who speaks
     /// from elsewhere may be the endpoint, too.
     pub fn is_renewed_by(&self, hello: &ClientHello, source: SocketAddr, unlatched: bool) -> bool {
         let is_another = self.hello.zip(hello.random).is_some_and(|(old, new)| old != new);
-        is_another || self.association.is_over() || (unlatched && source != self.peer)
+        let is_over = self.association.as_ref().is_none_or(Association::is_over);
+        is_another || is_over || (unlatched && source != self.peer)
     }
 }
 

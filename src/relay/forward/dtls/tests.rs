@@ -3,10 +3,11 @@ use std::collections::VecDeque;
 use smallvec::smallvec;
 
 use super::*;
+use crate::base::RelayedAddr;
 use crate::ice::{Credentials, Settings};
 use crate::media::dtls::{Association, Keys};
 use crate::media::srtp::{Inbound, Outbound, Suite, TAILROOM};
-use crate::relay::{LegCrypto, LegRules};
+use crate::relay::{LegCrypto, LegRules, OpenPair, PairId, SideAddrs};
 use crate::stun::{Class, Hash, Key, Method, TransactionId, Type, Writer};
 use Component::{Rtcp, Rtp};
 
@@ -543,4 +544,40 @@ fn a_pair_that_is_closed_gives_its_place_back() {
     assert_eq!(world.handshakes.running.load(Ordering::Relaxed), 1);
     world.pair = Pair::default();
     assert_eq!(world.handshakes.running.load(Ordering::Relaxed), 0);
+}
+
+/// A client of ours must not begin again, and a server of ours answers who does.
+#[test]
+fn after_a_restart_the_keys_are_in_use_and_nobody_shakes_hands() {
+    for role in [Role::Client, Role::Server] {
+        let mut world = World::new();
+        let mut phone = world.phone(role);
+        world.shake(&mut phone);
+        let Some(Ok(keys)) = phone.result.clone() else { panic!("keys") };
+        let addresses = SideAddrs { rtp: RelayedAddr(at(TRUNK)), rtcp: RelayedAddr(at(TRUNK)) };
+        let counters = world.pair.counters.clone();
+        let saved = OpenPair { id: PairId(1), a: addresses, b: addresses, counters }.save();
+
+        let mut again = World::new();
+        again.pair.counters = saved.counters().into();
+        again.set(Some(other(role)), Some(&phone));
+        again.pair.resume(Side::A, saved.side(Side::A), again.now);
+        assert_eq!(again.say(), []);
+        assert_eq!(again.pair.dtls_timeout(), None);
+        let mut sealed = again.send(Side::B, Rtp, &rtp(1)).unwrap();
+        let len = Inbound::new(&keys.inbound).unprotect_rtp(&mut sealed, again.now).unwrap();
+        assert_eq!(sealed[..len], rtp(1));
+        again.set(Some(other(role)), Some(&phone));
+        assert_eq!(again.say(), [], "a re-INVITE that says the same");
+        assert!(again.pair.counters.leg(Side::A).keys()[0].is_some());
+
+        // Another device has taken the call: with it there is everything to be agreed on.
+        let mut other_phone = Phone::new(role, &again.ours, again.now);
+        again.set(Some(other(role)), Some(&other_phone));
+        assert_eq!(again.pair.counters.leg(Side::A).keys(), [None, None]);
+        again.shake(&mut other_phone);
+        assert!(matches!(other_phone.result, Some(Ok(_))));
+        let kept = again.pair.counters.leg(Side::A).keys();
+        assert!(kept[0].is_some() && kept[0].as_deref() != Some(&keys));
+    }
 }
