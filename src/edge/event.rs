@@ -200,11 +200,48 @@ impl Cdr {
     }
 }
 
+/// What a stream carries, by the name that SDP has for it (RFC 8866 §8.2.2).
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MediaKind {
+    Audio,
+    Video,
+    Image,
+    Text,
+    Application,
+    Message,
+    /// No name that is registered.
+    #[default]
+    Other,
+}
+
+impl MediaKind {
+    /// As it stands in SDP.
+    pub fn of(name: &[u8]) -> MediaKind {
+        use MediaKind::*;
+        let known = [Audio, Video, Image, Text, Application, Message];
+        known.into_iter().find(|kind| kind.name().as_bytes() == name).unwrap_or_default()
+    }
+
+    /// As it stands in CDRs.
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaKind::Audio => "audio",
+            MediaKind::Video => "video",
+            MediaKind::Image => "image",
+            MediaKind::Text => "text",
+            MediaKind::Application => "application",
+            MediaKind::Message => "message",
+            MediaKind::Other => "other",
+        }
+    }
+}
+
 /// A stream in the CDR.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StreamCdr {
-    pub kind: Arc<str>,
+    pub kind: MediaKind,
     /// From the caller.
     pub a: LegCdr,
     /// From the called side.
@@ -226,6 +263,14 @@ pub struct LegCdr {
 
 impl StreamCdr {
     /// That side of it.
+    pub fn leg(&self, side: Side) -> &LegCdr {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    /// That side of it, to change.
     pub fn leg_mut(&mut self, side: Side) -> &mut LegCdr {
         match side {
             Side::A => &mut self.a,

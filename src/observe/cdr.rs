@@ -291,7 +291,7 @@ impl TryFrom<String> for Written {
 
 fn media_line(stream: &StreamCdr) -> MediaLine<'_> {
     MediaLine {
-        kind: &stream.kind,
+        kind: stream.kind.name(),
         from_caller: counted(&stream.a, &stream.b),
         from_callee: counted(&stream.b, &stream.a),
     }
@@ -325,6 +325,7 @@ pub fn rfc3339(UnixTime(since): UnixTime) -> String {
 mod tests {
     use super::*;
     use crate::base::ClientAddr;
+    use crate::edge::event::MediaKind;
     use crate::edge::event::Unheard;
     use crate::media::quality::Measured;
     use crate::policy::country::Country;
@@ -358,7 +359,7 @@ mod tests {
             status: 200,
             end: "bye from caller",
             media: vec![StreamCdr {
-                kind: "audio".into(),
+                kind: MediaKind::Audio,
                 a: LegCdr { packets: 510, bytes: 87_720, refused: 0, measured },
                 b: LegCdr {
                     measured: Measured { far_reports: 2, far_lost: 7, ..Measured::default() },

@@ -58,7 +58,7 @@ fn lines_come_and_go_each_with_its_own_ports() {
     let goes: Vec<_> = call.rules().iter().map(|(a, _)| a.rtp.map(|rtp| rtp.port())).collect();
     assert_eq!(goes, [Some(4000), Some(4004)]);
     let world = call.end();
-    let kinds: Vec<_> = world.cdrs()[0].media.iter().map(|stream| stream.kind.to_string()).collect();
+    let kinds: Vec<_> = world.cdrs()[0].media.iter().map(|stream| stream.kind.name()).collect();
     assert_eq!(kinds, ["audio", "video", "video", "text"]);
 }
 

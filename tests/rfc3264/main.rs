@@ -344,6 +344,6 @@ fn counters_outlive_the_pair() {
     counters.b.refused_payload.store(1, Relaxed);
     call.close();
     let cdr = call.media.streams();
-    assert_eq!((cdr.len(), &*cdr[0].kind), (1, "audio"));
+    assert_eq!((cdr.len(), cdr[0].kind.name()), (1, "audio"));
     assert_eq!((cdr[0].a.packets, cdr[0].b.refused), (7, 3));
 }

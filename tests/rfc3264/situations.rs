@@ -313,7 +313,7 @@ fn t38() {
     let rules = call.rules();
     assert_eq!((rules.len(), rules[0].0.rtp_only), (1, true));
     let world = call.end();
-    let kinds: Vec<_> = world.cdrs()[0].media.iter().map(|stream| stream.kind.to_string()).collect();
+    let kinds: Vec<_> = world.cdrs()[0].media.iter().map(|stream| stream.kind.name()).collect();
     assert_eq!(kinds, ["audio", "image"]);
 }
 

@@ -41,9 +41,9 @@ impl Towards {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct End {
     /// What the endpoint goes by, as its last offer or answer said.
-    theirs: Option<Credentials>,
+    theirs: Option<Box<Credentials>>,
     /// What we go by towards it, if its ICE ends at us.
-    ours: Option<Credentials>,
+    ours: Option<Box<Credentials>>,
     /// It was told that its ICE ends at us.
     terminated: bool,
 }
@@ -77,9 +77,9 @@ impl CallIce {
         end.terminated &= goes_on;
         let ours = end.ours.take().filter(|_| goes_on);
         if theirs.is_some() && sides.of(from).ice.may_terminate() {
-            end.ours = ours.or_else(|| Some(Credentials::generate(rng)));
+            end.ours = ours.or_else(|| Some(Box::new(Credentials::generate(rng))));
         }
-        end.theirs = theirs;
+        end.theirs = theirs.map(Box::new);
         let may_pass = sides.a.ice.may_pass() && sides.b.ice.may_pass();
         let to = from.other();
         let may_offer = !sides.of(to).ice_on_request || next.end(to).theirs.is_some();
@@ -89,7 +89,7 @@ impl CallIce {
         let with_dtls = legs.offered_dtls && sides.of(to).ice == Ice::Auto;
         if (sides.of(to).ice == Ice::Terminate || with_dtls) && may_offer {
             let end = next.end_mut(to);
-            end.ours.get_or_insert_with(|| Credentials::generate(rng));
+            end.ours.get_or_insert_with(|| Box::new(Credentials::generate(rng)));
             end.terminated = true;
         }
         next
@@ -98,7 +98,7 @@ impl CallIce {
     /// What an offer is to say to `to`.
     pub(super) fn in_offer(&self, to: Side, sides: &Sides) -> Towards {
         match self.lite(to) {
-            Some(ours) => Towards::Lite(ours.clone()),
+            Some(ours) => Towards::Lite(Credentials::clone(ours)),
             None => self.unless_lite(sides),
         }
     }
@@ -106,7 +106,7 @@ impl CallIce {
     /// What an answer is to say to `to`, who has offered. `answerer_does_ice`: so says the answer.
     pub(super) fn in_answer(&self, to: Side, sides: &Sides, answerer_does_ice: bool) -> Towards {
         match self.end(to).ours.as_ref().filter(|_| !(self.passes && answerer_does_ice)) {
-            Some(ours) => Towards::Lite(ours.clone()),
+            Some(ours) => Towards::Lite(Credentials::clone(ours)),
             None => self.unless_lite(sides),
         }
     }
@@ -119,7 +119,7 @@ impl CallIce {
 
     /// What the endpoint of `side` goes by now, as its answer says.
     pub(super) fn set_theirs(&mut self, side: Side, theirs: Option<Credentials>) {
-        self.end_mut(side).theirs = theirs;
+        self.end_mut(side).theirs = theirs.map(Box::new);
     }
 
     /// The answer that says `towards` to `to` holds.
@@ -140,7 +140,7 @@ impl CallIce {
     /// What we go by towards `side`, whose ICE ends at us.
     pub(super) fn lite(&self, side: Side) -> Option<&Credentials> {
         let end = self.end(side);
-        end.ours.as_ref().filter(|_| end.terminated)
+        end.ours.as_deref().filter(|_| end.terminated)
     }
 
     /// The two endpoints do ICE with one another.

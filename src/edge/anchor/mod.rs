@@ -112,7 +112,7 @@ pub struct CallMedia {
     offer: Option<Offer>,
     ice: CallIce,
     /// Set while an offer is pending.
-    former: Option<Former>,
+    former: Option<Box<Former>>,
     /// Set once somebody listens.
     hearing: Option<Hearing>,
 }
@@ -154,7 +154,7 @@ impl CallMedia {
         let ice = std::mem::replace(&mut self.ice, ice);
         match self.former {
             Some(_) => self.free(before, relay),
-            None => self.former = Some(Former { streams: before, offer, ice }),
+            None => self.former = Some(Box::new(Former { streams: before, offer, ice })),
         }
         self.tell_relay_of_offer(from, relay);
         let towards = self.ice.in_offer(from.other(), &self.sides);
@@ -429,7 +429,7 @@ impl CallMedia {
     /// (RFC 3264 §8.3.1), and lets the offer's payload types in besides.
     fn tell_relay_of_offer(&mut self, from: Side, relay: &mut dyn Relay) {
         let own = self.own_addresses();
-        let former = self.former.as_ref();
+        let former = self.former.as_deref();
         for (index, stream) in self.streams.iter().enumerate() {
             let before = former.and_then(|former| Some((&former.ice, former.streams.get(index)?)));
             match before.filter(|(_, before)| before.pair().is_some()) {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
-use crate::edge::event::StreamCdr;
+use crate::edge::event::{MediaKind, StreamCdr};
 use crate::ice;
 use crate::media::quality::ClockRates;
 use crate::relay::{Component, LegCrypto, LegRules, OpenPair, Owner, Relay, Side, SideAddrs};
@@ -19,6 +20,9 @@ use super::{SideSettings, Sides, clocks, destination};
 
 /// Relayed addresses of its own TURN client that a side may name for one stream: two components, two families, two servers.
 const RELAYED_MAX: usize = 8;
+
+/// Of one stream: seldom more than these.
+type PayloadTypes = SmallVec<[u8; 16]>;
 
 /// What becomes of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,23 +44,23 @@ pub(super) struct Said {
     rtp: Option<SocketAddr>,
     rtcp: Option<SocketAddr>,
     /// Relayed addresses of TURN clients of ours, as candidates.
-    relayed: Vec<(Component, SocketAddr)>,
-    payload_types: Vec<u8>,
+    relayed: Box<[(Component, SocketAddr)]>,
+    payload_types: PayloadTypes,
     clocks: ClockRates,
     is_rtp: bool,
     ice: bool,
     /// Its ICE credentials, if they can be read.
-    credentials: Option<ice::Credentials>,
+    credentials: Option<Box<ice::Credentials>>,
     /// It never checks (RFC 8445 §2.5).
     ice_lite: bool,
     dtls: bool,
     rtcp_mux: bool,
     on_hold: bool,
-    protocol: Box<[u8]>,
+    protocol: SmallVec<[u8; 16]>,
     mid: Option<Box<[u8]>>,
     bundled: bool,
     /// Where the stream is translated.
-    keys: Option<Keys>,
+    keys: Option<Box<Keys>>,
 }
 
 impl Said {
@@ -76,9 +80,9 @@ impl Said {
         });
         // RFC 9143 §9.1: what is bundled travels together, so any section's payload types may turn up.
         let payload_types = if session.has_bundle() && media.is_rtp() {
-            session.media().iter().fold(Vec::new(), |all, media| union(all, &media.payload_types))
+            union(session.media().iter().map(|media| &*media.payload_types))
         } else {
-            media.payload_types.clone()
+            PayloadTypes::from_slice(&media.payload_types)
         };
         Said {
             rtp: media.rtp.filter(reachable).map(canonical),
@@ -88,12 +92,12 @@ impl Said {
             clocks: clocks::of(session, index),
             is_rtp: media.is_rtp(),
             ice: media.ice && with_ice,
-            credentials: credentials(index, session).filter(|_| media.ice && with_ice),
+            credentials: credentials(index, session).filter(|_| media.ice && with_ice).map(Box::new),
             ice_lite: session.is_ice_lite(),
             dtls: media.is_dtls(),
             rtcp_mux: media.rtcp_mux,
             on_hold: media.is_held_by_address() || media.direction != Direction::SendRecv,
-            protocol: media.protocol.into(),
+            protocol: SmallVec::from_slice(media.protocol),
             mid: media.mid.map(Box::from),
             bundled: media.mid.is_some_and(|mid| session.bundles(mid)),
             keys: None,
@@ -102,11 +106,11 @@ impl Said {
 
     /// The same, with the keys that were taken from it.
     pub(super) fn with_keys(self, keys: Option<Keys>) -> Said {
-        Said { keys, ..self }
+        Said { keys: keys.map(Box::new), ..self }
     }
 
     pub(super) fn keys(&self) -> Option<&Keys> {
-        self.keys.as_ref()
+        self.keys.as_deref()
     }
 
     /// The profile, if it is one of RTP.
@@ -128,7 +132,7 @@ impl Said {
 
     /// Its ICE credentials, if it checks: only such an endpoint's ICE can end at us, who never check.
     pub(super) fn full_ice(&self) -> Option<&ice::Credentials> {
-        self.credentials.as_ref().filter(|_| !self.ice_lite)
+        self.credentials.as_deref().filter(|_| !self.ice_lite)
     }
 
     /// RFC 8839 §4.4.1.2.2: when ICE is done, an agent's default destination is the selected candidate, and that may be
@@ -164,17 +168,17 @@ impl Leg {
 /// One m= line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Stream {
-    kind: Arc<str>,
+    kind: MediaKind,
     stream_use: Use,
     /// Of its security; `None`: that passes as it is.
-    translation: Option<Translation>,
+    translation: Option<Box<Translation>>,
     /// Not saved: another one takes its place.
     #[serde(skip)]
     pair: Option<OpenPair>,
     a: Leg,
     b: Leg,
     /// What pairs counted that this line had before.
-    past: StreamCdr,
+    past: Option<Box<StreamCdr>>,
 }
 
 impl Stream {
@@ -193,11 +197,11 @@ impl Stream {
             before.filter(|_| pair.is_some()).map(|before| before.leg(side).clone()).unwrap_or_default()
         };
         Stream {
-            kind: kind_name(media.kind),
+            kind: MediaKind::of(media.kind),
             stream_use,
             a: leg(Side::A),
             b: leg(Side::B),
-            past: before.map(|before| before.past.clone()).unwrap_or_default(),
+            past: before.and_then(|before| before.past.clone()),
             translation: None,
             pair,
         }
@@ -212,11 +216,11 @@ impl Stream {
     }
 
     pub(super) fn translation(&self) -> Option<&Translation> {
-        self.translation.as_ref()
+        self.translation.as_deref()
     }
 
     pub(super) fn set_translation(&mut self, translation: Option<Translation>) {
-        self.translation = translation;
+        self.translation = translation.map(Box::new);
     }
 
     pub(super) fn stream_use(&self) -> Use {
@@ -269,7 +273,7 @@ impl Stream {
     pub(super) fn widened(&self, offer: &Stream, from: Side) -> Stream {
         let mut wider = self.clone();
         if let (Some(said), Some(offered)) = (&mut wider.leg_mut(from).said, offer.said(from)) {
-            said.payload_types = union(std::mem::take(&mut said.payload_types), &offered.payload_types);
+            said.payload_types = union([&*said.payload_types, &offered.payload_types]);
         }
         wider
     }
@@ -285,7 +289,7 @@ impl Stream {
     /// Frees its pair, if any, and keeps what it counted.
     pub(super) fn close(&mut self, relay: &mut dyn Relay) {
         if self.pair.is_some() {
-            self.past = self.cdr();
+            self.past = Some(Box::new(self.cdr()));
         }
         if let Some(pair) = self.pair.take() {
             relay.close(pair.id);
@@ -295,7 +299,7 @@ impl Stream {
     /// Without its pair, of which the counts are kept.
     pub(super) fn save(&self) -> SavedStream {
         let pair = self.pair.as_ref().map(OpenPair::save);
-        SavedStream { stream: Stream { past: self.cdr(), pair: None, ..self.clone() }, pair }
+        SavedStream { stream: Stream { past: Some(Box::new(self.cdr())), pair: None, ..self.clone() }, pair }
     }
 
     pub(super) fn inherit_counts(&mut self, before: &Stream) {
@@ -346,13 +350,13 @@ impl Stream {
             rtcp: destination::of(rtcp, settings, own, relay).address,
             send_before_latch: destination.send_before_latch,
             epoch: self.leg(side).epoch,
-            relayed: here.map(|said| said.relayed.clone()).unwrap_or_default(),
+            relayed: here.map(|said| said.relayed.to_vec()).unwrap_or_default(),
             sip_source: settings.sip_source.filter(|_| !destination.ours),
             allowed: if destination.ours { Arc::default() } else { settings.allowed.clone() },
             // RFC 3264 §6.1: a side sends what the other one listed. Phones that number telephone-event differently
             // than the other side also send it under their own number, so both lists count.
             payload_types: match is_rtp {
-                true => both().fold(Vec::new(), |all, said| union(all, &said.payload_types)),
+                true => union(both().map(|said| &*said.payload_types)).into_vec(),
                 false => Vec::new(),
             },
             clocks: clocks::heard(here.map(|said| &said.clocks), there.map(|said| &said.clocks)),
@@ -390,25 +394,25 @@ impl Stream {
 
     /// It is sound, and RTP, so that silence can be told from speech.
     pub(super) fn is_audio(&self) -> bool {
-        &*self.kind == "audio" && self.said(Side::A).is_some_and(|said| said.is_rtp)
+        self.kind == MediaKind::Audio && self.said(Side::A).is_some_and(|said| said.is_rtp)
     }
 
     /// Packets of any kind that came from that side and went on, and packets of RTP that came from it.
     pub(super) fn heard_from(&self, side: Side) -> (u64, u64) {
-        let past = match side {
-            Side::A => &self.past.a,
-            Side::B => &self.past.b,
-        };
+        let past = self.past.as_ref().map_or((0, 0), |past| {
+            let leg = past.leg(side);
+            (leg.packets, leg.measured.rtp)
+        });
         let now = self.pair.as_ref().map_or((0, 0), |pair| {
             let packets = pair.counters.side(side).packets.load(Relaxed);
             (packets, pair.counters.leg(side).quality.read().rtp)
         });
-        (past.packets + now.0, past.measured.rtp + now.1)
+        (past.0 + now.0, past.1 + now.1)
     }
 
     /// Its counters so far.
     pub(super) fn cdr(&self) -> StreamCdr {
-        let mut cdr = StreamCdr { kind: self.kind.clone(), ..self.past.clone() };
+        let mut cdr = StreamCdr { kind: self.kind, ..self.past.as_deref().cloned().unwrap_or_default() };
         if let Some(pair) = &self.pair {
             for side in [Side::A, Side::B] {
                 let (leg, traffic) = (cdr.leg_mut(side), pair.counters.side(side).read());
@@ -446,7 +450,7 @@ fn credentials(index: usize, session: &Session<'_>) -> Option<ice::Credentials> 
 /// How the endpoint that said `here` shows that it is there, if both do ICE. The one that answers may be heard before its answer
 /// is: it has the offer's password.
 fn ice_of(here: Option<&Said>, there: Option<&Said>) -> Option<ice::Settings> {
-    let local = there?.credentials.clone()?;
+    let local = ice::Credentials::clone(there?.credentials.as_deref()?);
     let remote_ufrag = match here {
         Some(here) => Some(here.credentials.as_ref()?.ufrag.clone()),
         None => None,
@@ -464,18 +468,13 @@ fn terminated(here: Option<&Said>, ours: &ice::Credentials) -> Option<ice::Setti
     Some(ice::Settings { local: ours.clone(), remote_ufrag, terminated: true })
 }
 
-/// Payload types of both, each once; at most 128.
-fn union(mut all: Vec<u8>, more: &[u8]) -> Vec<u8> {
-    for payload_type in more {
+/// Payload types of all, each once.
+fn union<'t>(lists: impl IntoIterator<Item = &'t [u8]>) -> PayloadTypes {
+    let mut all = PayloadTypes::new();
+    for payload_type in lists.into_iter().flatten() {
         if !all.contains(payload_type) {
             all.push(*payload_type);
         }
     }
     all
-}
-
-/// As the CDR names it: the registered kinds (RFC 8866 §8.2.2), and nothing else from the wire.
-fn kind_name(kind: &[u8]) -> Arc<str> {
-    let known = ["audio", "video", "image", "text", "application", "message"];
-    known.into_iter().find(|name| name.as_bytes() == kind).unwrap_or("other").into()
 }

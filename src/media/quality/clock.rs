@@ -12,19 +12,19 @@ pub struct ClockRates(SmallVec<[(u8, Tick); 4]>);
 
 /// Microseconds between two values of a timestamp, times 2^16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Tick(i64);
+pub(super) struct Tick(u32);
 
 impl Tick {
     /// `None`: no rate that a medium has.
     fn of(rate: u32) -> Option<Tick> {
         // 1000/s is text (RFC 4103); what is slower would not fit below.
-        (rate >= 100).then(|| Tick((1_000_000 << 16) / i64::from(rate)))
+        (rate >= 100).then(|| Tick(((1_000_000_u64 << 16) / u64::from(rate)) as u32))
     }
 
     /// How many microseconds pass in so many.
     #[inline]
     pub fn times(self, ticks: i32) -> i64 {
-        (self.0 * i64::from(ticks)) >> 16
+        (i64::from(self.0) * i64::from(ticks)) >> 16
     }
 }
 

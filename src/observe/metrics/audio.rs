@@ -8,7 +8,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::add;
-use crate::edge::event::{Cdr, LegCdr, StreamCdr, Unheard};
+use crate::edge::event::{Cdr, LegCdr, MediaKind, StreamCdr, Unheard};
 
 /// Upper bounds: of what was sent; seconds; seconds.
 const LOST: [f64; 9] = [0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25];
@@ -52,7 +52,7 @@ impl Audio {
     }
 
     pub fn observe(&self, cdr: &Cdr) {
-        for StreamCdr { a, b, .. } in cdr.media.iter().filter(|stream| &*stream.kind == "audio") {
+        for StreamCdr { a, b, .. } in cdr.media.iter().filter(|stream| stream.kind == MediaKind::Audio) {
             self.observe_leg(&cdr.from_party, a);
             self.observe_leg(&cdr.to_party, b);
         }
