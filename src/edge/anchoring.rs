@@ -1,6 +1,6 @@
 //! Routed → Anchored: whether media goes through the relay, and what the SDP of a message becomes if it does.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::anchor::{CallMedia, Scope, SideSettings, Sides};
@@ -11,10 +11,11 @@ use super::identify::Speaker;
 use super::offer_answer::{Carrier, Part};
 use super::refusal::Refusal;
 use super::settings::{Anchor, Ice, Media, SealedBodies, Settings, Srtp, Trust};
+use super::topology::Viewer;
 use super::{Edge, trickling};
 use crate::base::{Transport, ZoneId};
 use crate::relay::Side;
-use crate::sdp::Session;
+use crate::sdp::{self, Session, View};
 use crate::sip::message::{Message, Sealed, sdp_part};
 
 /// A request that may leave for this hop, with its body as it must be there.
@@ -98,8 +99,9 @@ impl Edge {
             return Ok(None);
         };
         let Some(media) = &mut call.media else {
+            let shown = self.unanchored(id, from, sdp).map(|sdp| [before, &sdp, behind].concat());
             self.name_peers(id, from, part, tag, sdp);
-            return Ok(None);
+            return Ok(shown);
         };
         let mut out = std::mem::take(&mut self.body);
         out.clear();
@@ -113,6 +115,21 @@ impl Edge {
         out.extend_from_slice(behind);
         self.name_peers(id, from, part, tag, sdp);
         Ok(Some(out))
+    }
+
+    /// SDP whose media does not go through the relay, for a zone that must not see who wrote it. Its addresses of media are needed there.
+    fn unanchored(&self, id: CallId, from: Side, sdp: &[u8]) -> Option<Vec<u8>> {
+        let call = self.calls.get(id)?;
+        let (leg, other) = (call.leg(from)?, call.leg(from.other())?);
+        if !Viewer::from(leg).is_hidden_from(Viewer::from(other), &self.settings) {
+            return None;
+        }
+        let relay = self.settings.zone(other.zone)?.relay;
+        // Without an address of ours one that means nothing, as RFC 8829 §5.2.1 has it.
+        let origin = relay.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |relay| relay.first().advertise);
+        let mut out = Vec::with_capacity(sdp.len() + 16);
+        sdp::show(sdp, &View::with_origin(origin), &mut out);
+        Some(out)
     }
 
     /// A body that cannot be rewritten. It passes where no media is anchored; and if both sides' settings say so, no media
@@ -205,7 +222,7 @@ fn sides(
                 Trust::None | Trust::Peer => Scope::Private,
                 Trust::Full => Scope::Global,
             },
-            hides_origin: settings.hides(leg.zone, other.zone),
+            hides_origin: Viewer::from(leg).is_hidden_from(Viewer::from(other), settings),
             srtp: media.srtp,
             allowed: allowed_in(allowed, leg.zone),
         })

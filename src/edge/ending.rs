@@ -11,8 +11,9 @@ use super::context::{Context, Errand, Success, Waiting};
 use super::event::{Cdr, Event};
 use super::record::cdr;
 use super::refusal::Refusal;
+use super::topology::Viewer;
 use super::{Drain, Edge, Timer};
-use crate::base::{ListenerId, Now, Transport, TrunkId, ZoneId};
+use crate::base::{ListenerId, Now, Transport, TrunkId};
 use crate::relay::Side;
 use crate::sip::dialog::{self, Dialog};
 use crate::sip::message::Message;
@@ -74,7 +75,7 @@ struct Way {
     to: Destination,
     transport: Transport,
     listener: ListenerId,
-    zone: ZoneId,
+    to_whom: Viewer,
     sent_by: Arc<str>,
 }
 
@@ -187,13 +188,13 @@ impl Edge {
     /// A request of our own in one side's name as the other one may see it.
     fn hidden_own(&self, bytes: Vec<u8>, way: &Way, dialog: &Dialog, towards: Side) -> Bytes {
         let bytes = Bytes::from(bytes);
-        let hides = self.settings.zone(way.zone).is_some_and(|zone| zone.hides_topology);
+        let hides = self.settings.zone(way.to_whom.zone).is_some_and(|zone| zone.hides_topology);
         let hidden = self.face(way.listener, way.transport).filter(|_| hides).and_then(|face| {
             let request = Message::parse(bytes.clone(), &self.settings.limits.message).ok()?;
             let sender = dialog.target(dialog_side(towards.other()));
-            self.hide_request(&request, way.zone, &face, 0, sender)
+            self.hide_request(&request, way.to_whom, &face, 0, sender)
         });
-        self.with_shown_call_ids(hidden.map_or(bytes, Bytes::from), way.zone)
+        self.with_shown_call_ids(hidden.map_or(bytes, Bytes::from), way.to_whom.zone)
     }
 
     /// Sends a request of our own whose answer matters to nobody.
@@ -280,7 +281,7 @@ impl Edge {
         let to = *hops.first()?;
         let sent_by = self.settings.listener(leg.listener)?.advertise.clone();
         let transport = to.transport_hint().unwrap_or(leg.transport);
-        Some(Way { to, transport, listener: leg.listener, zone: leg.zone, sent_by })
+        Some(Way { to, transport, listener: leg.listener, to_whom: Viewer::from(leg), sent_by })
     }
 
     /// First call: new calls get 503. With `end_calls`: BYE on both legs of every call.

@@ -157,7 +157,7 @@ impl Edge {
         let Some(face) = face else { return bytes };
         let Ok(request) = Message::parse(bytes.clone(), &self.settings.limits.message) else { return bytes };
         let target = self.target_of(context, |from| from);
-        let hidden = self.hide_request(&request, hop.zone, &face, own_routes, target);
+        let hidden = self.hide_request(&request, self.asked(context, hop), &face, own_routes, target);
         hidden.map_or(bytes, Bytes::from)
     }
 
@@ -307,7 +307,7 @@ impl Edge {
         response: &Message,
     ) -> Option<SmallVec<[Vec<u8>; 4]>> {
         let (source, message) = (&context.request.source, &context.request.message);
-        let hides_far = self.settings.hides(hop.zone, context.who.zone);
+        let hides_far = self.hides_far(context, hop);
         let has_any = response.elements(Name::RecordRoute).next().is_some();
         if !has_any || !hides_far && !self.is_hidden_from(context, hop) {
             return None;

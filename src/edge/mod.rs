@@ -175,7 +175,7 @@ pub struct Edge {
     branches: u64,
     /// Networks of each zone, as media legs want them.
     allowed: Vec<Arc<[IpNetwork]>>,
-    /// Hosts of the others that each zone must not see, where it hides them.
+    /// Hosts of others that must not be seen where they are hidden.
     foreign: Vec<Foreign>,
     /// Addresses of this machine, as far as the settings name them.
     own: Arc<[IpAddr]>,
@@ -211,7 +211,7 @@ impl Edge {
             ladder: Ladder::default(),
             branches: rng.next_u64(),
             allowed: settings.zones.iter().map(|zone| zone.networks.as_slice().into()).collect(),
-            foreign: settings.zone_ids().map(|zone| Foreign::to(zone, &settings)).collect(),
+            foreign: Foreign::of_all(&settings),
             own: settings.own_addresses().collect(),
             body: Vec::new(),
             settings,

@@ -14,6 +14,7 @@ use super::outgrown::NoStream;
 use super::received::Request;
 use super::refusal::Refusal;
 use super::targets::Tried;
+use super::topology::drop_description;
 use super::{Edge, answer};
 use crate::base::Now;
 use crate::relay::Side;
@@ -288,9 +289,6 @@ impl Edge {
         if let Some(hop) = hop {
             self.hide_way_back(&mut edit, context, hop, response);
         }
-        if let Some(call_id) = self.shown_call_id(response.call_id(), context.who.zone) {
-            edit.set(Name::CallId, &call_id);
-        }
         for (name, value) in challenges {
             edit.append(name, value);
         }
@@ -300,9 +298,14 @@ impl Edge {
         } else if context.request.source.transport.is_reliable() {
             edit.ensure_content_length();
         }
+        let (zone, is_redirect) = (context.who.zone, matches!(response.status(), Some(300..400)));
+        if !is_redirect && let Some(call_id) = self.shown_call_id(response.call_id(), zone) {
+            edit.set(Name::CallId, &call_id);
+        }
         let mut out = Vec::new();
         edit.write(&mut out);
-        out.into()
+        // Its Contacts may name calls too.
+        if is_redirect { self.with_shown_call_ids(out.into(), zone) } else { out.into() }
     }
 
     /// What the sender of the request must not see of the way that it took.
@@ -311,15 +314,18 @@ impl Edge {
             edit.remove_all(Name::RecordRoute);
             routes.iter().rev().for_each(|route| edit.add_above(Name::RecordRoute, route));
         }
-        let (source, zone) = (&context.request.source, context.who.zone);
-        let hides_far = self.settings.hides(hop.zone, zone);
+        let source = &context.request.source;
+        let hides_far = self.hides_far(context, hop);
         if hides_far || self.is_hidden_from(context, hop) {
             put_back_to(edit, response, &context.request.message);
         }
         if let Some(face) = self.face(source.listener, source.transport).filter(|_| hides_far) {
             let is_register = matches!(context.errand, Errand::Register(_));
             let target = self.target_of(context, Side::other);
-            self.hide_response(edit, response, zone, &face, is_register, target);
+            self.hide_response(edit, response, self.asking(context), &face, is_register, target);
+            if matches!(context.errand, Errand::Standalone) || response.status() >= Some(300) {
+                drop_description(edit, response);
+            }
         }
     }
 

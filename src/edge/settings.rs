@@ -80,11 +80,6 @@ impl Settings {
         relayed.chain(bound).chain(advertised).filter(|ip| !ip.is_unspecified())
     }
 
-    /// Whether what goes from one zone to the other must show nothing of how the first one is built.
-    pub fn hides(&self, from: ZoneId, to: ZoneId) -> bool {
-        from != to && self.zone(to).is_some_and(|zone| zone.hides_topology)
-    }
-
     /// Trunks of a zone that a password is asked for, and whose.
     pub fn trunks_by_password(&self, zone: ZoneId) -> impl Iterator<Item = (TrunkId, &Arc<str>)> {
         let of_zone = (0..).zip(&self.trunks).filter(move |(_, trunk)| trunk.zone == zone);

@@ -14,6 +14,7 @@ mod ends;
 mod fail_over;
 mod gone;
 mod hearing;
+mod hidden_bodies;
 mod media;
 mod methods;
 mod outgrown;

@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 
+use super::{addresses, bodies, written};
 use crate::base::{ListenerId, NodeKey, ZoneId};
 use crate::edge::Edge;
-use crate::sip::message::{Edit, Message, Name};
+use crate::sip::message::{Edit, Message, Name, param};
 use crate::sip::proxy::hidden::{self, Hidden};
 use crate::sip::transaction::Source;
 use crate::sip::uri::{Uri, unescaped};
@@ -78,18 +79,32 @@ fn renamed(message: &Message, rename: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     for (name, element) in message.headers() {
         match Name::from_bytes(name) {
             Name::CallId => edit.replace(element, &rename(element.value)),
-            Name::ReferTo => {
-                let uri = element.name_addr().ok().and_then(|target| Uri::parse(target.uri));
-                let headers = uri.map(|uri| uri.headers).filter(|headers| !headers.is_empty());
-                if let Some((headers, at)) = headers.and_then(|it| Some((it, message.offset_of(it)?))) {
-                    edit.replace_span(at, headers.len(), &renamed_in_uri(headers, rename));
+            Name::Event => {
+                // RFC 4235 §3.2: the one dialog that is asked about.
+                let params = memchr::memchr(b';', element.value).and_then(|at| element.value.get(at..));
+                let call_id = params.and_then(|params| param(params, b"call-id")).map(unquoted);
+                if let Some((call_id, at)) = call_id.and_then(|it| Some((it, message.offset_of(it)?))) {
+                    edit.replace_span(at, call_id.len(), &rename(call_id));
                 }
             }
             _ if names_some(name) => edit.replace(element, &renamed_value(name, element.value, rename)),
             _ => {}
         }
     }
-    super::written(&edit, message)
+    // A transfer, and a 3xx that leads to a call that replaces another (RFC 3261 §19.1.5).
+    for (_, target) in addresses(message, Name::ReferTo).chain(addresses(message, Name::Contact)) {
+        let headers = Uri::parse(target.uri).map(|uri| uri.headers).filter(|headers| !headers.is_empty());
+        if let Some((headers, at)) = headers.and_then(|it| Some((it, message.offset_of(it)?))) {
+            edit.replace_span(at, headers.len(), &renamed_in_uri(headers, rename));
+        }
+    }
+    bodies::rename_call_ids(&mut edit, message, rename);
+    written(&edit, message)
+}
+
+/// RFC 4235 §3.2 has it quoted, and some phones have not.
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 fn names_some(field: &[u8]) -> bool {
@@ -160,6 +175,13 @@ mod tests {
             "r: \"X\" <sip:a@b?Subject=a&Replaces=A%40B%3Bto-tag%3Dc&Join=Q>;x=y"
         );
         assert_eq!(upper("Refer-To: <sip:a@b;c=d>"), "Refer-To: <sip:a@b;c=d>");
+        assert_eq!(
+            upper("m: <sip:a@b?Replaces=a%3Bx=y>;q=1, <sip:c>"),
+            "m: <sip:a@b?Replaces=A%3Bx%3Dy>;q=1, <sip:c>"
+        );
+        assert_eq!(upper("o: dialog;call-id=\"a@b\";to-tag=c"), "o: dialog;call-id=\"A@B\";to-tag=c");
+        assert_eq!(upper("Event: dialog;id=7;call-id=a"), "Event: dialog;id=7;call-id=A");
+        assert_eq!(upper("Event: dialog"), "Event: dialog");
         assert_eq!(upper("Subject: a"), "Subject: a");
     }
 }

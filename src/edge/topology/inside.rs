@@ -8,7 +8,8 @@ use ipnetwork::IpNetwork;
 use rustc_hash::FxHashSet;
 use smallvec::SmallVec;
 
-use crate::base::ZoneId;
+use super::Viewer;
+use crate::base::TrunkId;
 use crate::edge::anchor::Scope;
 use crate::edge::settings::{Host, Settings, Trust};
 use crate::sip::uri::escaped;
@@ -16,7 +17,7 @@ use crate::sip::uri::escaped;
 /// Ends of names that mean something inside alone (RFC 6762, RFC 8375, and what administrators use).
 const LOCAL: [&[u8]; 6] = [b".local", b".lan", b".internal", b".intern", b".home.arpa", b".localdomain"];
 
-/// What the settings name of other zones, as one zone sees it.
+/// What the settings name of other zones, as one zone sees it; or of other zones and other carriers, as a carrier does.
 #[derive(Debug, Default)]
 pub struct Foreign {
     names: FxHashSet<Box<[u8]>>,
@@ -25,13 +26,21 @@ pub struct Foreign {
     known_names: FxHashSet<Box<[u8]>>,
     known_addresses: FxHashSet<IpAddr>,
     networks: Vec<IpNetwork>,
-    /// Networks of other zones that are trusted in full.
+    /// Networks of other zones that are trusted in full, and those that other carriers call from.
     inside: Vec<IpNetwork>,
 }
 
 impl Foreign {
-    /// As that zone sees it.
-    pub fn to(zone: ZoneId, settings: &Settings) -> Foreign {
+    /// For all who see messages: each zone, then each trunk ([`Viewer::index`]).
+    pub fn of_all(settings: &Settings) -> Vec<Foreign> {
+        let zones = settings.zone_ids().map(|zone| Viewer { zone, trunk: None });
+        let trunks = (0..).map(TrunkId).zip(&settings.trunks);
+        let trunks = trunks.map(|(id, trunk)| Viewer { zone: trunk.zone, trunk: Some(id) });
+        zones.chain(trunks).map(|viewer| Foreign::to(viewer, settings)).collect()
+    }
+
+    fn to(viewer: Viewer, settings: &Settings) -> Foreign {
+        let zone = viewer.zone;
         let networks = settings.zone(zone).map(|zone| zone.networks.clone()).unwrap_or_default();
         let mut foreign = Foreign { networks, ..Foreign::default() };
         let inside =
@@ -48,12 +57,21 @@ impl Foreign {
             }
         }
         let pbx = settings.pbx.iter().flat_map(|pbx| pbx.hosts.iter().map(|host| (pbx.zone, host)));
+        let pbx = pbx.map(|(at, host)| (host, at == zone));
+        // Carriers are no secret to who shares their zone, but to each other.
+        let trunks = (0..).map(TrunkId).zip(&settings.trunks);
         let trunks =
-            settings.trunks.iter().flat_map(|trunk| trunk.hosts.iter().map(|host| (trunk.zone, host)));
-        for (at, target) in pbx.chain(trunks) {
+            trunks.map(|(id, trunk)| (trunk, trunk.zone == zone && viewer.trunk.is_none_or(|own| own == id)));
+        for (trunk, _) in trunks.clone().filter(|(_, known)| !known) {
+            // Not those from anywhere, who are known by a password or a certificate.
+            let sources = trunk.accept_from.iter().filter(|network| network.prefix() > 0);
+            foreign.inside.extend(sources.copied());
+        }
+        let trunks = trunks.flat_map(|(trunk, known)| trunk.hosts.iter().map(move |host| (host, known)));
+        for (target, known) in pbx.chain(trunks) {
             match &target.host {
-                Host::Ip(ip) => foreign.add_address(*ip, at == zone),
-                Host::Name(name) => foreign.add(name.as_bytes(), at == zone),
+                Host::Ip(ip) => foreign.add_address(*ip, known),
+                Host::Name(name) => foreign.add(name.as_bytes(), known),
             }
         }
         foreign
@@ -100,12 +118,13 @@ impl<'f, 'm> Inside<'f, 'm> {
         if let Some(ip) = ip(host) {
             let ip = ip.to_canonical();
             let lies_in = |networks: &[IpNetwork]| networks.iter().any(|network| network.contains(ip));
+            let is_foreign = self.foreign.addresses.contains(&ip);
             let known = ip.is_unspecified()
                 || self.foreign.known_addresses.contains(&ip)
-                || lies_in(&self.foreign.networks);
+                || !is_foreign && lies_in(&self.foreign.networks);
             return !known
-                && (Scope::of(ip) != Scope::Global
-                    || self.foreign.addresses.contains(&ip)
+                && (is_foreign
+                    || Scope::of(ip) != Scope::Global
                     || lies_in(&self.foreign.inside)
                     || is_of_message());
         }

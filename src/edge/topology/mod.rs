@@ -2,17 +2,22 @@
 //! Record-Route and Contact are ours alone; what they said stands sealed in ours, and is put back when a request comes in
 //! with it, so that routing is the same as without. Nothing of it is remembered: what was shown before a restart opens after it.
 
+mod bodies;
 mod call_ids;
 mod inside;
+
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
 use super::Edge;
-use super::context::{Context, Hop};
-use super::settings::Listener;
-use crate::base::{ListenerId, Transport, ZoneId};
+use super::call::Leg;
+use super::context::{Context, Errand, Hop};
+use super::identify::Speaker;
+use super::settings::{Listener, Settings};
+use crate::base::{ListenerId, Transport, TrunkId, ZoneId};
 use crate::sip::message::{
-    Edit, Element, Message, Method, Name, NameAddr, StartLine, param, params_of, part_of_type,
+    Edit, Element, Message, Method, Name, NameAddr, StartLine, param, params_of, sdp_part,
 };
 use crate::sip::proxy::branch::Branch;
 use crate::sip::proxy::hidden::{self, Hidden, ROUTES};
@@ -40,6 +45,41 @@ const KEPT: [&[u8]; 10] = [
 
 /// Contact parameters by which an endpoint could be told again.
 const OF_INSTANCE: [&[u8]; 4] = [b"+sip.instance", b"reg-id", b"pub-gruu", b"temp-gruu"];
+
+/// Who sees a message: somebody in a zone, or a carrier there, from whom other carriers of the same zone are hidden as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Viewer {
+    pub zone: ZoneId,
+    trunk: Option<TrunkId>,
+}
+
+impl Viewer {
+    fn new(zone: ZoneId, speaker: Speaker) -> Viewer {
+        let trunk = match speaker {
+            Speaker::Trunk(trunk) => Some(trunk),
+            Speaker::Pbx | Speaker::Stranger => None,
+        };
+        Viewer { zone, trunk }
+    }
+
+    /// Nothing of how this one's side is built is shown to `other`.
+    pub fn is_hidden_from(self, other: Viewer, settings: &Settings) -> bool {
+        let is_other_carrier = matches!((self.trunk, other.trunk), (Some(one), Some(other)) if one != other);
+        (self.zone != other.zone || is_other_carrier)
+            && settings.zone(other.zone).is_some_and(|zone| zone.hides_topology)
+    }
+
+    /// Of what it must not see, in [`Foreign::of_all`].
+    fn index(self, settings: &Settings) -> usize {
+        self.trunk.map_or(usize::from(self.zone.0), |trunk| settings.zones.len() + usize::from(trunk.0))
+    }
+}
+
+impl From<&Leg> for Viewer {
+    fn from(leg: &Leg) -> Viewer {
+        Viewer::new(leg.zone, leg.speaker)
+    }
+}
 
 /// How we look from a zone.
 pub(super) struct Face<'e> {
@@ -72,7 +112,26 @@ impl Edge {
 
     /// The zone of this hop must see nothing of the one that the request comes from.
     pub(super) fn is_hidden_from(&self, context: &Context, hop: &Hop) -> bool {
-        self.settings.hides(context.who.zone, hop.zone)
+        self.asking(context).is_hidden_from(self.asked(context, hop), &self.settings)
+    }
+
+    /// The sender of the request must see nothing of where this hop leads.
+    pub(super) fn hides_far(&self, context: &Context, hop: &Hop) -> bool {
+        self.asked(context, hop).is_hidden_from(self.asking(context), &self.settings)
+    }
+
+    /// Who sent the request, and sees its responses.
+    pub(super) fn asking(&self, context: &Context) -> Viewer {
+        let leg = match context.errand {
+            Errand::InCall { call, from, .. } => self.calls.get(call).and_then(|call| call.leg(from)),
+            _ => None,
+        };
+        Viewer::new(context.who.zone, leg.map_or(context.who.speaker, |leg| leg.speaker))
+    }
+
+    /// Who gets the request there.
+    pub(super) fn asked(&self, context: &Context, hop: &Hop) -> Viewer {
+        Viewer::new(hop.zone, self.speaker_at(context, hop))
     }
 
     /// A request as its sender would have written it, had it been shown all.
@@ -124,18 +183,18 @@ impl Edge {
         Some(inner)
     }
 
-    /// A request that is ready to leave towards `zone`, without what must not be seen there. `own_routes`: how many
+    /// A request that is ready to leave towards `viewer`, without what must not be seen there. `own_routes`: how many
     /// Record-Route values on top are ours. `target` is the sender's remote target, if it is known.
     pub(super) fn hide_request(
         &self,
         request: &Message,
-        zone: ZoneId,
+        viewer: Viewer,
         face: &Face<'_>,
         own_routes: usize,
         target: Option<&[u8]>,
     ) -> Option<Vec<u8>> {
         let mut edit = Edit::new(request);
-        let mut inside = Inside::new(self.foreign.get(usize::from(zone.0))?);
+        let mut inside = Inside::new(self.foreign.get(viewer.index(&self.settings))?);
         if let Some(uri) = target.and_then(Uri::parse) {
             inside.add(uri.host);
         }
@@ -177,21 +236,21 @@ impl Edge {
             }
         }
         hide_hosts(&mut edit, request, &inside, face);
-        shorten_fragment(&mut edit, request);
+        bodies::hide(&mut edit, request, &inside, face);
         Some(written(&edit, request))
     }
 
-    /// A response on its way to `zone`, likewise.
+    /// A response on its way to `viewer`, likewise.
     pub(super) fn hide_response<'m>(
         &self,
         edit: &mut Edit<'m>,
         response: &'m Message,
-        zone: ZoneId,
+        viewer: Viewer,
         face: &Face<'_>,
         is_register: bool,
         target: Option<&[u8]>,
     ) {
-        let Some(foreign) = self.foreign.get(usize::from(zone.0)) else { return };
+        let Some(foreign) = self.foreign.get(viewer.index(&self.settings)) else { return };
         let mut inside = Inside::new(foreign);
         if let Some(uri) = target.and_then(Uri::parse) {
             inside.add(uri.host);
@@ -200,6 +259,7 @@ impl Edge {
             self.hide_contacts(edit, response, face, &mut inside);
         }
         hide_hosts(edit, response, &inside, face);
+        bodies::hide(edit, response, &inside, face);
     }
 
     fn hide_contacts<'m: 'i, 'i>(
@@ -255,6 +315,8 @@ fn hide_hosts<'m>(edit: &mut Edit<'m>, message: &'m Message, inside: &Inside<'_,
             Name::Via | Name::RecordRoute | Name::Route | Name::Contact | Name::CallId | Name::CSeq => true,
             Name::ContentType | Name::ContentLength | Name::Replaces | Name::ReferTo => true,
             Name::Authorization | Name::ProxyAuthorization | Name::Supported => true,
+            // `Event: dialog;call-id=…` (RFC 4235 §3.2).
+            Name::Event => true,
             Name::From | Name::To => is_response,
             _ => KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)),
         };
@@ -274,20 +336,24 @@ fn hide_hosts<'m>(edit: &mut Edit<'m>, message: &'m Message, inside: &Inside<'_,
     }
 }
 
-/// What NOTIFY says of a transfer may be a whole response of the inside; its status line is enough (RFC 3515 §2.4.5).
-fn shorten_fragment(edit: &mut Edit<'_>, request: &Message) {
-    if request.method() != Method::Notify {
-        return;
+/// Takes out SDP that begins no media: what the far end could do (RFC 3261 §11.2), or would do instead (§21.4.26). It names the inside's
+/// addresses, and no media is relayed for it.
+pub(super) fn drop_description(edit: &mut Edit<'_>, response: &Message) {
+    if !matches!(sdp_part(response), Ok(None)) {
+        edit.remove_all(Name::ContentType);
+        edit.set_body(b"");
     }
-    let Ok(Some(range)) = part_of_type(request, b"message/sipfrag") else { return };
-    let body = request.body();
-    let fragment = body.get(range.clone()).unwrap_or_default();
-    let Some(end) = memchr::memchr(b'\n', fragment).map(|at| at + 1).filter(|end| *end < fragment.len())
-    else {
-        return;
-    };
-    let parts = [body.get(..range.start), fragment.get(..end), body.get(range.end..)];
-    edit.set_body(&parts.into_iter().flatten().collect::<Vec<_>>().concat());
+}
+
+/// Appends a text with our host at the places where others must not be seen.
+fn hidden_in(text: &[u8], places: impl Iterator<Item = Range<usize>>, host: &[u8], out: &mut Vec<u8>) {
+    let mut copied = 0;
+    for place in places {
+        out.extend_from_slice(text.get(copied..place.start).unwrap_or_default());
+        out.extend_from_slice(host);
+        copied = place.end;
+    }
+    out.extend_from_slice(text.get(copied..).unwrap_or_default());
 }
 
 /// Values of a field that are addresses.

@@ -14,7 +14,7 @@ const DEEPEST: usize = 4;
 impl Message {
     /// Content-Type is this media type (any case; parameters ignored).
     pub fn content_type_is(&self, media_type: &[u8]) -> bool {
-        self.header(Name::ContentType).is_some_and(|element| is_type(element.value, media_type))
+        self.header(Name::ContentType).is_some_and(|element| is_media_type(element.value, media_type))
     }
 }
 
@@ -52,6 +52,39 @@ pub fn part_of_type(message: &Message, wanted: &[u8]) -> Result<Option<Range<usi
     find(wanted, content_type.value, message.body(), 0, 0)
 }
 
+/// The body, or all parts of a multipart body that are no multiparts themselves: what each is, and where in [`Message::body`] it stands. Not those
+/// that nobody but the far end can read or change: signed, encrypted or encoded ones, and those nested too deep.
+pub fn readable_parts(message: &Message) -> Vec<(&[u8], Range<usize>)> {
+    let mut found = Vec::new();
+    if let Some(content_type) = message.header(Name::ContentType) {
+        collect(content_type.value, message.body(), 0, 0, &mut found);
+    }
+    found
+}
+
+fn collect<'m>(
+    content_type: &'m [u8],
+    body: &'m [u8],
+    base: usize,
+    depth: usize,
+    found: &mut Vec<(&'m [u8], Range<usize>)>,
+) {
+    if !is_multipart(content_type) {
+        return found.push((trim(media_type(content_type).0), base..base + body.len()));
+    }
+    let is_closed =
+        [&b"multipart/signed"[..], b"multipart/encrypted"].iter().any(|t| is_media_type(content_type, t));
+    if is_closed || depth == DEEPEST {
+        return;
+    }
+    for part in Parts::of(content_type, body).into_iter().flatten() {
+        let Some(bytes) = body.get(part.clone()) else { continue };
+        let Some(head) = part_head(bytes).filter(|head| !head.is_encoded) else { continue };
+        let Some(content) = bytes.get(head.len..) else { continue };
+        collect(head.content_type, content, base + part.start + head.len, depth + 1, found);
+    }
+}
+
 /// `base` is where `body` stands in the message's body.
 fn find(
     wanted: &[u8],
@@ -60,12 +93,12 @@ fn find(
     base: usize,
     depth: usize,
 ) -> Result<Option<Range<usize>>, Sealed> {
-    if is_type(content_type, wanted) {
+    if is_media_type(content_type, wanted) {
         return Ok(Some(base..base + body.len()));
     }
     if [&b"application/pkcs7-mime"[..], b"application/x-pkcs7-mime", b"multipart/encrypted"]
         .iter()
-        .any(|secret| is_type(content_type, secret))
+        .any(|secret| is_media_type(content_type, secret))
     {
         return Err(Sealed::Encrypted);
     }
@@ -91,7 +124,7 @@ fn find(
     }
     // RFC 1847 §2.1: the signature is over the bytes of the part.
     match found {
-        Some(_) if is_type(content_type, b"multipart/signed") => Err(Sealed::Signed),
+        Some(_) if is_media_type(content_type, b"multipart/signed") => Err(Sealed::Signed),
         found => Ok(found),
     }
 }
@@ -109,8 +142,8 @@ fn media_type(content_type: &[u8]) -> (&[u8], &[u8]) {
     (trim(media_type), params)
 }
 
-fn is_type(content_type: &[u8], wanted: &[u8]) -> bool {
-    // White space may stand around the slash (RFC 3261 §25.1, SLASH).
+/// Is this Content-Type that media type? In any case, white space around the slash (RFC 3261 §25.1, SLASH) and parameters aside.
+pub fn is_media_type(content_type: &[u8], wanted: &[u8]) -> bool {
     let bare = |byte: &&u8| !super::scan::is_lws(**byte);
     let (found, _) = media_type(content_type);
     found.iter().filter(bare).map(u8::to_ascii_lowercase).eq(wanted.iter().map(u8::to_ascii_lowercase))

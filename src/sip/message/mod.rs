@@ -22,7 +22,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-pub use body::{Sealed, part_of_type, sdp_part};
+pub use body::{Sealed, is_media_type, part_of_type, readable_parts, sdp_part};
 pub use edit::Edit;
 pub use element::Elements;
 pub use escape::escape_for_log;

@@ -64,6 +64,26 @@ fn a_boundary_may_hold_what_has_to_be_quoted() {
 }
 
 #[test]
+fn parts_that_can_be_changed_are_found_and_no_others() {
+    let part = |head: &str, text: &str| format!("--a\r\nContent-Type: {head}\r\n\r\n{text}\r\n");
+    let inner = "--b\r\nContent-Type: x/two\r\n\r\n2\r\n--b--";
+    let body = [
+        part("X/One;q=1", "1"),
+        part("multipart/mixed;boundary=b", inner),
+        part("multipart/signed;boundary=b", inner),
+        part("x/coded\r\nContent-Transfer-Encoding: base64", "Mw=="),
+        "--a--".into(),
+    ]
+    .concat();
+    let message = with_body("multipart/mixed;boundary=a", &body);
+    let found: Vec<_> = readable_parts(&message)
+        .into_iter()
+        .map(|(media_type, place)| (media_type, &message.body()[place]))
+        .collect();
+    assert_eq!(found, [(&b"X/One"[..], &b"1"[..]), (b"x/two", b"2")]);
+}
+
+#[test]
 fn of_two_sdp_parts_nobody_knows_which_one_counts() {
     let early = SDP.replace("\r\n\r\n", "\r\nContent-Disposition: early-session\r\n\r\n");
     let body = format!("--b\r\n{SDP}\r\n--b\r\n{early}\r\n--b--");
