@@ -1,5 +1,6 @@
 //! `turnpike replay`.
 
+mod capture;
 mod changes;
 mod records;
 
@@ -17,7 +18,8 @@ use changes::Changes;
 /// Arguments of `turnpike replay`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The calls: call records of a node (cdr.jsonl); several files are one stretch of time. Captures (pcap) are not read yet
+    /// The calls: call records of a node (cdr.jsonl), or captures of SIP over UDP and TCP (pcap, pcapng); several files are one
+    /// stretch of time
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     cdr: Vec<PathBuf>,
     /// The rules: policy files, or folders of them; the config's, if nothing is said
@@ -35,7 +37,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Plays the calls of CDR files to the rules, and prints what would change.
+/// Plays the calls of CDR files and captures to the rules, and prints what would change.
 pub fn run(args: Args) -> ExitCode {
     match changes(&args) {
         Ok(changes) => super::show(&changes, args.json),
@@ -59,9 +61,12 @@ struct Traffic {
     calls: Vec<(Told, Call)>,
     /// Calls from a trunk or zone that the config does not have.
     left_out: usize,
+    /// What could not be read, and what was taken for granted.
+    notes: Vec<String>,
 }
 
 /// What the report says of a call besides.
+#[derive(Default)]
 struct Told {
     call_id: Box<str>,
     from: Box<str>,
@@ -82,15 +87,18 @@ fn changes(args: &Args) -> Result<Changes, Failed> {
     let edge = config.edge.with_key(key);
     let mut traffic = Traffic::default();
     for path in &args.cdr {
-        records::read(path, &edge, &mut traffic)?;
+        match capture::open(path)? {
+            Some(packets) => capture::read(packets, path, &edge, &mut traffic)?,
+            None => records::read(path, &edge, &mut traffic)?,
+        }
     }
-    let mut changes = Changes::of(&traffic);
+    let mut changes = Changes::of(traffic.left_out, traffic.notes);
     let (told, calls): (Vec<Told>, Vec<Call>) = traffic.calls.into_iter().unzip();
-    let fates = replay(&mut engine, &calls, Instant::now());
-    for ((told, call), fate) in told.iter().zip(&calls).zip(fates) {
+    let played = replay(&mut engine, &calls, Instant::now());
+    for ((told, call), played) in told.iter().zip(&calls).zip(played) {
         match from {
             Some(from) if call.started < from => changes.count_before(),
-            _ => changes.count(told, call, &fate),
+            _ => changes.count(told, call, &played),
         }
     }
     Ok(changes)

@@ -280,7 +280,7 @@ pub fn speaks_for(message: &Message, user: &str) -> bool {
     is_his && (!is_register || uri::user_in(message.to().uri).as_deref() == Some(user))
 }
 
-fn fields_in(message: &Message) -> impl Iterator<Item = Element<'_>> {
+pub(super) fn fields_in(message: &Message) -> impl Iterator<Item = Element<'_>> {
     let names: [&[u8]; 2] = [b"Proxy-Authorization", b"Authorization"];
     let fields =
         message.headers().filter(move |(name, _)| names.iter().any(|n| n.eq_ignore_ascii_case(name)));

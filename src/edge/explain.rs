@@ -279,12 +279,15 @@ pub struct Recorded<'r> {
     pub from: &'r str,
     /// As it was dialled.
     pub to: &'r str,
+    /// Name of the trunk, zone or "pbx" that it went to.
+    pub to_party: &'r str,
 }
 
 /// What policy was told of it, as far as the record says; none: its party is not in the settings any more.
 pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
-    let Recorded { party, source, user, agent, from, to, .. } = call;
-    let trunk = (0..).zip(&settings.trunks).find(|(_, trunk)| &*trunk.name == party);
+    let Recorded { party, source, user, agent, from, to, to_party, .. } = call;
+    let trunk_of = |name: &str| (0..).zip(&settings.trunks).find(|(_, trunk)| &*trunk.name == name);
+    let trunk = trunk_of(party);
     let zone = settings.zone_ids().find(|id| settings.zone(*id).is_some_and(|zone| &*zone.name == party));
     let (speaker, zone) = match (trunk, &settings.pbx) {
         (_, Some(pbx)) if party == "pbx" => (Speaker::Pbx, pbx.zone),
@@ -315,7 +318,7 @@ pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
         tls: matches!(met.transport, Transport::Tls | Transport::Wss),
         emergency: is_emergency_call(settings, to, &who),
         talked: None,
-        trunk_out: None,
+        trunk_out: trunk_of(to_party).map(|(id, _)| TrunkId(id)),
         role: None,
         peer: None,
     };

@@ -29,6 +29,7 @@ mod listening;
 pub mod live;
 mod offer_answer;
 mod outgrown;
+pub mod overheard;
 mod overload;
 mod paying;
 mod probing;

@@ -167,8 +167,7 @@ impl Edge {
         }
     }
 
-    /// The registrar refused credentials: policy counts failed logins. A stale nonce is no failure (RFC 7616 §3.3), and
-    /// the first challenge is none either.
+    /// The registrar refused credentials: policy counts failed logins. The first challenge is none.
     pub(super) fn login_refused(
         &mut self,
         context: &Context,
@@ -178,13 +177,7 @@ impl Edge {
     ) {
         let message = &context.request.message;
         let tried = self.carries_others(context);
-        let challenge = response.and_then(|response| {
-            response.header_named(b"WWW-Authenticate").or(response.header_named(b"Proxy-Authenticate"))
-        });
-        let is_stale = challenge.is_some_and(|challenge| {
-            challenge.value.to_ascii_lowercase().windows(10).any(|window| window == b"stale=true")
-        });
-        if tried && matches!(status, 401 | 403 | 407) && !is_stale {
+        if tried && refuses_password(status, response) {
             let user = uri::user_in(message.to().uri);
             self.policy.open().login_failed(context.request.source.remote.0.ip(), user.as_deref(), now);
         }
@@ -195,6 +188,17 @@ impl Edge {
         let text = param(Uri::parse(contact.uri)?.params, TOKEN)?;
         Token::open(&self.settings.key, TokenKind::Contact, text)
     }
+}
+
+/// To a request with credentials: they were wrong. A stale nonce is no failure (RFC 7616 §3.3).
+pub(super) fn refuses_password(status: u16, response: Option<&Message>) -> bool {
+    let challenge = response.and_then(|response| {
+        response.header_named(b"WWW-Authenticate").or(response.header_named(b"Proxy-Authenticate"))
+    });
+    let is_stale = challenge.is_some_and(|challenge| {
+        challenge.value.to_ascii_lowercase().windows(10).any(|window| window == b"stale=true")
+    });
+    matches!(status, 401 | 403 | 407) && !is_stale
 }
 
 /// The phone asks for RFC 5626, and stands next to us: there is a flow to it that we can keep (§5.1).

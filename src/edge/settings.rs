@@ -73,10 +73,7 @@ impl Settings {
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let relayed = self.relay_addresses().flat_map(|relay| [relay.bind, relay.advertise]);
         let bound = self.listeners.iter().map(|listener| listener.bind.ip());
-        let advertised = self.listeners.iter().filter_map(|listener| {
-            let address: Result<SocketAddr, _> = listener.advertise.parse();
-            address.map(|address| address.ip()).ok()
-        });
+        let advertised = self.listeners.iter().filter_map(|listener| Some(listener.advertised()?.ip()));
         relayed.chain(bound).chain(advertised).filter(|ip| !ip.is_unspecified())
     }
 
@@ -270,6 +267,13 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// Host (and port) in Via, Record-Route, Contact: `advertise`, else the bind address.
     pub advertise: Arc<str>,
+}
+
+impl Listener {
+    /// The address that it advertises, if that is no name.
+    pub fn advertised(&self) -> Option<SocketAddr> {
+        self.advertise.parse().ok()
+    }
 }
 
 /// A host that requests are sent to.

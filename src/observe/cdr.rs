@@ -269,6 +269,8 @@ pub struct Record {
     pub source: SocketAddr,
     pub from_party: String,
     #[serde(default)]
+    pub to_party: String,
+    #[serde(default)]
     pub refusal: Option<String>,
     #[serde(default)]
     pub spend: Option<f64>,

@@ -11,11 +11,12 @@ use super::alert::{Alert, Alerts, Spoken};
 use super::ban::Bans;
 use super::counter::{Counters, Held, Holds, SavedCounters};
 use super::country::Country;
-use super::deck::Deck;
+use super::deck::{Deck, Tariff};
 use super::feed::{Feed, FeedId};
 use super::geo::Geo;
 use super::hits::Listed;
 use super::matcher::Asked;
+use super::number;
 use super::relay::{self, RefusedAtRelay};
 use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict, Written};
 use super::trail::{Outcome, Past, Rules, Seen, Trail};
@@ -291,6 +292,14 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What the first policy with a deck that knows a price for such a call says.
+    pub(super) fn price(&self, facts: &Facts<'_>) -> Option<Tariff> {
+        let to = number::normalise(facts.to?);
+        let stages = [Stage::Calls, Stage::Routes].map(|stage| self.stages.get(stage as usize));
+        let mut decks = stages.into_iter().flatten().flatten().filter_map(|policy| policy.deck.as_ref());
+        decks.find_map(|deck| deck.price(&to))
     }
 
     fn counters(&mut self, mode: Mode) -> &mut Counters {

@@ -1,4 +1,4 @@
-//! Calls of the past under other rules: each begins, is answered and ends when it did, and the engine is asked as the edge
+//! Calls and other requests of the past under other rules: each begins, is answered and ends when it did, and the engine is asked as the edge
 //! would ask it. So what a call holds, others miss, and a budget that runs out ends it in the middle.
 
 use std::cmp::Reverse;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::deck::Money;
-use super::{Engine, GaugeHold, Known};
+use super::{Engine, Facts, GaugeHold, Known, Refusal, Stage};
 use crate::base::{Now, UnixTime};
 
-/// A call as it was.
+/// A call as it was; or another request, which ends when it begins.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What is known of its INVITE.
+    /// What is known of its INVITE; `trunk_out`: the trunk that took it.
     pub known: Known,
     /// When that came.
     pub started: UnixTime,
@@ -21,6 +21,8 @@ pub struct Call {
     pub answered: Option<UnixTime>,
     /// When it was over.
     pub ended: UnixTime,
+    /// The password that came with it was wrong.
+    pub login_failed: bool,
 }
 
 impl Call {
@@ -33,8 +35,8 @@ impl Call {
 /// What becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// What it was, which by the rules' decks costs so much, if they have a price for it.
-    Passes(Option<Money>),
+    /// What it was.
+    Passes,
     /// This rule refuses it.
     Refused(Arc<str>),
     /// This rule ends it after so long.
@@ -48,6 +50,15 @@ pub enum Fate {
     },
 }
 
+/// A call under the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// What becomes of it.
+    pub fate: Fate,
+    /// What it costs as it was, by the rules' decks, if they have a price for it.
+    pub price: Option<Money>,
+}
+
 /// What happens to a call, in the order in which things at the same moment happen: whoever hangs up makes room first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happens {
@@ -56,9 +67,9 @@ enum Happens {
     Begins,
 }
 
-/// Plays the calls to `engine`, which has counted nothing yet. `epoch` only anchors its clock. A fate for each call, in
+/// Plays the calls to `engine`, which has counted nothing yet. `epoch` only anchors its clock. What becomes of each call, in
 /// their order.
-pub fn replay(engine: &mut Engine, calls: &[Call], epoch: Instant) -> Vec<Fate> {
+pub fn replay(engine: &mut Engine, calls: &[Call], epoch: Instant) -> Vec<Played> {
     let mut fates: Vec<Option<Fate>> = calls.iter().map(|_| None).collect();
     let mut held: Vec<Option<GaugeHold>> = calls.iter().map(|_| None).collect();
     let mut agenda: BinaryHeap<_> = (0..)
@@ -75,9 +86,9 @@ pub fn replay(engine: &mut Engine, calls: &[Call], epoch: Instant) -> Vec<Fate> 
         let now = Now { instant: epoch + at.0.saturating_sub(first.0), unix: at };
         let talked = call.answered.map_or(Duration::ZERO, |answered| at.0.saturating_sub(answered.0));
         match what {
-            Happens::Begins => match engine.decide(&call.known.facts(), now) {
-                Ok(permit) => {
-                    *hold = Some(permit.gauges);
+            Happens::Begins => match begin(engine, &call.known, now) {
+                Ok(holding) => {
+                    *hold = Some(holding);
                     agenda.push(Reverse((call.ended.max(at), Happens::Ends, index)));
                     agenda.extend(call.answered.map(|answered| Reverse((answered, Happens::GoesOn, index))));
                 }
@@ -104,27 +115,48 @@ pub fn replay(engine: &mut Engine, calls: &[Call], epoch: Instant) -> Vec<Fate> 
             }
             Happens::Ends => {
                 let Some(holding) = hold.take() else { continue };
-                let cost = holding.cost(call.talked());
                 engine.release(holding, call.talked(), now);
-                *fate = Some(Fate::Passes(cost));
+                if call.login_failed {
+                    engine.login_failed(call.known.source, call.known.user.as_deref(), now);
+                }
             }
         }
         while engine.poll_note().is_some() {}
+        while engine.poll_alert().is_some() {}
         while engine.bans().poll_change().is_some() {}
     }
-    fates.into_iter().map(|fate| fate.unwrap_or(Fate::Passes(None))).collect()
+    let played = fates.into_iter().zip(calls).map(|(fate, call)| {
+        let tariff = call.answered.and_then(|_| engine.price(&call.known.facts()));
+        let price = tariff.map(|tariff| tariff.cost(call.talked()));
+        Played { fate: fate.unwrap_or(Fate::Passes), price }
+    });
+    played.collect()
+}
+
+/// Asked for, and, if it is known which trunk took it, asked for there.
+fn begin(engine: &mut Engine, known: &Known, now: Now) -> Result<GaugeHold, Refusal> {
+    let facts = known.facts();
+    let mut hold = engine.decide(&facts, now)?.gauges;
+    if facts.trunk_out.is_some()
+        && engine.speaks_of_routes()
+        && let Err(refusal) = engine.go_to_trunk(&mut hold, &Facts { stage: Stage::Routes, ..facts }, now)
+    {
+        engine.release(hold, Duration::ZERO, now);
+        return Err(refusal);
+    }
+    Ok(hold)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::NodeKey;
+    use crate::policy::Action;
     use crate::policy::deck::{Deck, Tariff};
     use crate::policy::settings::{
         Allowance, Answer, Capacity, Count, Limit, Mode, Per, Place, Policy, Rule, Settings, Verdict, Written,
     };
     use crate::policy::trial::Given;
-    use crate::policy::{Action, Stage};
 
     fn at(seconds: u64) -> UnixTime {
         UnixTime(Duration::from_secs(1_800_000_000 + seconds))
@@ -133,7 +165,13 @@ mod tests {
     fn call(started: u64, answered: Option<u64>, ended: u64) -> Call {
         let mut known = Given::new(Stage::Calls, at(0)).known;
         (known.user, known.to) = (Some("201".into()), Some("+4420".into()));
-        Call { known, started: at(started), answered: answered.map(at), ended: at(ended) }
+        Call {
+            known,
+            started: at(started),
+            answered: answered.map(at),
+            ended: at(ended),
+            login_failed: false,
+        }
     }
 
     fn engine(limit: Limit) -> Engine {
@@ -174,8 +212,9 @@ mod tests {
         // Not in their order; the last begins when the first ends.
         let calls = [call(100, None, 110), call(0, Some(5), 100), call(50, Some(60), 90)];
         let fates = replay(&mut engine, &calls, Instant::now());
-        assert_eq!(fates[2], Fate::Refused("p / r".into()));
-        assert!(matches!((&fates[0], &fates[1]), (Fate::Passes(_), Fate::Passes(Some(Money(950_000))))));
+        assert_eq!(fates[2].fate, Fate::Refused("p / r".into()));
+        assert_eq!((&fates[0].fate, &fates[1].fate), (&Fate::Passes, &Fate::Passes));
+        assert_eq!((fates[0].price, fates[1].price), (None, Some(Money(950_000))));
         assert!(engine.holds_nothing());
     }
 
@@ -185,10 +224,10 @@ mod tests {
         let mut engine = engine(Limit::Spend(Allowance { money: Money(1_000_000), per: day }));
         let calls = [call(0, Some(10), 1_010), call(500, Some(510), 520)];
         let fates = replay(&mut engine, &calls, Instant::now());
-        let Fate::HungUp { after, cost: Some(cost), .. } = &fates[0] else { panic!("{fates:?}") };
+        let Fate::HungUp { after, cost: Some(cost), .. } = &fates[0].fate else { panic!("{fates:?}") };
         assert!(*after < Duration::from_secs(100) && *after > Duration::from_secs(90), "{after:?}");
         assert!(*cost <= Money(1_000_000));
-        assert_eq!(fates[1], Fate::Refused("p / r".into()));
+        assert_eq!(fates[1].fate, Fate::Refused("p / r".into()));
         assert!(engine.holds_nothing());
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Told, Traffic};
+use super::Told;
+use crate::policy::Stage;
 use crate::policy::deck::Money;
-use crate::policy::replay::{Call, Fate};
+use crate::policy::replay::{Call, Fate, Played};
 
 /// An answered call that lasted so long was a good one, as far as a record can say.
 const GOOD: Duration = Duration::from_secs(30);
@@ -19,6 +20,11 @@ const LISTED: usize = 20;
 #[derive(Debug, Default, Serialize)]
 pub struct Changes {
     calls: usize,
+    /// Requests that begin no call; those of a capture.
+    registrations: usize,
+    other_requests: usize,
+    /// How many of these, by rule.
+    refused_requests: BTreeMap<String, usize>,
     /// Played before those, and only counted.
     before: usize,
     /// From a trunk or zone that the config does not have.
@@ -36,6 +42,8 @@ pub struct Changes {
     good_calls_hit: usize,
     /// The first of them.
     good_calls: Vec<Hit>,
+    /// What could not be read, and what was taken for granted.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -58,8 +66,8 @@ struct Hit {
 
 impl Changes {
     /// Nothing has been played yet.
-    pub fn of(traffic: &Traffic) -> Changes {
-        Changes { left_out: traffic.left_out, ..Changes::default() }
+    pub fn of(left_out: usize, notes: Vec<String>) -> Changes {
+        Changes { left_out, notes, ..Changes::default() }
     }
 
     /// It was played before those that are told of.
@@ -67,30 +75,33 @@ impl Changes {
         self.before += 1;
     }
 
-    /// What has become of a call.
-    pub fn count(&mut self, told: &Told, call: &Call, fate: &Fate) {
+    /// What has become of a call, or of another request.
+    pub fn count(&mut self, told: &Told, call: &Call, played: &Played) {
+        if &*call.known.method != "INVITE" {
+            return self.count_request(call, &played.fate);
+        }
         self.calls += 1;
-        let recorded = told.spend.unwrap_or(Money(0));
-        let (rules, rule, saved, after) = match fate {
-            Fate::Passes(cost) => {
+        let whole = told.spend.or(played.price).unwrap_or(Money(0));
+        let (rules, rule, saved, after) = match &played.fate {
+            Fate::Passes => {
                 self.pass_now += usize::from(told.was_refused);
-                self.cost += cost.unwrap_or(recorded).0;
+                self.cost += whole.0;
                 return;
             }
             Fate::Refused(_) if told.was_refused => {
                 self.refused_as_before += 1;
                 return;
             }
-            Fate::Refused(rule) => (&mut self.refused, rule, recorded.0, None),
+            Fate::Refused(rule) => (&mut self.refused, rule, whole.0, None),
             Fate::HungUp { rule, after, cost } => {
-                let saved = recorded.0.saturating_sub(cost.unwrap_or(recorded).0);
+                let saved = whole.0.saturating_sub(cost.unwrap_or(whole).0);
                 (&mut self.hung_up, rule, saved, Some(after.as_secs()))
             }
         };
         let by_rule = rules.entry(rule.to_string()).or_default();
         by_rule.calls += 1;
         by_rule.saved += saved;
-        self.cost += recorded.0;
+        self.cost += whole.0;
         self.saved += saved;
         if call.talked() < GOOD {
             return;
@@ -110,6 +121,18 @@ impl Changes {
     }
 }
 
+impl Changes {
+    fn count_request(&mut self, call: &Call, fate: &Fate) {
+        match call.known.stage {
+            Stage::Registrations => self.registrations += 1,
+            _ => self.other_requests += 1,
+        }
+        if let Fate::Refused(rule) = fate {
+            *self.refused_requests.entry(rule.to_string()).or_default() += 1;
+        }
+    }
+}
+
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.before {
@@ -124,6 +147,19 @@ impl fmt::Display for Changes {
                 "{} more were left out: the config has not the trunk or zone that they came from",
                 self.left_out
             )?;
+        }
+        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))?;
+        if self.registrations + self.other_requests > 0 {
+            let refused: usize = self.refused_requests.values().sum();
+            let (registrations, others) = (self.registrations, self.other_requests);
+            writeln!(
+                f,
+                "{registrations} registrations and {others} other requests; would be refused: {refused}"
+            )?;
+            for (rule, requests) in &self.refused_requests {
+                writeln!(f, "  {requests:>6}  {rule}")?;
+            }
+            writeln!(f, "of the calls:")?;
         }
         for (what, rules) in [("refused", &self.refused), ("hung up", &self.hung_up)] {
             let total: usize = rules.values().map(|by_rule| by_rule.calls).sum();

@@ -27,6 +27,7 @@ pub fn read(path: &Path, edge: &Settings, traffic: &mut Traffic) -> Result<(), F
             agent: record.agent.as_deref(),
             from: &record.from,
             to: &record.to,
+            to_party: &record.to_party,
         };
         let Some(known) = recorded(call, edge) else {
             traffic.left_out += 1;
@@ -41,7 +42,7 @@ pub fn read(path: &Path, edge: &Settings, traffic: &mut Traffic) -> Result<(), F
             was_refused: record.refusal.is_some(),
             spend: record.spend.map(|spend| Money((spend * 1e6).round() as u64)),
         };
-        traffic.calls.push((told, Call { known, started, answered, ended }));
+        traffic.calls.push((told, Call { known, started, answered, ended, login_failed: false }));
     }
     Ok(())
 }

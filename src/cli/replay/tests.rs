@@ -54,21 +54,30 @@ fn told(lines: &[Made<'_>], policy: &str) -> String {
 }
 
 fn told_from(from: Option<&str>, lines: &[Made<'_>], policy: &str) -> String {
+    let records: String = lines.iter().copied().map(line).collect();
+    told_by(from, "cdr.jsonl", records.as_bytes(), policy)
+}
+
+/// Of a file with that name.
+pub(super) fn told_of(name: &str, bytes: &[u8], policy: &str) -> String {
+    told_by(None, name, bytes, policy)
+}
+
+fn told_by(from: Option<&str>, name: &str, bytes: &[u8], policy: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let records: String = lines.iter().copied().map(line).collect();
     let rates = "44,0.60,0,1/1\n882,3.00,0,1/1\n49,0,0,1/1\n";
     std::fs::create_dir(at("policies")).unwrap();
-    for (name, text) in [
-        ("turnpike.yaml", CONFIG),
-        ("policies/p.yaml", policy),
-        ("policies/rates.csv", rates),
-        ("cdr.jsonl", &records),
+    for (file, text) in [
+        ("turnpike.yaml", CONFIG.as_bytes()),
+        ("policies/p.yaml", policy.as_bytes()),
+        ("policies/rates.csv", rates.as_bytes()),
+        (name, bytes),
     ] {
-        std::fs::write(at(name), text).unwrap();
+        std::fs::write(at(file), text).unwrap();
     }
     let args = Args {
-        cdr: vec![at("cdr.jsonl")],
+        cdr: vec![at(name)],
         policy: vec![at("policies")],
         config: at("turnpike.yaml"),
         from: from.map(str::to_owned),
