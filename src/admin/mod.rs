@@ -15,15 +15,21 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Router, middleware};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
-use crate::net::Handle;
+use crate::net::settings::Capacity;
+use crate::net::{Handle, Places};
 pub use answer::{BadAnswer, LONGEST_BODY};
 use answer::{as_json, error, unavailable};
 pub use bans::{BanReport, BanRequest, BansReport};
@@ -33,6 +39,13 @@ use settings::{AdminSettings, Token};
 pub use status::StatusReport;
 pub use turn::AllocationsReport;
 pub use why::WhyReport;
+
+/// Served at a time.
+const CONNECTIONS: usize = 128;
+/// The same, of one source.
+const CONNECTIONS_PER_SOURCE: usize = 32;
+/// Where the system gives no connection.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the admin listener did not start; says what to type.
 #[allow(missing_docs)]
@@ -67,7 +80,7 @@ struct Context {
 impl Admin {
     /// Binds and starts the thread. `name` is the node's.
     pub fn start(settings: AdminSettings, name: Arc<str>, node: Handle) -> Result<Admin, AdminError> {
-        let AdminSettings { listen, token } = settings;
+        let AdminSettings { listen, token, patience } = settings;
         if token.is_none() && !listen.ip().is_loopback() {
             return Err(AdminError::Open(listen));
         }
@@ -80,7 +93,7 @@ impl Admin {
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    outcome = serve(socket, context) => {
+                    outcome = serve(socket, context, patience) => {
                         if let Err(error) = outcome {
                             tracing::error!(%error, "the admin listener stopped");
                         }
@@ -107,7 +120,43 @@ impl Drop for Admin {
     }
 }
 
-async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
+/// Until the runtime ends. Nobody who is slow or many keeps others from being served.
+async fn serve(socket: TcpListener, context: Context, patience: Duration) -> io::Result<()> {
+    let routes = routes(context);
+    let socket = tokio::net::TcpListener::from_std(socket)?;
+    let places = Places::new(Capacity {
+        connections: CONNECTIONS,
+        connections_per_source: CONNECTIONS_PER_SOURCE,
+        ..Capacity::default()
+    });
+    loop {
+        let (stream, from) = match socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Of this client, or of everybody: no more files.
+                tracing::debug!(%error, "the admin listener accepts nobody for a moment");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(place) = places.take(Some(from.ip())) else {
+            tracing::debug!(%from, "more connections to the admin listener than it takes");
+            continue;
+        };
+        let routes = TowerToHyperService::new(routes.clone());
+        tokio::spawn(async move {
+            let _place = place;
+            // One request each, so that one time is enough for all that can be slow: head, body, answer.
+            let served =
+                http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), routes);
+            if timeout(patience, served).await.is_err() {
+                tracing::debug!(%from, "a client of the admin listener is too slow");
+            }
+        });
+    }
+}
+
+fn routes(context: Context) -> Router {
     let guarded = Router::new()
         .route("/status", get(status))
         .route("/policies", get(policies::list))
@@ -118,7 +167,7 @@ async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
         .route("/bans", get(bans::list).post(bans::add))
         .route("/bans/{banned}", delete(bans::lift))
         .route_layer(middleware::from_fn_with_state(context.clone(), guard::guard));
-    let routes = Router::new()
+    Router::new()
         .route("/healthz", get(healthz))
         .route("/metrics", get(metrics))
         .merge(guarded)
@@ -127,8 +176,7 @@ async fn serve(socket: TcpListener, context: Context) -> io::Result<()> {
             error(StatusCode::METHOD_NOT_ALLOWED, "this is not done with such a method")
         })
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
-        .with_state(context);
-    axum::serve(tokio::net::TcpListener::from_std(socket)?, routes).await
+        .with_state(context)
 }
 
 async fn healthz(State(context): State<Context>) -> Response {

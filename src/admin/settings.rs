@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// The admin listener.
 #[derive(Clone, Debug)]
@@ -10,6 +11,8 @@ pub struct AdminSettings {
     pub listen: SocketAddr,
     /// Asked for as `Authorization: Bearer …`, if there is one.
     pub token: Option<Token>,
+    /// For a request to come and its answer to be taken, both to their last byte.
+    pub patience: Duration,
 }
 
 /// A bearer token; never printed.

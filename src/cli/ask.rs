@@ -79,7 +79,7 @@ impl Whom {
             })?;
             return Ok((addr, std::env::var(TOKEN).ok().map(Token::new)));
         };
-        let Some(AdminSettings { listen, token }) = super::load(path)?.admin else {
+        let Some(AdminSettings { listen, token, .. }) = super::load(path)?.admin else {
             let none = "this config has no admin listener: add  admin: { listen: \"127.0.0.1:8080\" }";
             return Err(super::fail(none));
         };

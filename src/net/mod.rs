@@ -29,4 +29,5 @@ mod web;
 pub use certificates::CertificateError;
 pub use data_dir::node_key;
 pub use node::{Handle, Node, NodeSettings, StartError, Status, Stopped, TurnAllocation};
+pub(crate) use places::Places;
 pub use tls::TlsError;

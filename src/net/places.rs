@@ -9,7 +9,7 @@ use super::settings::Capacity;
 
 /// The places of a node. Cloning gives another hand on the same ones.
 #[derive(Clone, Debug)]
-pub(super) struct Places(Arc<Mutex<Counted>>);
+pub(crate) struct Places(Arc<Mutex<Counted>>);
 
 #[derive(Debug)]
 struct Counted {
@@ -20,7 +20,7 @@ struct Counted {
 
 /// A place that is taken until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     places: Places,
     source: Option<IpAddr>,
 }

@@ -1,7 +1,8 @@
 //! The admin listener.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use turnpike::admin::settings::{AdminSettings, Token};
 use turnpike::admin::{
@@ -43,7 +44,8 @@ fn ask(to: SocketAddr, request: &str) -> (u16, String) {
 }
 
 fn settings(listen: &str, token: Option<&str>) -> AdminSettings {
-    AdminSettings { listen: listen.parse().unwrap(), token: token.map(|token| Token::new(token.into())) }
+    let token = token.map(|token| Token::new(token.into()));
+    AdminSettings { listen: listen.parse().unwrap(), token, patience: DEADLINE }
 }
 
 #[test]
@@ -359,4 +361,50 @@ fn a_web_page_can_do_nothing_through_the_administrators_browser() {
     assert_eq!(send(guarded.addr(), "POST /bans", "edge.example", &token).0, 201);
     assert_eq!(send(guarded.addr(), "POST /bans", here, json).0, 401);
     assert_eq!(send(guarded.addr(), "DELETE /bans/user%3A201", here, "").0, 401);
+}
+
+/// Slow-loris: whoever says nothing, or too little at a time, or wants no answer, is cut off, and others are served meanwhile.
+#[test]
+fn a_client_that_is_slow_is_cut_off() {
+    let (node, _dir) = node(|_| {});
+    let short = AdminSettings { patience: Duration::from_millis(300), ..settings("127.0.0.1:0", None) };
+    let admin = Admin::start(short, "test".into(), node.handle().clone()).unwrap();
+    let body = "POST /bans HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{";
+    for said in ["", "GET /healthz HTTP/1.1\r\nHost:", body] {
+        let mut stream = tcp(admin.addr());
+        stream.write_all(said.as_bytes()).unwrap();
+        assert_eq!(get(admin.addr(), "/healthz", ""), (200, "ok\n".into()));
+        assert_eq!(String::from_utf8(read_to_close(&mut stream)).unwrap(), "", "no answer to half a request");
+    }
+    let mut dribbling = tcp(admin.addr());
+    dribbling.write_all(b"GET /healthz HTTP/1.1\r\nX: ").unwrap();
+    dribbling.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    eventually("cut off though bytes come", || {
+        let written = dribbling.write_all(b"x");
+        let read = dribbling.read(&mut [0]);
+        written.is_err() || !read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    });
+}
+
+#[test]
+fn connections_of_one_source_are_capped_and_others_are_served() {
+    let (node, _dir) = node(|_| {});
+    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
+    let mut held: Vec<_> = (0..40).map(|_| tcp_from([127, 0, 0, 66], admin.addr())).collect();
+    held.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
+    eventually("all but 32 are closed", || {
+        held.retain_mut(|stream| {
+            stream.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        });
+        held.len() <= 32
+    });
+    assert_eq!(held.len(), 32);
+    assert_eq!(get(admin.addr(), "/healthz", "").0, 200);
+    drop(held);
+    eventually("the places are free again", || {
+        let mut stream = tcp_from([127, 0, 0, 66], admin.addr());
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+        let mut answer = String::new();
+        asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
+    });
 }

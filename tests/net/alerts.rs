@@ -209,6 +209,7 @@ fn an_alert_is_told_to_nobody_but_the_right_server() {
     web.wait_until_asked("/alerts", 1);
     web.publish("/alerts", web_server::answer("204 Yes", ""));
     web.wait_until_asked("/alerts", 2);
+    eventually("it has been taken", || !dir.path().join("alerts.json").exists());
     drop(node);
     assert_eq!(web.count("/elsewhere"), 0);
     let asked = web.asked();

@@ -41,6 +41,8 @@ const MOST_NAMES: usize = 10_000;
 
 /// How long a webhook may take for one alert.
 const POST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client of the admin listener may take, from its connection to the end of the answer.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How often one rule alerts.
 const USUAL_ALERT: Duration = Duration::from_secs(60);
 const SOONEST_ALERT: Duration = Duration::from_secs(1);
@@ -189,7 +191,7 @@ impl<'c> Context<'c> {
             let help = "add `token: \"env:ADMIN_TOKEN\"`, or listen on `127.0.0.1`";
             self.absent(admin.listen.at, what, help);
         }
-        Some(AdminSettings { listen, token })
+        Some(AdminSettings { listen, token, patience: ADMIN_PATIENCE })
     }
 
     /// Files that `policies:` names, in its order, each once.

@@ -125,11 +125,14 @@ impl Delivery {
         }
         self.queue.write();
         let last_words = async {
-            while self.failures == 0 {
+            loop {
                 if posting.is_empty() {
-                    let Some(body) = self.queue.first() else { break };
+                    // One that is not there now is asked after the next start.
+                    let next = self.queue.first().filter(|_| self.failures == 0);
+                    let Some(body) = next else { break };
                     posting.spawn(post(self.webhook.clone(), body));
                 }
+                // What is on its way may be taken, though what came before was not.
                 if let Some(outcome) = posting.join_next().await {
                     self.posted(outcome.unwrap_or(Err(PostError::Unsayable)));
                 }
