@@ -26,24 +26,32 @@ struct Live {
     rng: rand::rngs::StdRng,
     phone: UdpSocket,
     pbx: UdpSocket,
+    /// What outlasts a restart.
+    sides: Sides,
+    certificate: String,
+    ports: std::ops::RangeInclusive<u16>,
 }
 
 impl Live {
     fn new(a: Srtp, b: Srtp, ports: std::ops::RangeInclusive<u16>) -> Live {
         let here = RelayAddress { bind: loopback(), advertise: loopback() };
         let side = |srtp| SideSettings { relay: here.into(), srtp, ..side(RB) };
-        let settings = Settings { ports, workers: 1 };
+        let sides = Sides { a: side(a), b: side(b) };
+        let certificate = Certificate::make().unwrap();
         let socket = || {
             let socket = UdpSocket::bind((loopback(), 0)).unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
             socket
         };
         Live {
-            media: CallMedia::new(Sides { a: side(a), b: side(b) }),
-            relay: UdpRelay::start(settings, [here], Certificate::generate().unwrap(), None).unwrap(),
+            media: CallMedia::new(sides.clone()),
+            relay: begin(&certificate, ports.clone()),
             rng: rand::SeedableRng::seed_from_u64(4),
             phone: socket(),
             pbx: socket(),
+            sides,
+            certificate,
+            ports,
         }
     }
 
@@ -75,6 +83,33 @@ impl Live {
     }
 }
 
+impl Live {
+    /// They talk, the process is killed and started anew, and they talk on: without a word of signalling, or a handshake.
+    fn talk_over_a_restart(self, mut a: End, mut b: End) {
+        both_talk(&mut a, &mut b);
+        let bytes = serde_json::to_vec(&self.media.save()).unwrap();
+        let Live { media, relay, sides, certificate, ports, .. } = self;
+        drop((media, relay));
+        let mut relay = begin(&certificate, ports);
+        let (media, lost) = CallMedia::restore(serde_json::from_slice(&bytes).unwrap(), sides, &mut relay);
+        relay.flush();
+        assert_eq!(lost, None);
+        // What was said meanwhile is lost.
+        while a.hear().or(b.hear()).is_some() {}
+        both_talk(&mut b, &mut a);
+        let deadline = Instant::now() + PATIENCE;
+        while media.streams()[0].a.packets < 2 {
+            assert!(Instant::now() < deadline, "counts of both lives");
+        }
+    }
+}
+
+fn begin(certificate: &str, ports: std::ops::RangeInclusive<u16>) -> UdpRelay {
+    let here = RelayAddress { bind: loopback(), advertise: loopback() };
+    let settings = Settings { ports, workers: 1 };
+    UdpRelay::start(settings, [here], Certificate::read(certificate).unwrap(), None).unwrap()
+}
+
 fn rtp(sequence: u8) -> Vec<u8> {
     let mut packet = vec![0x80, 0, 0, sequence, 0, 0, 0, sequence, 1, 2, 3, 4];
     packet.resize(172, sequence);
@@ -82,20 +117,24 @@ fn rtp(sequence: u8) -> Vec<u8> {
 }
 
 /// One who talks: under keys, or in the clear.
-struct End<'s> {
-    socket: &'s UdpSocket,
+struct End {
+    socket: UdpSocket,
     to: SocketAddr,
     srtp: Option<(Inbound, Outbound)>,
+    /// Of the packet that was said last.
+    sequence: u8,
 }
 
-impl<'s> End<'s> {
-    fn new(socket: &'s UdpSocket, to: SocketAddr, keys: Option<Keys>) -> End<'s> {
+impl End {
+    fn new(socket: &UdpSocket, to: SocketAddr, keys: Option<Keys>) -> End {
         let srtp = keys.map(|keys| (Inbound::new(&keys.inbound), Outbound::new(&keys.outbound)));
-        End { socket, to, srtp }
+        End { socket: socket.try_clone().unwrap(), to, srtp, sequence: 0 }
     }
 
-    fn say(&mut self, packet: &[u8]) {
-        let mut buffer = packet.to_vec();
+    fn say(&mut self) {
+        self.sequence += 1;
+        let packet = rtp(self.sequence);
+        let mut buffer = packet.clone();
         if let Some((_, outbound)) = &mut self.srtp {
             buffer.resize(packet.len() + 64, 0);
             let len = outbound.protect_rtp(&mut buffer, packet.len()).unwrap();
@@ -120,20 +159,20 @@ impl<'s> End<'s> {
 }
 
 /// What `from` says, `to` hears. The first words may come before the relay has its keys.
-fn talks(from: &mut End<'_>, to: &mut End<'_>) {
+fn talks(from: &mut End, to: &mut End) {
     let deadline = Instant::now() + PATIENCE;
-    for sequence in 1.. {
+    loop {
         assert!(Instant::now() < deadline, "nothing is heard");
-        from.say(&rtp(sequence));
+        from.say();
         if let Some(heard) = to.hear() {
             return assert_eq!(heard, rtp(heard[3]));
         }
     }
 }
 
-fn both_talk(mut a: End<'_>, mut b: End<'_>) {
-    talks(&mut a, &mut b);
-    talks(&mut b, &mut a);
+fn both_talk(a: &mut End, b: &mut End) {
+    talks(a, b);
+    talks(b, a);
 }
 
 fn master(base64: &str) -> MasterKey {
@@ -172,7 +211,8 @@ fn an_encrypted_phone_talks_with_a_plain_pbx() {
     let mut live = Live::new(Srtp::Required, Srtp::Off, 22000..=22039);
     let [(answer, phone_to), (_, pbx_to)] = live.talk(|host, port| sdes(host, port, ALFA), plain);
     let keys = Keys { inbound: master(&key_in(&answer, 1)), outbound: master(ALFA) };
-    both_talk(End::new(&live.phone, phone_to, Some(keys)), End::new(&live.pbx, pbx_to, None));
+    let ends = (End::new(&live.phone, phone_to, Some(keys)), End::new(&live.pbx, pbx_to, None));
+    live.talk_over_a_restart(ends.0, ends.1);
 }
 
 /// Our answer says active, so the relay begins.
@@ -185,7 +225,8 @@ fn a_phone_with_dtls_talks_with_a_plain_pbx() {
     let [(answer, phone_to), (_, pbx_to)] = live.talk(offer, plain);
     let association = Association::new(&certificate, Role::Server, &Suite::ALL, Instant::now());
     let keys = shake(&live.phone, phone_to, association, &answer);
-    both_talk(End::new(&live.phone, phone_to, Some(keys)), End::new(&live.pbx, pbx_to, None));
+    let ends = (End::new(&live.phone, phone_to, Some(keys)), End::new(&live.pbx, pbx_to, None));
+    live.talk_over_a_restart(ends.0, ends.1);
 }
 
 /// The side that is called does DTLS, and begins itself; the one that calls sends keys in SDP.
@@ -199,5 +240,6 @@ fn a_phone_with_sdes_talks_with_one_with_dtls() {
     let association = Association::new(&certificate, Role::Client, &Suite::ALL, Instant::now());
     let keys = shake(&live.pbx, pbx_to, association, &shown);
     let sdes = Keys { inbound: master(&key_in(&answer, 1)), outbound: master(ALFA) };
-    both_talk(End::new(&live.phone, phone_to, Some(sdes)), End::new(&live.pbx, pbx_to, Some(keys)));
+    let ends = (End::new(&live.phone, phone_to, Some(sdes)), End::new(&live.pbx, pbx_to, Some(keys)));
+    live.talk_over_a_restart(ends.0, ends.1);
 }

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::ice::{Credentials, Settings};
-use crate::relay::{LegRules, Side};
+use crate::relay::{LegRules, SavedLeg, Side};
 use crate::stun::{Hash, Key, Method, TransactionId, Type, Writer};
 use Component::Rtp;
 
@@ -223,4 +223,32 @@ fn an_endpoint_that_moves_takes_its_media_with_it() {
     send(&mut pair, Side::A, A_BEHIND_NAT, &check(3, "alfa", "bravo"), now);
     assert_eq!(send(&mut pair, Side::A, A_BEHIND_NAT, &rtp(), now).0, to(B));
     assert_eq!(send(&mut pair, Side::B, B, &rtp(), now).0, to(A_BEHIND_NAT));
+}
+
+/// The next checks come within seconds (RFC 7675 §5.1); media does not wait for them.
+#[test]
+fn after_a_restart_media_goes_on_between_who_had_proved_themselves_and_nobody_else() {
+    let now = Instant::now();
+    let before = {
+        let mut pair = append();
+        send(&mut pair, Side::A, A_BEHIND_NAT, &check(1, "alfa", "bravo"), now);
+        send(&mut pair, Side::B, B, &check(2, "bravo", "alfa"), now);
+        pair
+    };
+    let leg = |side| {
+        let counters = before.counters.leg(side);
+        let latched = [Component::Rtp, Component::Rtcp].map(|component| counters.latched(component).get());
+        SavedLeg { rtp: at(STRANGER), latched, inbound: vec![], outbound: vec![], keys: [None, None] }
+    };
+    let mut pair = append();
+    for side in [Side::A, Side::B] {
+        pair.resume(side, &leg(side), now);
+    }
+    assert_eq!(send(&mut pair, Side::A, A_BEHIND_NAT, &rtp(), now).0, to(B));
+    assert_eq!(send(&mut pair, Side::B, B, &rtp(), now).0, to(A_BEHIND_NAT));
+    for stranger in [STRANGER, A] {
+        assert_eq!(send(&mut pair, Side::A, stranger, &rtp(), now).0, SOURCE);
+    }
+    let later = now + std::time::Duration::from_secs(31);
+    assert_eq!(send(&mut pair, Side::A, A_BEHIND_NAT, &rtp(), later).0, Verdict::Drop(Reason::Undeliverable));
 }
