@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
 use super::answer::{as_json, error, unavailable};
+use super::guard::not_as_json;
 use crate::base::UnixTime;
 use crate::base::ban::Banned;
 use crate::config::read::FromWord;
@@ -109,9 +110,8 @@ pub(super) async fn add(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
-        return error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json");
+    if let Some(refused) = not_as_json(&headers) {
+        return refused;
     }
     let body = match body {
         Ok(body) => body,

@@ -38,7 +38,7 @@ pub(super) fn without_token(context: &Context, headers: &HeaderMap) -> Option<Re
 /// CORS headers), but need not to do harm, so:
 /// - Its name may have been made to mean 127.0.0.1 (DNS rebinding): then for the browser we are the page's own server, and no
 ///   other check below helps. But its name stands in Host, so there we take nothing but this machine's own.
-/// - What changes something is DELETE, or a POST of `application/json` ([`super::bans::add`]): neither is "simple" (Fetch
+/// - What changes something is DELETE, or a POST of `application/json` ([`not_as_json`]): neither is "simple" (Fetch
 ///   standard, CORS-safelisted), so the browser asks with OPTIONS first, and is told no. Where one forgets to ask, it
 ///   still says Origin, which programs have no reason to.
 ///
@@ -52,6 +52,14 @@ fn from_a_page(method: &Method, headers: &HeaderMap) -> Option<Response> {
     let changes = !matches!(*method, Method::GET | Method::HEAD);
     (changes && headers.contains_key(header::ORIGIN))
         .then(|| error(StatusCode::FORBIDDEN, "a web page may change nothing here without a token"))
+}
+
+/// What to answer to a POST that says nothing of JSON.
+pub(super) fn not_as_json(headers: &HeaderMap) -> Option<Response> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_json = kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json");
+    (!is_json)
+        .then(|| error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"))
 }
 
 fn is_this_machine(host: &str) -> bool {

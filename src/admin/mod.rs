@@ -6,6 +6,7 @@ mod bans;
 mod calls;
 mod guard;
 mod policies;
+mod reload;
 pub mod settings;
 mod status;
 mod turn;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -35,6 +36,7 @@ use answer::{as_json, error, unavailable};
 pub use bans::{BanReport, BanRequest, BansReport};
 pub use calls::{CallReport, CallsReport};
 pub use policies::{PoliciesReport, PolicyReport, RuleReport};
+pub use reload::{Reload, ReloadReport};
 use settings::{AdminSettings, Token};
 pub use status::StatusReport;
 pub use turn::AllocationsReport;
@@ -73,13 +75,19 @@ struct Context {
     node: Handle,
     name: Arc<str>,
     token: Option<Token>,
+    reload: Reload,
     /// Nobody but this machine can ask.
     loopback: bool,
 }
 
 impl Admin {
-    /// Binds and starts the thread. `name` is the node's.
-    pub fn start(settings: AdminSettings, name: Arc<str>, node: Handle) -> Result<Admin, AdminError> {
+    /// Binds and starts the thread. `name` is the node's, `reload` reads its policies anew.
+    pub fn start(
+        settings: AdminSettings,
+        name: Arc<str>,
+        node: Handle,
+        reload: Reload,
+    ) -> Result<Admin, AdminError> {
         let AdminSettings { listen, token, patience } = settings;
         if token.is_none() && !listen.ip().is_loopback() {
             return Err(AdminError::Open(listen));
@@ -87,7 +95,7 @@ impl Admin {
         let socket = TcpListener::bind(listen).map_err(|error| AdminError::Bind(listen, error))?;
         socket.set_nonblocking(true)?;
         let addr = socket.local_addr()?;
-        let context = Context { node, name, token, loopback: addr.ip().is_loopback() };
+        let context = Context { node, name, token, reload, loopback: addr.ip().is_loopback() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
@@ -160,6 +168,7 @@ fn routes(context: Context) -> Router {
     let guarded = Router::new()
         .route("/status", get(status))
         .route("/policies", get(policies::list))
+        .route("/reload", post(reload::reload))
         .route("/calls", get(calls::list))
         .route("/calls/{call_id}", get(calls::one))
         .route("/calls/{call_id}/why", get(call_why))

@@ -52,7 +52,7 @@ fn demo(args: &Args) -> Result<bool, Failure> {
     let place = Place::make()?;
     let pbx = EchoPbx::start(place.pbx)?;
     let (config, policies) =
-        super::run::read(&place.config(pbx.address)?).map_err(|report| report.to_string())?;
+        super::run::read(&place.config(pbx.address)?, None).map_err(|report| report.to_string())?;
     let node = Node::start(NodeSettings::new(config, policies)?)?;
     let report = one_call(&node, &pbx, &place)?;
     print!("{report}");

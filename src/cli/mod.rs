@@ -11,6 +11,7 @@ mod demo;
 mod explain;
 mod policies;
 mod preset;
+mod reload;
 mod replay;
 mod run;
 mod status;
@@ -60,6 +61,8 @@ enum Command {
     Calls(calls::Args),
     /// Asks a running Turnpike how often each rule of its policies spoke
     Policies(policies::Args),
+    /// Has a running Turnpike read its policies anew, all of them or none; counters, budgets, bans and live calls go on
+    Reload(reload::Args),
     /// Asks a running Turnpike who relays over TURN
     Allocations(allocations::Args),
     /// Bans sources, networks and users at a running Turnpike, lists bans and ends them
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Why(args) => why::run(args),
         Command::Calls(args) => calls::run(args),
         Command::Policies(args) => policies::run(args),
+        Command::Reload(args) => reload::run(args),
         Command::Allocations(args) => allocations::run(args),
         Command::Ban(command) => ban::run(command),
         Command::Credentials(command) => credentials::run(command),

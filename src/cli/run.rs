@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin::Admin;
+use super::reload::Started;
+use crate::admin::{Admin, Reload, ReloadReport};
+use crate::config::compiled::Names;
 use crate::config::{self, Report};
 use crate::net::{Node, NodeSettings};
 use crate::observe;
@@ -22,22 +24,26 @@ pub struct Args {
 
 /// Runs a node until it is told to stop; fails if it cannot be started, or stops by itself.
 pub fn run(args: Args) -> ExitCode {
-    let (config, policies) = match read(&args.config) {
+    let (config, policies) = match read(&args.config, None) {
         Ok(read) => read,
         Err(report) => {
             eprint!("{report}");
             return ExitCode::FAILURE;
         }
     };
+    eprint!("{}{}", config.report, policies.report);
+    let (text, names) = (std::fs::read(&args.config).unwrap_or_default(), config.names.clone());
     observe::log::start(config.logging);
     let (admin, grace) = (config.admin.clone(), config.net.patience.drain);
-    let (name, zones) = (config.edge.name.clone(), config.names.zones.clone());
+    let (name, zones) = (config.edge.name.clone(), names.zones.clone());
     let node = match NodeSettings::new(config, policies).and_then(Node::start) {
         Ok(node) => node,
         Err(error) => return super::fail(error),
     };
-    let admin = match admin.map(|admin| Admin::start(admin, name.clone(), node.handle().clone())).transpose()
-    {
+    let started = Started { config: args.config.clone(), text, names, node: node.handle().clone() };
+    let reload = started.reload();
+    let start = |admin| Admin::start(admin, name.clone(), node.handle().clone(), reload.clone());
+    let admin = match admin.map(start).transpose() {
         Ok(admin) => admin,
         Err(error) => return super::fail(error),
     };
@@ -61,18 +67,21 @@ pub fn run(args: Args) -> ExitCode {
         let _ = writeln!(out, "{}", advice(&args.config, grace));
     }
     drop(out);
-    match serve(&node, grace) {
+    match serve(&node, grace, reload) {
         Ok(code) => code,
         Err(error) => super::fail(format_args!("the system gave no signal handler: {error}")),
     }
 }
 
-/// The config and its policies, if this build can do all that they ask for; warnings go to standard error.
-pub(super) fn read(path: &Path) -> Result<(config::Compiled, config::policy::Loaded), Report> {
+/// The config and its policies, if this build can do all that they ask for. Policies may use `names`, else those of the config.
+pub(super) fn read(
+    path: &Path,
+    names: Option<&Names>,
+) -> Result<(config::Compiled, config::policy::Loaded), Report> {
     let config = config::load(path, &config::process_environment)?;
     config.runnable()?;
-    let policies = config::policy::load(&config.policies, &config.names, Instant::now())?;
-    eprint!("{}{}", config.report, policies.report);
+    let names = names.unwrap_or(&config.names);
+    let policies = config::policy::load(&config.policies, names, Instant::now())?;
     Ok((config, policies))
 }
 
@@ -86,7 +95,7 @@ fn advice(config: &Path, grace: Duration) -> String {
 }
 
 /// Obeys signals until one has stopped the node.
-fn serve(node: &Node, grace: Duration) -> io::Result<ExitCode> {
+fn serve(node: &Node, grace: Duration, reload: Reload) -> io::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut stop = StopSignals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
@@ -96,6 +105,8 @@ fn serve(node: &Node, grace: Duration) -> io::Result<ExitCode> {
                 () = stop.recv() => break,
                 _ = hangup.recv() => {
                     let _ = node.handle().reload().await;
+                    let reload = reload.clone();
+                    tokio::task::spawn_blocking(move || log(reload()));
                 }
                 () = node.handle().stopped() => return Ok(super::fail("signalling stopped; the log says why")),
             }
@@ -111,6 +122,15 @@ fn serve(node: &Node, grace: Duration) -> io::Result<ExitCode> {
             }
         }
     })
+}
+
+fn log(reloaded: Result<ReloadReport, String>) {
+    match reloaded {
+        Ok(ReloadReport { policies, tests, warnings }) => {
+            tracing::info!(policies, tests, %warnings, "policies were read anew and are in force");
+        }
+        Err(wrong) => tracing::warn!("policies were not read anew: {wrong}"),
+    }
 }
 
 struct StopSignals {

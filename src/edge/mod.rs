@@ -240,6 +240,11 @@ impl Edge {
         self.settle(now);
     }
 
+    /// See [`policy::Engine::replace`].
+    pub fn replace_policies(&mut self, policies: policy::Settings) {
+        self.policy.replace(policies, &self.settings.key);
+    }
+
     /// Sending to `to` failed (refused, no route, queue full).
     pub fn handle_send_failed(&mut self, to: Destination, now: Now) {
         self.transactions.send_failed(to, now.instant);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -14,7 +14,7 @@ use super::bind::{bind_all, bind_turn};
 use super::certificates::{CertificateError, OwnCertificate, OwnCertificates};
 use super::places::Places;
 use super::relay::{TurnServer, TurnWorkers, UdpRelay, dtls, streams};
-use super::settings::{NetSettings, TurnListener, TurnSettings, TurnTransport};
+use super::settings::{FeedSource, NetSettings, TurnListener, TurnSettings, TurnTransport};
 use super::signalling::{self, Signalling};
 use super::udp::own_addresses;
 use super::{alerts, data_dir, feeds, open_files, tls};
@@ -31,7 +31,6 @@ use crate::observe::metrics::Metrics;
 use crate::observe::settings::Numbers;
 use crate::policy::ban::{Ban, NotBanned};
 use crate::policy::explain::Explanation;
-use crate::policy::feed::{Feed, FeedId};
 use crate::policy::hits::PolicyHits;
 use crate::relay::RelayAddress;
 use crate::{policy, relay, turn};
@@ -126,7 +125,7 @@ pub(super) enum Command {
     Drain { grace: Duration, done: oneshot::Sender<()> },
     EndCalls,
     Reload,
-    Refresh(FeedId, Feed),
+    Policies { policies: Box<policy::Settings>, feeds: Vec<FeedSource>, done: oneshot::Sender<()> },
     Edge(AtEdge),
     KeepBans(oneshot::Sender<()>),
     Stop,
@@ -195,11 +194,12 @@ impl Node {
         let turn_listeners = turn.iter().flat_map(|turn| turn.settings.listeners.clone()).collect();
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        feeds::start(std::mem::take(&mut net.feeds), &net.data_dir, commands.clone())?;
+        let feeds = feeds::start(std::mem::take(&mut net.feeds), &net.data_dir)?;
         let certificate = data_dir::media_certificate(&net.data_dir).map_err(in_data_dir)?;
         let relay = UdpRelay::start(relay, edge.relay_addresses(), certificate, turn)?;
         let turn = relay.turn();
         let listeners = edge.listeners.clone();
+        let data_dir = Arc::from(net.data_dir.as_path());
         let signalling = Signalling {
             edge: Arc::new(edge),
             policy,
@@ -211,10 +211,11 @@ impl Node {
             tls_clients,
             sockets,
             observers,
+            feeds,
             commands: inbox,
         };
         let thread = signalling::start(signalling)?;
-        let handle = Handle { commands, metrics, turn };
+        let handle = Handle { commands, metrics, turn, data_dir };
         Ok(Node { handle, listeners, turn_listeners, thread: Some(thread), alerts })
     }
 
@@ -287,6 +288,7 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     metrics: Arc<Metrics>,
     turn: Option<TurnWorkers>,
+    data_dir: Arc<Path>,
 }
 
 impl Handle {
@@ -386,6 +388,20 @@ impl Handle {
     /// Cuts the grace of a drain short: BYE goes out on both legs of every call now.
     pub async fn end_calls(&self) -> Result<(), Stopped> {
         self.commands.send(Command::EndCalls).await.map_err(|_| Stopped)
+    }
+
+    /// Other policies are in force when this returns, as [`policy::Engine::replace`] says, and their lists are fetched. For callers
+    /// outside of async code.
+    pub fn replace_policies(
+        &self,
+        mut policies: policy::Settings,
+        feeds: Vec<FeedSource>,
+    ) -> Result<(), Stopped> {
+        policies.feeds = feeds::from_copies(&feeds, &self.data_dir);
+        let (done, replaced) = oneshot::channel();
+        let command = Command::Policies { policies: Box::new(policies), feeds, done };
+        self.commands.blocking_send(command).map_err(|_| Stopped)?;
+        replaced.blocking_recv().map_err(|_| Stopped)
     }
 
     /// Reads certificates that have changed, opens the CDR file anew.

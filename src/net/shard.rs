@@ -326,11 +326,17 @@ impl Shard {
         self.carry_out(now);
     }
 
-    /// The DNS said where hosts are.
+    /// A list that policies look in was fetched.
     pub fn refresh_list(&mut self, id: FeedId, feed: Feed) {
         self.edge.refresh_list(id, feed);
     }
 
+    /// Other policies are in force.
+    pub fn replace_policies(&mut self, policies: policy::Settings) {
+        self.edge.replace_policies(policies);
+    }
+
+    /// The DNS said where hosts are.
     pub fn handle_located(&mut self, wanted: &Wanted, servers: &[Server]) {
         let now = now();
         self.edge.handle_located(wanted, servers, now);

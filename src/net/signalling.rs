@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,12 +20,13 @@ use super::bind::Socketed;
 use super::certificates::OwnCertificate;
 use super::datagrams::Datagrams;
 use super::dns::Dns;
+use super::feeds::{self, Fetched};
 use super::flow::Flows;
 use super::kept::Kept;
 use super::node::Command;
 use super::places::Places;
 use super::relay::UdpRelay;
-use super::settings::{ListenerWeb, NetSettings, Patience};
+use super::settings::{FeedSource, ListenerWeb, NetSettings, Patience};
 use super::shard::{Shard, Ways};
 use super::{lag, stream, tls};
 use crate::base::{ListenerId, Rng};
@@ -57,6 +59,7 @@ pub(super) struct Signalling {
     pub tls_clients: Vec<tls::Client>,
     pub sockets: Vec<Socketed>,
     pub observers: Observers,
+    pub feeds: Fetched,
     pub commands: mpsc::Receiver<Command>,
 }
 
@@ -96,7 +99,10 @@ impl Signalling {
         let certificates = Rc::new(self.certificates);
         spawn_local(watch(certificates.clone()));
         spawn_local(kept.clone().keep(shard.clone()));
-        obey(shard.clone(), self.commands, &certificates, &kept).await;
+        let fetched = self.feeds;
+        let folder = self.net.data_dir.clone();
+        let obeying = Obeying { shard: shard.clone(), certificates, kept: kept.clone(), fetched, folder };
+        obeying.run(self.commands).await;
         kept.write_counted(&shard).await;
         kept.write_bans(&shard).await;
         kept.write_registrations(&shard).await;
@@ -127,15 +133,33 @@ fn listen(
     Ok(())
 }
 
-/// Carries out commands until the node is dropped.
-async fn obey(
+/// What commands are about.
+struct Obeying {
     shard: Rc<RefCell<Shard>>,
-    mut commands: mpsc::Receiver<Command>,
-    certificates: &[Arc<OwnCertificate>],
-    kept: &Kept,
-) {
-    let hurry = Rc::new(Notify::new());
-    while let Some(command) = commands.recv().await {
+    certificates: Rc<Vec<Arc<OwnCertificate>>>,
+    kept: Kept,
+    fetched: Fetched,
+    /// `data_dir`.
+    folder: PathBuf,
+}
+
+impl Obeying {
+    /// Carries out commands until the node is dropped.
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let hurry = Rc::new(Notify::new());
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None | Some(Command::Stop) => return,
+                    Some(command) => self.obey(command, &hurry),
+                },
+                Some((id, feed)) = self.fetched.recv() => self.shard.borrow_mut().refresh_list(id, feed),
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command, hurry: &Rc<Notify>) {
+        let shard = &self.shard;
         match command {
             Command::Status(reply) => {
                 let _ = reply.send(shard.borrow().status());
@@ -148,19 +172,30 @@ async fn obey(
             }
             Command::EndCalls => hurry.notify_one(),
             Command::Reload => {
-                refresh(certificates);
+                refresh(&self.certificates);
                 shard.borrow_mut().reopen_files();
             }
-            Command::Refresh(id, feed) => shard.borrow_mut().refresh_list(id, feed),
+            Command::Policies { policies, feeds, done } => {
+                self.replace_policies(*policies, feeds);
+                let _ = done.send(());
+            }
             Command::Edge(what) => shard.borrow_mut().at_edge(what),
             Command::KeepBans(done) => {
-                let (kept, shard) = (kept.clone(), shard.clone());
+                let (kept, shard) = (self.kept.clone(), shard.clone());
                 spawn_local(async move {
                     kept.write_bans(&shard).await;
                     let _ = done.send(());
                 });
             }
-            Command::Stop => return,
+            Command::Stop => {}
+        }
+    }
+
+    fn replace_policies(&mut self, policies: policy::Settings, sources: Vec<FeedSource>) {
+        self.shard.borrow_mut().replace_policies(policies);
+        match feeds::start(sources, &self.folder) {
+            Ok(fetched) => self.fetched = fetched,
+            Err(error) => tracing::warn!(%error, "lists are not fetched: the system gave no thread"),
         }
     }
 }

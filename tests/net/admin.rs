@@ -10,6 +10,7 @@ use turnpike::admin::{
     PoliciesReport, StatusReport, WhyReport,
 };
 use turnpike::base::Transport;
+use turnpike::net::Node;
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Place, Policy, Rule, Verdict, Written};
 use turnpike::policy::{Action, Stage};
@@ -43,6 +44,12 @@ fn ask(to: SocketAddr, request: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// Of a node that was not started from files.
+fn listener(settings: AdminSettings, node: &Node) -> Result<Admin, AdminError> {
+    let reload = std::sync::Arc::new(|| Err("there is no file".to_owned()));
+    Admin::start(settings, "test".into(), node.handle().clone(), reload)
+}
+
 fn settings(listen: &str, token: Option<&str>) -> AdminSettings {
     let token = token.map(|token| Token::new(token.into()));
     AdminSettings { listen: listen.parse().unwrap(), token, patience: DEADLINE }
@@ -54,7 +61,7 @@ fn status_and_metrics_tell_what_is_live() {
     let (node, _dir) = node(|settings| {
         settings.edge.zones[0].relay = Some(RelayAddress { bind: here, advertise: here }.into());
     });
-    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
+    let admin = listener(settings("127.0.0.1:0", None), &node).unwrap();
     let mut open = tcp(node.listener("tcp").unwrap());
     assert_served(&mut open);
     assert_eq!(get(admin.addr(), "/healthz", ""), (200, "ok\n".into()));
@@ -74,7 +81,7 @@ fn status_and_metrics_tell_what_is_live() {
 #[test]
 fn a_token_is_asked_for_and_nobody_outside_is_let_in_without() {
     let (node, _dir) = node(|_| {});
-    let start = |settings| Admin::start(settings, "test".into(), node.handle().clone());
+    let start = |settings| listener(settings, &node);
     assert!(matches!(start(settings("0.0.0.0:0", None)), Err(AdminError::Open(_))));
     let admin = start(settings("127.0.0.1:0", Some("s3cret"))).unwrap();
     assert_eq!(get(admin.addr(), "/status", "").0, 401);
@@ -113,7 +120,7 @@ fn why_a_call_was_refused_is_told_to_those_who_may_ask() {
             place: Place::default(),
         });
     });
-    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let start = |token| listener(settings("127.0.0.1:0", token), &node);
     let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
     let mut phone = tcp(node.listener("tcp").unwrap());
     let call = request("INVITE", "sip:+8821612345@127.0.0.1", Transport::Tcp, phone.local_addr().unwrap());
@@ -154,7 +161,7 @@ fn why_a_call_was_refused_is_told_to_those_who_may_ask() {
 fn live_calls_are_listed_and_end_with_a_ban_that_hangs_up() {
     let pbx = Udp::at("127.0.0.9", SocketAddr::from(([127, 0, 0, 1], 9)));
     let (node, _dir) = node(|settings| with_pbx(settings, Transport::Udp, pbx.addr()));
-    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let start = |token| listener(settings("127.0.0.1:0", token), &node);
     let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
     let calls = || serde_json::from_str::<CallsReport>(&get(open.addr(), "/calls", "").1).unwrap().calls;
     assert!(calls().is_empty());
@@ -190,7 +197,7 @@ fn live_calls_are_listed_and_end_with_a_ban_that_hangs_up() {
 #[test]
 fn who_relays_over_turn_is_told_to_those_who_may_ask() {
     let (node, _dir) = turn_node(2, |_| ());
-    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let start = |token| listener(settings("127.0.0.1:0", token), &node);
     let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
     let listing = || {
         let (status, body) = get(open.addr(), "/turn/allocations", "");
@@ -226,7 +233,7 @@ fn bans(admin: &Admin) -> Vec<BanReport> {
 #[test]
 fn a_ban_holds_from_the_answer_on_and_after_a_crash() {
     let (first, dir) = node(|_| {});
-    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), first.handle().clone()).unwrap();
+    let admin = listener(settings("127.0.0.1:0", None), &first).unwrap();
     let at = first.listener("udp").unwrap();
     let (noisy, neighbour, other) =
         (Udp::at("127.0.0.2", at), Udp::at("127.0.0.3", at), Udp::at("127.1.0.1", at));
@@ -249,7 +256,7 @@ fn a_ban_holds_from_the_answer_on_and_after_a_crash() {
     let mut again = crate::harness::settings(left.path());
     again.policy.never_ban = vec!["127.1.0.1/32".parse().unwrap()];
     let second = turnpike::net::Node::start(again).unwrap();
-    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), second.handle().clone()).unwrap();
+    let admin = listener(settings("127.0.0.1:0", None), &second).unwrap();
     let kept = bans(&admin);
     assert_eq!(kept.iter().map(|ban| &*ban.banned).collect::<Vec<_>>(), ["127.0.0.2", "user:201"]);
     assert_eq!((&kept[0].reason, &kept[0].since), (&told.reason, &told.since));
@@ -279,7 +286,7 @@ fn a_ban_holds_from_the_answer_on_and_after_a_crash() {
 #[test]
 fn whatever_is_wrong_with_a_request_is_said_in_json() {
     let (node, _dir) = node(|_| {});
-    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
+    let admin = listener(settings("127.0.0.1:0", None), &node).unwrap();
     let to = admin.addr();
     let long = format!(r#"{{"banned": "user:1", "reason": "{}"}}"#, "x".repeat(501));
     let huge = format!(r#"{{"banned": "user:{}"}}"#, "x".repeat(20_000));
@@ -315,7 +322,7 @@ fn whatever_is_wrong_with_a_request_is_said_in_json() {
 #[test]
 fn a_web_page_can_do_nothing_through_the_administrators_browser() {
     let (node, _dir) = node(|_| {});
-    let start = |token| Admin::start(settings("127.0.0.1:0", token), "test".into(), node.handle().clone());
+    let start = |token| listener(settings("127.0.0.1:0", token), &node);
     let (open, guarded) = (start(None).unwrap(), start(Some("s3cret")).unwrap());
     let to = open.addr();
     let body = r#"{"banned": "user:201"}"#;
@@ -368,7 +375,7 @@ fn a_web_page_can_do_nothing_through_the_administrators_browser() {
 fn a_client_that_is_slow_is_cut_off() {
     let (node, _dir) = node(|_| {});
     let short = AdminSettings { patience: Duration::from_millis(300), ..settings("127.0.0.1:0", None) };
-    let admin = Admin::start(short, "test".into(), node.handle().clone()).unwrap();
+    let admin = listener(short, &node).unwrap();
     let body = "POST /bans HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 90\r\n\r\n{";
     for said in ["", "GET /healthz HTTP/1.1\r\nHost:", body] {
         let mut stream = tcp(admin.addr());
@@ -389,7 +396,7 @@ fn a_client_that_is_slow_is_cut_off() {
 #[test]
 fn connections_of_one_source_are_capped_and_others_are_served() {
     let (node, _dir) = node(|_| {});
-    let admin = Admin::start(settings("127.0.0.1:0", None), "test".into(), node.handle().clone()).unwrap();
+    let admin = listener(settings("127.0.0.1:0", None), &node).unwrap();
     let mut held: Vec<_> = (0..40).map(|_| tcp_from([127, 0, 0, 66], admin.addr())).collect();
     held.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
     eventually("all but 32 are closed", || {

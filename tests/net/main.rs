@@ -17,6 +17,7 @@ mod life;
 mod media_attacks;
 mod mutual_tls;
 mod outgoing_tls;
+mod reload;
 mod restart;
 mod sip_attacks;
 mod streams;

@@ -10,7 +10,7 @@ use turnpike::base::Transport;
 use crate::harness::*;
 
 /// A process that is killed, not stopped, when the test is through with it.
-struct Killed(Child);
+pub struct Killed(pub Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {

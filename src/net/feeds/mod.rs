@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::data_dir;
-use super::node::Command;
 use super::settings::{FeedSource, Format};
 use crate::config::secret::Secret;
 use crate::policy::feed::{Feed, FeedId, Kind, NoList, Read};
@@ -78,14 +77,14 @@ fn copy(source: &FeedSource, data_dir: &Path) -> PathBuf {
     data_dir.join("lists").join(format!("{word}-{hash:016x}.txt"))
 }
 
-/// Fetches the lists for as long as somebody takes commands.
-pub(super) fn start(
-    sources: Vec<FeedSource>,
-    data_dir: &Path,
-    commands: mpsc::Sender<Command>,
-) -> io::Result<()> {
+/// Lists as they are fetched.
+pub(super) type Fetched = mpsc::Receiver<(FeedId, Feed)>;
+
+/// Fetches the lists for as long as somebody takes them.
+pub(super) fn start(sources: Vec<FeedSource>, data_dir: &Path) -> io::Result<Fetched> {
+    let (lists, fetched) = mpsc::channel(1);
     if sources.is_empty() {
-        return Ok(());
+        return Ok(fetched);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let data_dir = data_dir.to_owned();
@@ -94,18 +93,18 @@ pub(super) fn start(
             let mut kept = JoinSet::new();
             for (index, source) in sources.into_iter().enumerate() {
                 let file = copy(&source, &data_dir);
-                kept.spawn(keep(FeedId(index), source, file, commands.clone()));
+                kept.spawn(keep(FeedId(index), source, file, lists.clone()));
             }
-            commands.closed().await;
+            lists.closed().await;
         });
         // A name look-up that hangs must not hold us up.
         runtime.shutdown_background();
     })?;
-    Ok(())
+    Ok(fetched)
 }
 
 /// Keeps one list fresh.
-async fn keep(id: FeedId, source: FeedSource, file: PathBuf, commands: mpsc::Sender<Command>) {
+async fn keep(id: FeedId, source: FeedSource, file: PathBuf, lists: mpsc::Sender<(FeedId, Feed)>) {
     let mut publisher = Publisher::new(&source, &file);
     let mut wait = age(&file).map_or(Duration::ZERO, |age| source.refresh.saturating_sub(age));
     let host = source.at.url.host().unwrap_or_default();
@@ -117,7 +116,7 @@ async fn keep(id: FeedId, source: FeedSource, file: PathBuf, commands: mpsc::Sen
             if let Err(error) = keep_copy(&file, &text) {
                 tracing::warn!(list = %source.name, file = %file.display(), %error, "the list's copy cannot be written");
             }
-            if commands.send(Command::Refresh(id, feed)).await.is_err() {
+            if lists.send((id, feed)).await.is_err() {
                 return;
             }
         }
