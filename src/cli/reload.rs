@@ -47,7 +47,8 @@ impl Started {
 
     fn read_anew(&self) -> Result<ReloadReport, String> {
         let read = super::run::read(&self.config, Some(&self.names));
-        let (config, policies) = read.map_err(|report| format!("{report}the policies of before are in force"))?;
+        let (config, policies) =
+            read.map_err(|report| format!("{report}the policies of before are in force"))?;
         let mut warnings = format!("{}{}", config.report, policies.report);
         if std::fs::read(&self.config).is_ok_and(|text| text != self.text) {
             let file = self.config.display();

@@ -139,6 +139,7 @@ impl Engine {
             self.trail.set_hits(index, known.map_or(0, |known| former.trail.hits(known)));
         }
         (self.bans, self.notes, self.alerts) = (former.bans, former.notes, former.alerts);
+        self.refused_at_relay = former.refused_at_relay;
         (self.past, self.strangers, self.last_kept) = (former.past, former.strangers, former.last_kept);
     }
 

@@ -19,18 +19,12 @@ pub(in crate::net::relay) struct Policies {
     first_listener: usize,
     /// By index of the TURN listener: TLS or DTLS.
     secure: Arc<[bool]>,
-    /// Policies stay what they are, so nothing is locked for those that are not there.
-    speak_of_packets: bool,
-    speak_of_relay: bool,
 }
 
 impl Policies {
     pub fn new(shared: Shared, sip_listeners: usize, listeners: &[TurnListener]) -> Policies {
-        let engine = shared.open();
-        let (speak_of_packets, speak_of_relay) = (engine.has_packet_rules(), engine.speaks_of_relay());
-        drop(engine);
         let secure = listeners.iter().map(|listener| listener.transport.is_secure()).collect();
-        Policies { shared, first_listener: sip_listeners, secure, speak_of_packets, speak_of_relay }
+        Policies { shared, first_listener: sip_listeners, secure }
     }
 
     fn listener(&self, listener: u16) -> ListenerId {
@@ -40,12 +34,12 @@ impl Policies {
 
 impl Rules for Policies {
     fn refuses_packet(&self, listener: u16, source: IpAddr) -> bool {
-        self.speak_of_packets
+        self.shared.has_packet_rules()
             && self.shared.open().refuses_packet(source.to_canonical(), self.listener(listener), now())
     }
 
     fn ask(&self, question: &Question<'_>) -> Result<Option<Box<dyn Leave>>, No> {
-        if !self.speak_of_relay {
+        if !self.shared.speaks_of_relay() {
             return Ok(None);
         }
         let Question { client, user, role, wish } = *question;
