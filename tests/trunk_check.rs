@@ -336,6 +336,55 @@ fn a_password_is_given_when_it_is_asked_for_and_told_when_it_is_refused() {
     snapshot("right_password", check(&trunk, &authority, &CALL), taken.address.port());
 }
 
+/// RFC 3261 §10.2.3: without a Contact a REGISTER asks, and changes nothing for the node that is registered.
+#[test]
+fn a_registrar_is_asked_who_is_registered_and_nothing_is_registered() {
+    fn logged_in(request: &str) -> bool {
+        assert!(!request.contains("\r\nContact:") || method(request) != "REGISTER", "{request}");
+        request.contains("\r\nAuthorization: Digest username=\"acct42\"")
+    }
+    let authority = authority();
+    let scripts: [(&str, Script); 6] = [
+        ("registered", |request| match method(request) {
+            "REGISTER" if logged_in(request) => {
+                assert!(request.contains("\r\nTo: <sip:acct42@127.0.0.1:"), "{request}");
+                let ours = "Contact: <sip:acct42@sbc.example.com;transport=udp>;expires=200\r\n";
+                vec![("100 Trying", "", ""), ("200 OK", ours, "")]
+            }
+            "REGISTER" => vec![("401 Unauthorized", CHALLENGE, "")],
+            _ => lives(request),
+        }),
+        ("registered_elsewhere", |request| match method(request) {
+            "REGISTER" => vec![("200 OK", "Contact: <sip:acct42@192.0.2.7>\r\n", "")],
+            _ => lives(request),
+        }),
+        ("registrar_401", |request| match method(request) {
+            "REGISTER" => vec![("401 Unauthorized", CHALLENGE, "")],
+            _ => lives(request),
+        }),
+        ("registrar_404", |request| match method(request) {
+            "REGISTER" => vec![("404 Not Found", "", "")],
+            _ => lives(request),
+        }),
+        ("registrar_405", |request| match method(request) {
+            "REGISTER" => vec![("405 Method Not Allowed", "", "")],
+            _ => lives(request),
+        }),
+        ("registrar_400", |request| match method(request) {
+            "REGISTER" => vec![("400 Missing Contact Header", "", "")],
+            _ => lives(request),
+        }),
+    ];
+    for (name, script) in scripts {
+        let carrier = Carrier::udp(script);
+        let login = "auth: { username: acct42, password: \"env:ACME_PASSWORD\" }, register: { every: 300s }";
+        let trunk = format!("{}, {login}", over_udp(&carrier));
+        snapshot(name, check(&trunk, &authority, &["--wait", "30"]), carrier.address.port());
+        let asked = carrier.heard().iter().filter(|method| *method == "REGISTER").count();
+        assert_eq!(asked, if matches!(name, "registered" | "registrar_401") { 2 } else { 1 });
+    }
+}
+
 #[test]
 fn a_call_is_cancelled_as_soon_as_its_media_is_known_and_hung_up_if_somebody_answered() {
     let authority = authority();

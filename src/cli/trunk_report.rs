@@ -7,9 +7,10 @@ use rustls::{AlertDescription, CertificateError as Reason};
 
 use crate::base::Transport;
 use crate::edge::settings::{Srtp, Trunk};
-use crate::net::probe::{Answer, Dry, HostSeen, ServerSeen};
+use crate::net::probe::{Answer, Dry, HostSeen, Queried, ServerSeen};
 use crate::sdp::Session;
-use crate::sip::message::{Message, StartLine};
+use crate::sip::message::{Message, Name, StartLine};
+use crate::sip::uri::Uri;
 
 /// All that a trunk must do for calls to work.
 pub(super) struct TrunkReport {
@@ -95,6 +96,9 @@ impl TrunkReport {
             Some(answer) => options(answer, transport, advertise),
         };
         push(of.take(), "OPTIONS", verdict);
+        if let Some(queried) = &seen.registered {
+            push(None, "REGISTER", registered(queried, transport, advertise));
+        }
     }
 
     /// Something must be done.
@@ -295,6 +299,69 @@ fn options(answer: &Answer, transport: Transport, advertise: &str) -> Verdict {
             "the carrier is out of service there, or has switched you off: health checks count it as down",
         ),
         _ => Verdict::Pass(format!("{line}: any answer is a sign of life")),
+    }
+}
+
+/// Whether the registrar knows our account. Nothing was registered, and nobody's registration ended.
+fn registered(queried: &Queried, transport: Transport, advertise: &str) -> Verdict {
+    let response = match &queried.answer {
+        Answer::Silence => return fail("no answer", silence(transport)),
+        Answer::Broken(error) => return broken(error),
+        Answer::Response(response) => response,
+    };
+    let line = status_line(response);
+    match response.status().unwrap_or_default() {
+        200..300 => {
+            let password =
+                if queried.gave_password { "the password is right" } else { "no password was asked" };
+            Verdict::Pass(format!("{line}: {password}; {}", bindings(response, transport, advertise)))
+        }
+        401 | 407 if queried.gave_password => {
+            fail(line, "the carrier refuses our name or password: correct `auth: { username, password }`")
+        }
+        401 | 407 => fail(
+            line,
+            "it asks in a way that cannot be answered (MD5 and SHA-256 can): ask the carrier for digest authentication",
+        ),
+        403 => fail(
+            line,
+            "the carrier knows this account and does not let it register: have it enabled, and our address added if it may come \
+             from one alone",
+        ),
+        404 => fail(
+            line,
+            "the carrier has no such account at this host: correct `auth: { username }`, or the host in `hosts`",
+        ),
+        405 | 501 => fail(
+            line,
+            "this host is no registrar: remove `register`, or name the carrier's registrar in `hosts`",
+        ),
+        400 => {
+            Verdict::NotTried("it does not say who is registered (400); the node's log says whether it is")
+        }
+        500..600 => fail(line, "the carrier failed or is full: try again, then ask it"),
+        _ => fail(line, "ask the carrier what it demands of a REGISTER"),
+    }
+}
+
+/// Who is registered, and whether that is us.
+fn bindings(response: &Message, transport: Transport, advertise: &str) -> String {
+    let contacts = response.elements(Name::Contact).filter_map(|contact| Some(contact.name_addr().ok()?.uri));
+    let contacts: Vec<_> = contacts.collect();
+    let ours = |uri: &&[u8]| {
+        Uri::parse(uri).is_some_and(|uri| {
+            let (host, port) =
+                (String::from_utf8_lossy(uri.host), uri.port.unwrap_or(transport.default_port()));
+            format!("{host}:{port}").eq_ignore_ascii_case(advertise)
+                || uri.port.is_none() && host.eq_ignore_ascii_case(advertise)
+        })
+    };
+    match (contacts.len(), contacts.iter().any(ours)) {
+        (0, _) => "nobody is registered now".to_owned(),
+        (_, true) => format!("`{advertise}` is registered"),
+        (many, false) => {
+            format!("`{advertise}` is not registered, but {many} other{}", if many == 1 { "" } else { "s" })
+        }
     }
 }
 

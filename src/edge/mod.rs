@@ -82,6 +82,7 @@ use topology::Foreign;
 use trunk_load::TrunkLoads;
 use trunk_login::Logins;
 use trunk_register::TrunkRegistrations;
+pub use uri::escaped_user;
 
 /// What the edge wants done.
 #[derive(Debug)]

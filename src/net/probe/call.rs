@@ -1,10 +1,11 @@
-//! The two things that a trunk is asked: OPTIONS, and a call that is cancelled as soon as it is known what it would be like.
+//! What a trunk is asked: OPTIONS, who is registered, and a call that is cancelled as soon as it is known what it would be like.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::line::Line;
 use super::{Answer, Us};
+use crate::edge::escaped_user;
 use crate::edge::settings::{CallerIdHeader, Srtp};
 use crate::sdp::crypto;
 use crate::sip::digest::{Asked, Challenge};
@@ -28,6 +29,15 @@ pub struct Dry {
     pub left_ringing: bool,
 }
 
+/// What became of the question who is registered.
+#[derive(Debug)]
+pub struct Queried {
+    /// What it was answered last.
+    pub answer: Answer,
+    /// We were asked for our password, and gave it.
+    pub gave_password: bool,
+}
+
 impl Dry {
     fn over(answer: Answer, gave_password: bool) -> Dry {
         Dry { answer, gave_password, left_ringing: false }
@@ -39,7 +49,11 @@ struct Talk<'t> {
     us: &'t Us<'t>,
     /// Request-URI.
     uri: String,
+    /// URI of From.
+    from: String,
     to: String,
+    /// A carrier that knows us by name looks for it in Contact, as in the node's own requests.
+    has_contact: bool,
     call_id: String,
     tag: String,
     cseq: u32,
@@ -48,20 +62,27 @@ struct Talk<'t> {
 impl<'t> Talk<'t> {
     fn new(us: &'t Us<'t>, uri: String) -> Talk<'t> {
         let (call_id, tag) = (format!("check-{:016x}", rand::random::<u64>()), random());
-        Talk { us, to: format!("<{uri}>"), uri, call_id, tag, cseq: 1 }
+        let from = format!("sip:{}@{}", us.user(), us.advertise);
+        Talk { us, from, to: format!("<{uri}>"), uri, has_contact: true, call_id, tag, cseq: 1 }
     }
 
     /// `more`: header fields, each with its end; then an empty line and the body.
     fn request(&self, method: &str, branch: &str, line: &Line, more: &str, body: &str) -> Vec<u8> {
-        let Us { advertise, caller, .. } = self.us;
-        let Talk { uri, to, call_id, tag, cseq, .. } = self;
-        let (transport, user) = (line.transport, caller.unwrap_or("turnpike"));
-        // A carrier that knows us by name looks for it in Contact, as in the node's own requests.
+        let Talk { us: Us { advertise, .. }, uri, from, to, call_id, tag, cseq, .. } = self;
+        let transport = line.transport;
+        let contact = if self.has_contact {
+            format!(
+                "Contact: <sip:{}@{advertise};transport={}>\r\n",
+                self.us.user(),
+                transport.to_ascii_lowercase()
+            )
+        } else {
+            String::new()
+        };
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/{transport} {advertise};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\n\
-             From: <sip:{user}@{advertise}>;tag={tag}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
-             Contact: <sip:{user}@{advertise};transport={over}>\r\n{more}Content-Length: {length}\r\n\r\n{body}",
-            over = transport.to_ascii_lowercase(),
+             From: <{from}>;tag={tag}\r\nTo: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\n\
+             {contact}{more}Content-Length: {length}\r\n\r\n{body}",
             length = body.len(),
         )
         .into_bytes()
@@ -81,6 +102,33 @@ pub(super) fn options(line: &mut Line, us: &Us<'_>, host: &str, patience: Durati
         Ok(Some(response)) => Answer::Response(Box::new(response)),
         Ok(None) => Answer::Silence,
         Err(error) => Answer::Broken(error),
+    }
+}
+
+/// RFC 3261 §10.2.3: a REGISTER without Contact changes nothing, so whoever is registered stays so; it is answered with the bindings that
+/// there are, once it is known who asks.
+pub(super) fn query(line: &mut Line, us: &Us<'_>, host: &str, patience: Duration) -> Queried {
+    let mut talk = Talk::new(us, format!("sip:{host}"));
+    // As the node registers: with the name of its account.
+    let account = us.auth.map_or("turnpike", |auth| &auth.username);
+    talk.from = format!("sip:{}@{host}", escaped_user(account));
+    talk.to = format!("<{}>", talk.from);
+    talk.has_contact = false;
+    let mut queried = Queried { answer: Answer::Silence, gave_password: false };
+    let mut login = String::new();
+    loop {
+        let request = talk.request("REGISTER", &random(), line, &login, "");
+        let response = match ask(line, &talk, &request, patience, |message| message.status() >= Some(200)) {
+            Ok(Some(response)) => response,
+            Ok(None) => return Queried { answer: Answer::Silence, ..queried },
+            Err(error) => return Queried { answer: Answer::Broken(error), ..queried },
+        };
+        let answers = credentials(us, &talk, "REGISTER", &response, "").filter(|_| !queried.gave_password);
+        queried.answer = Answer::Response(Box::new(response));
+        let Some(credentials) = answers else { return queried };
+        login = credentials;
+        queried.gave_password = true;
+        talk.cseq += 1;
     }
 }
 
@@ -138,7 +186,7 @@ pub(super) fn dry(line: &mut Line, us: &Us<'_>, host: &str, callee: &str, patien
         match response.status() {
             Some(401 | 407) if !gave_password => {
                 acknowledge(line, &mut talk, &branch, &response);
-                let Some(credentials) = credentials(us, &talk, &response, &offer) else {
+                let Some(credentials) = credentials(us, &talk, "INVITE", &response, &offer) else {
                     return Dry::over(Answer::Response(Box::new(response)), false);
                 };
                 gave_password = true;
@@ -166,14 +214,15 @@ fn asserted(us: &Us<'_>) -> Option<&'static str> {
 }
 
 /// The header field that answers a challenge (RFC 3261 §22.2, §22.3), if we have a password for it.
-fn credentials(us: &Us<'_>, talk: &Talk<'_>, response: &Message, body: &str) -> Option<String> {
+fn credentials(us: &Us<'_>, talk: &Talk<'_>, method: &str, response: &Message, body: &str) -> Option<String> {
     let (asks, answers) = match response.status() {
+        Some(401) => ("WWW-Authenticate", "Authorization"),
         Some(407) => ("Proxy-Authenticate", "Proxy-Authorization"),
-        _ => ("WWW-Authenticate", "Authorization"),
+        _ => return None,
     };
     let challenges = response.headers().filter(|(name, _)| name.eq_ignore_ascii_case(asks.as_bytes()));
     let challenge = challenges.filter_map(|(_, element)| Challenge::parse(element.value)).next()?;
-    let (method, uri, body) = (&b"INVITE"[..], talk.uri.as_bytes(), body.as_bytes());
+    let (method, uri, body) = (method.as_bytes(), talk.uri.as_bytes(), body.as_bytes());
     let asked = Asked { method, uri, body, count: 1, cnonce: rand::random() };
     let auth = us.auth?;
     let value = challenge.answer(&auth.username, &auth.secret, &asked)?;

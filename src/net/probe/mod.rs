@@ -18,7 +18,7 @@ use crate::config::Compiled;
 use crate::edge::settings::{Auth, CallerIdHeader, Listener, Srtp, Target, Trunk};
 use crate::sip::locate::Server;
 use crate::sip::message::Message;
-pub use call::Dry;
+pub use call::{Dry, Queried};
 use line::Line;
 
 /// How a trunk is tried.
@@ -58,6 +58,8 @@ pub struct ServerSeen {
     pub tls: Option<io::Result<TlsSeen>>,
     /// What OPTIONS was answered.
     pub options: Option<Answer>,
+    /// What the question who is registered was answered; only one server is asked, for a trunk that registers.
+    pub registered: Option<Queried>,
     /// What the call was answered; only one server is called.
     pub call: Option<Dry>,
 }
@@ -101,7 +103,7 @@ struct Us<'p> {
 pub fn probe(plan: &Plan<'_>) -> io::Result<Vec<HostSeen>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let dns = Dns::new(&plan.config.net.dns)?;
-    let mut called = plan.callee.is_none();
+    let mut left = Left { query: plan.trunk.register.is_some(), call: plan.callee };
     let mut hosts = Vec::new();
     for target in &plan.trunk.hosts {
         let wanted = target.wanted();
@@ -115,7 +117,7 @@ pub fn probe(plan: &Plan<'_>) -> io::Result<Vec<HostSeen>> {
         };
         let mut seen = Vec::new();
         for server in servers {
-            let server = try_server(plan, target, server, &mut called)?;
+            let server = try_server(plan, target, server, &mut left)?;
             seen.push(server);
         }
         hosts.push(HostSeen { uri: target.uri.clone(), located, servers: seen });
@@ -123,8 +125,20 @@ pub fn probe(plan: &Plan<'_>) -> io::Result<Vec<HostSeen>> {
     Ok(hosts)
 }
 
-fn try_server(plan: &Plan<'_>, target: &Target, server: Server, called: &mut bool) -> io::Result<ServerSeen> {
-    let mut seen = ServerSeen { server, reached: Ok(()), tls: None, options: None, call: None };
+/// What the first server that answers is asked, and no other.
+struct Left<'p> {
+    query: bool,
+    call: Option<&'p str>,
+}
+
+fn try_server(
+    plan: &Plan<'_>,
+    target: &Target,
+    server: Server,
+    left: &mut Left<'_>,
+) -> io::Result<ServerSeen> {
+    let mut seen =
+        ServerSeen { server, reached: Ok(()), tls: None, options: None, registered: None, call: None };
     let listener = target
         .listener(server.transport)
         .and_then(|id| plan.config.edge.listeners.get(usize::from(id.0)))
@@ -151,11 +165,23 @@ fn try_server(plan: &Plan<'_>, target: &Target, server: Server, called: &mut boo
     let answer = call::options(&mut line, &us, &host, plan.patience);
     let lives = matches!(&answer, Answer::Response(_));
     seen.options = Some(answer);
-    if let Some(callee) = plan.callee.filter(|_| lives && !*called) {
-        *called = true;
+    if !lives {
+        return Ok(seen);
+    }
+    if std::mem::take(&mut left.query) {
+        seen.registered = Some(call::query(&mut line, &us, &host, plan.patience));
+    }
+    if let Some(callee) = left.call.take() {
         seen.call = Some(call::dry(&mut line, &us, &host, callee, plan.patience));
     }
     Ok(seen)
+}
+
+impl Us<'_> {
+    /// Who calls, in From and Contact.
+    fn user(&self) -> &str {
+        self.caller.unwrap_or("turnpike")
+    }
 }
 
 fn us<'p>(plan: &Plan<'p>, listener: &'p Listener) -> Us<'p> {
