@@ -299,6 +299,11 @@ impl Call {
         }
     }
 
+    /// Bytes of media that it has relayed, in both directions.
+    pub fn relayed(&self) -> u64 {
+        self.media.as_ref().map_or(0, |media| media.relayed())
+    }
+
     /// Gives back all that the relay holds for it; what its streams carried.
     pub fn close_media(&mut self, relay: &mut dyn Relay) -> Vec<StreamCdr> {
         self.peers.close(relay);

@@ -119,7 +119,12 @@ impl Edge {
         let answered_for = call.talked(now);
         let spend = call.answered.and_then(|_| call.gauges.cost(answered_for));
         let country = call.gauges.country();
-        self.policy.open().release(std::mem::take(&mut call.gauges), answered_for, now);
+        let (mut gauges, mut policy) = (std::mem::take(&mut call.gauges), self.policy.open());
+        if gauges.counts_bytes() {
+            policy.relayed_at_last(&mut gauges, call.relayed(), now);
+        }
+        policy.release(gauges, answered_for, now);
+        drop(policy);
         let streams = call.close_media(&mut *self.relay);
         // A challenged INVITE is no call yet: the one that follows it is.
         if !matches!(end, End::Failed(401 | 407)) {

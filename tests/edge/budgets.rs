@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turnpike::policy::deck::{Deck, Money, Tariff};
-use turnpike::policy::settings::{Allowance, Answer, Budget, Count, Limit, Mode, Per, Policy, Rule, Verdict};
+use turnpike::policy::settings::{
+    Allowance, Answer, Budget, Count, Limit, Mode, Per, Policy, Rule, Verdict, Volume,
+};
 use turnpike::policy::{Action, Stage};
 
 use super::calls::{establish, hang_up};
@@ -92,6 +94,39 @@ fn a_call_that_has_spent_its_budget_is_hung_up_on_both_legs() {
     let [only] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!((only.decision.as_str(), only.gets.as_str()), ("refused", "403 Forbidden"));
     assert_eq!(only.looked.as_ref().unwrap()[0].why, ["`spend: 1.00/day` is reached: 0.98 spent"]);
+    world.assert_clean();
+}
+
+#[test]
+fn a_call_that_has_relayed_all_the_bytes_of_a_day_is_hung_up_within_a_second() {
+    // What both sides say while the world moves on by one timer.
+    let said = 2 * 172;
+    let mut world = world_with(Limit::Bytes(Volume { bytes: 20 * said, per: DAY }), Per::All);
+    call_out(&mut world, "100");
+    world.pass(Duration::from_secs(60));
+    expect_hung_up(&mut world);
+    let cdr = world.cdrs()[0].clone();
+    assert_eq!(cdr.hung_up_by.as_deref(), Some("toll / budget"));
+    let relayed: u64 = cdr.media.iter().map(|stream| stream.a.bytes + stream.b.bytes).sum();
+    assert!((20 * said..24 * said).contains(&relayed), "{relayed}");
+    let pbx = Actor::pbx();
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", "101", "", ""));
+    world.expect(&pbx, "SIP/2.0 403");
+    world.assert_clean();
+}
+
+/// A call that ends before it is read says at its end what it has relayed.
+#[test]
+fn short_calls_together_spend_the_bytes_too() {
+    let mut world = world_with(Limit::Bytes(Volume { bytes: 1_000, per: DAY }), Per::All);
+    for tag in ["100", "101", "102"] {
+        let mut leg = call_out(&mut world, tag);
+        world.speak();
+        hang_up(&mut world, &mut leg, &Actor::carrier());
+    }
+    let pbx = Actor::pbx();
+    world.send(&pbx, request(&pbx, "INVITE", "sip:+49301234567@10.20.0.5", "103", "", ""));
+    world.expect(&pbx, "SIP/2.0 403");
     world.assert_clean();
 }
 

@@ -30,6 +30,7 @@ mod turn_calls;
 #[path = "../support/turn_client.rs"]
 mod turn_client;
 mod turn_dtls;
+mod turn_policy;
 #[path = "../support/turn_stream.rs"]
 mod turn_stream;
 mod turn_streams;

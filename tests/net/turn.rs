@@ -441,6 +441,6 @@ fn listing(node: &Node) -> Vec<TurnAllocation> {
     block_on(node.handle().turn_allocations()).unwrap()
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }

@@ -51,11 +51,11 @@ fn phones_and_office(settings: &mut NodeSettings, workers: usize, pbx: SocketAdd
     settings.net.web.push(None);
 }
 
-fn totals(node: &Node) -> Totals {
+pub fn totals(node: &Node) -> Totals {
     node.status().unwrap().turn.unwrap()
 }
 
-fn dropped(node: &Node, reason: Reason) -> u64 {
+pub fn dropped(node: &Node, reason: Reason) -> u64 {
     totals(node).dropped().find(|(known, _)| *known == reason).unwrap().1
 }
 

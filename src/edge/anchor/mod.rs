@@ -291,6 +291,11 @@ impl CallMedia {
     pub fn streams(&self) -> Vec<super::event::StreamCdr> {
         self.streams.iter().map(Stream::cdr).collect()
     }
+
+    /// Bytes of media that it has relayed, in both directions.
+    pub fn relayed(&self) -> u64 {
+        self.streams.iter().map(Stream::cdr).map(|stream| stream.a.bytes + stream.b.bytes).sum()
+    }
 }
 
 impl CallMedia {
