@@ -13,6 +13,7 @@ use super::dialog_ends::{self, DialogEnds, Endpoint};
 use super::flow::FlowEnd;
 use super::identify::Speaker;
 use super::refusal::Refusal;
+use super::settings::Listener;
 use super::targets::{Owner, TargetState};
 use super::{Edge, uri};
 use crate::base::{ListenerId, Now, Transport};
@@ -178,11 +179,9 @@ impl Edge {
     pub(super) fn is_ours(&self, uri: &Uri<'_>) -> bool {
         let ip = uri.ip();
         self.settings.listeners.iter().any(|listener| {
-            let advertised = host_and_port(&listener.advertise);
             let port = uri.port.unwrap_or(listener.transport.default_port());
-            let advertised_port = advertised.1.unwrap_or(listener.transport.default_port());
-            uri.host.eq_ignore_ascii_case(advertised.0.as_bytes()) && port == advertised_port
-                || ip == Some(listener.bind.ip()) && port == listener.bind.port()
+            ip == Some(listener.bind.ip()) && port == listener.bind.port()
+                || is_advertised(listener, uri.host, port)
         })
     }
 
@@ -293,10 +292,14 @@ impl Edge {
 
     /// How many Record-Route values a request has when it leaves for this hop: they stand at the bottom of what comes back.
     pub(super) fn record_routes_sent(&self, context: &Context, hop: &Hop) -> usize {
-        if self.is_hidden_from(context, hop) {
-            return usize::from(self.route_user(context, hop).is_some());
-        }
-        context.request.message.elements(Name::RecordRoute).count() + self.record_route(context, hop).len()
+        let is_hidden = self.is_hidden_from(context, hop);
+        let own = match begins_dialog(context, hop) {
+            true if is_hidden || hop.is_by_the_way_of(&context.request.source) => 1,
+            true => 2,
+            false => 0,
+        };
+        let theirs = || context.request.message.elements(Name::RecordRoute).count();
+        own + if is_hidden { 0 } else { theirs() }
     }
 
     /// The Record-Route of a response as the sender of its request is to see it, first value on top; `None`: as it is.
@@ -357,12 +360,32 @@ pub fn strip_identity(edit: &mut Edit<'_>) {
     edit.remove_listed(&IDENTITY);
 }
 
+/// [`Edge::route_user`] has something to name.
+fn begins_dialog(context: &Context, hop: &Hop) -> bool {
+    match (&context.errand, context.request.message.method()) {
+        (Errand::Call { .. }, _) => true,
+        (Errand::Standalone, Method::Subscribe | Method::Refer) => receiver(hop).is_some(),
+        _ => false,
+    }
+}
+
 fn receiver(hop: &Hop) -> Option<Endpoint> {
     match hop.place {
         Place::Target(id) => Some(Endpoint::Target(id)),
         Place::Binding(key) => Some(Endpoint::Binding(key)),
         Place::Leg => None,
     }
+}
+
+/// `advertise` is this host, with this port or with none where that is the transport's own. Asked of every URI that a request
+/// brings, so nothing is taken apart whose beginning is another already.
+fn is_advertised(listener: &Listener, host: &[u8], port: u16) -> bool {
+    let start = listener.advertise.as_bytes().get(..host.len());
+    if !start.is_some_and(|start| start.eq_ignore_ascii_case(host)) {
+        return false;
+    }
+    let (advertised, advertised_port) = host_and_port(&listener.advertise);
+    advertised.len() == host.len() && advertised_port.unwrap_or(listener.transport.default_port()) == port
 }
 
 /// `host:port` as `advertise` has it; an IPv6 reference keeps its brackets.

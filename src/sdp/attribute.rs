@@ -24,9 +24,18 @@ impl<'s> Session<'s> {
 }
 
 fn values<'s, 'n>(lines: &'s [u8], name: &'n str) -> impl Iterator<Item = &'s [u8]> + use<'s, 'n> {
-    lines.split(|c| *c == b'\n').filter_map(move |line| {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        line.strip_prefix(b"a=")?.strip_prefix(name.as_bytes())?.strip_prefix(b":")
+    let mut rest = lines;
+    let lines = std::iter::from_fn(move || {
+        let (line, behind) = match memchr::memchr(b'\n', rest) {
+            Some(end) => (rest.get(..end)?, rest.get(end + 1..)?),
+            None => (rest, &b""[..]),
+        };
+        rest = behind;
+        (!line.is_empty() || !rest.is_empty()).then_some(line)
+    });
+    lines.filter_map(move |line| {
+        let value = line.strip_prefix(b"a=")?.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
+        Some(value.strip_suffix(b"\r").unwrap_or(value))
     })
 }
 

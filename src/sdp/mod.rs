@@ -77,7 +77,7 @@ pub struct Media<'s> {
 impl Media<'_> {
     /// An RTP profile, over whatever (RFC 8866 §8.2.3, RFC 5764 §8).
     pub fn is_rtp(&self) -> bool {
-        self.protocol.starts_with(b"RTP/") || memchr::memmem::find(self.protocol, b"/RTP/").is_some()
+        self.protocol.starts_with(b"RTP/") || self.protocol.windows(5).any(|part| part == b"/RTP/")
     }
 
     /// Keyed by DTLS: SRTP (RFC 5764 §8), data channels (RFC 8841 §4.2), UDPTL (RFC 7345 §4).

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use memchr::{memchr, memchr2};
 
-use super::message::{is_plain_uri, param};
+use super::message::{host_len, is_plain_uri, number, param};
 use crate::base::Transport;
 
 /// What kind of URI.
@@ -44,18 +44,18 @@ impl<'u> Uri<'u> {
         if !is_plain_uri(uri) {
             return None;
         }
-        let (scheme, rest) = split_at_byte(uri, memchr(b':', uri)?)?;
-        let scheme = [(&b"sip"[..], Scheme::Sip), (b"sips", Scheme::Sips), (b"tel", Scheme::Tel)]
-            .into_iter()
-            .find_map(|(name, kind)| scheme.eq_ignore_ascii_case(name).then_some(kind))?;
-        match scheme {
-            Scheme::Tel => tel(rest),
-            Scheme::Sip | Scheme::Sips => sip(scheme, rest),
+        match uri {
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b':', rest @ ..] => sip(Scheme::Sip, rest),
+            [b's' | b'S', b'i' | b'I', b'p' | b'P', b's' | b'S', b':', rest @ ..] => sip(Scheme::Sips, rest),
+            [b't' | b'T', b'e' | b'E', b'l' | b'L', b':', rest @ ..] => tel(rest),
+            _ => None,
         }
     }
 
     /// Host as an IP address, if it is one.
     pub fn ip(&self) -> Option<IpAddr> {
+        // Most names are told by their first letter.
+        self.host.first().filter(|first| first.is_ascii_digit() || **first == b'[')?;
         let host = std::str::from_utf8(self.host).ok()?;
         match host.strip_prefix('[') {
             Some(inner) => inner.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
@@ -137,37 +137,34 @@ fn sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
     if memchr(b'@', rest).is_some() {
         return None;
     }
-    let (host_port, tail) = rest.split_at_checked(memchr2(b';', b'?', rest).unwrap_or(rest.len()))?;
-    let (params, headers) = match memchr(b'?', tail) {
-        Some(at) => split_at_byte(tail, at)?,
-        None => (tail, &b""[..]),
-    };
-    let host_len = match host_port.first()? {
-        b'[' => memchr(b']', host_port)? + 1,
-        _ => memchr(b':', host_port).unwrap_or(host_port.len()),
-    };
-    let (host, port) = host_port.split_at_checked(host_len)?;
-    let port = match port.strip_prefix(b":") {
-        Some(digits) if digits.iter().all(u8::is_ascii_digit) => {
-            Some(std::str::from_utf8(digits).ok()?.parse().ok()?)
+    let (host, rest) = rest.split_at_checked(host_or_reference_len(rest)?)?;
+    let (port, tail) = match rest.strip_prefix(b":") {
+        Some(rest) => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (digits, tail) = rest.split_at_checked(digits)?;
+            (Some(u16::try_from(number(digits)?).ok()?), tail)
         }
-        None if port.is_empty() => None,
-        _ => return None,
+        None => (None, rest),
     };
-    is_host(host).then_some(Uri { scheme, user, host, port, params, headers })
+    let (params, headers) = match tail.first() {
+        None => (tail, tail),
+        Some(b';' | b'?') => match memchr(b'?', tail) {
+            Some(at) => split_at_byte(tail, at)?,
+            None => (tail, &b""[..]),
+        },
+        Some(_) => return None,
+    };
+    Some(Uri { scheme, user, host, port, params, headers })
 }
 
-/// An IPv6 reference, or a name or IPv4 address (the underscore that some name machines with is let through).
-fn is_host(host: &[u8]) -> bool {
-    match host.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]")) {
-        Some(inner) => {
-            std::str::from_utf8(inner).is_ok_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
-        }
-        None => {
-            !host.is_empty()
-                && host.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
-        }
+/// Length of the IPv6 reference, the name or the IPv4 address at the start.
+fn host_or_reference_len(rest: &[u8]) -> Option<usize> {
+    if rest.first() != Some(&b'[') {
+        return Some(host_len(rest)).filter(|len| *len > 0);
     }
+    let len = memchr(b']', rest)? + 1;
+    let inner = std::str::from_utf8(rest.get(1..len - 1)?).ok()?;
+    inner.parse::<std::net::Ipv6Addr>().is_ok().then_some(len)
 }
 
 /// `user`, if every `%` in it begins an escape: one that does not is read in two ways.

@@ -70,7 +70,7 @@ fn has_crypto(session: &Session<'_>, index: usize) -> bool {
 
 /// RTP/SAVP and RTP/SAVPF, over DTLS or not.
 fn is_secure(protocol: &[u8]) -> bool {
-    memchr::memmem::find(protocol, b"/SAVP").is_some()
+    protocol.windows(5).any(|part| part == b"/SAVP")
 }
 
 /// What we say on one leg of a stream that is translated.

@@ -34,7 +34,7 @@ use name::same_name;
 use parse::Mandatory;
 pub(in crate::sip) use parse::{content_length, too_large};
 use scan::Span;
-pub(in crate::sip) use scan::{FieldEnd, field_end, is_plain_uri, name_len};
+pub(in crate::sip) use scan::{FieldEnd, field_end, host_len, is_plain_uri, name_len, number};
 pub(in crate::sip) use scan::{quoted_len, split, token_len, trim_start};
 use start::Start;
 

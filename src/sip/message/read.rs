@@ -3,8 +3,8 @@
 use memchr::{memchr, memchr3};
 
 use super::scan::{
-    is_lws, is_plain_uri, is_token, number, param_name_len, param_value_len, quoted_len, split, token_len,
-    trim_end, trim_start,
+    host_len, is_lws, is_plain_uri, is_token, number, param_name_len, param_value_len, quoted_len, split,
+    token_len, trim_end, trim_start,
 };
 use super::{CSeq, Element, Malformed, Method, NameAddr, Via};
 
@@ -136,14 +136,11 @@ pub(super) fn via(value: &[u8]) -> Option<Via<'_>> {
         return None;
     }
     let rest = trim_start(rest);
-    let host_len = match rest.first()? {
+    let len = match rest.first()? {
         b'[' => memchr(b']', rest)? + 1,
-        _ => rest
-            .iter()
-            .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')))
-            .unwrap_or(rest.len()),
+        _ => host_len(rest),
     };
-    let (host, rest) = split(rest, host_len);
+    let (host, rest) = split(rest, len);
     if host.is_empty() || host.iter().any(|byte| is_lws(*byte) || matches!(byte, b'"' | b',' | b';')) {
         return None;
     }

@@ -45,6 +45,8 @@ const LWS: u8 = 2;
 const NAME_END: u8 = 4;
 /// Ends an unquoted value of a parameter.
 const VALUE_END: u8 = 8;
+/// May stand in a host's name (the underscore that some name machines with is let through).
+const HOST: u8 = 16;
 
 /// What each byte is (RFC 3261 §25.1).
 #[allow(clippy::indexing_slicing)] // computed when compiled
@@ -53,11 +55,12 @@ static CLASS: [u8; 256] = {
     let mut byte = 0u8;
     loop {
         table[byte as usize] = match byte {
-            b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~' => TOKEN,
+            b'-' | b'.' | b'_' => TOKEN | HOST,
+            b'!' | b'%' | b'*' | b'+' | b'`' | b'\'' | b'~' => TOKEN,
             b' ' | b'\t' | b'\r' | b'\n' => LWS | NAME_END | VALUE_END,
             b';' | b'"' | b',' => NAME_END | VALUE_END,
             b'=' => NAME_END,
-            _ if byte.is_ascii_alphanumeric() => TOKEN,
+            _ if byte.is_ascii_alphanumeric() => TOKEN | HOST,
             _ => 0,
         };
         if byte == 255 {
@@ -76,9 +79,19 @@ fn until(bytes: &[u8], class: u8) -> usize {
     bytes.iter().position(|byte| is(*byte, class)).unwrap_or(bytes.len())
 }
 
+/// How many bytes at the start of `bytes` are of this class.
+fn run(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().position(|byte| !is(*byte, class)).unwrap_or(bytes.len())
+}
+
 /// How many bytes of a `token` `bytes` begins with.
 pub(in crate::sip) fn token_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|byte| !is(*byte, TOKEN)).unwrap_or(bytes.len())
+    run(bytes, TOKEN)
+}
+
+/// How many bytes of a host's name or an IPv4 address `bytes` begins with.
+pub(in crate::sip) fn host_len(bytes: &[u8]) -> usize {
+    run(bytes, HOST)
 }
 
 /// How many bytes of a parameter's name `bytes` begins with: more than a `token`, because URIs have wider names.
@@ -86,9 +99,13 @@ pub(super) fn param_name_len(bytes: &[u8]) -> usize {
     until(bytes, NAME_END)
 }
 
-/// How many bytes of an unquoted parameter value `bytes` begins with.
+/// How many bytes of an unquoted parameter value `bytes` begins with. Branches and tags are long: they are looked at in pieces
+/// in which nothing may end them.
 pub(super) fn param_value_len(bytes: &[u8]) -> usize {
-    until(bytes, VALUE_END)
+    let (pieces, _) = bytes.as_chunks::<16>();
+    let may_end = |byte| (byte <= b' ') | (byte == b'"') | (byte == b',') | (byte == b';');
+    let seen = 16 * pieces.iter().take_while(|piece| !any(&piece[..], may_end)).count();
+    seen + until(bytes.get(seen..).unwrap_or_default(), VALUE_END)
 }
 
 /// Not empty, and nothing in it that ends a URI, a line or a string for some reader.
@@ -154,7 +171,7 @@ pub(in crate::sip) fn quoted_len(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Digits only, no sign, no overflow.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
+pub(in crate::sip) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
