@@ -24,46 +24,48 @@ pub struct LegCounters {
     /// Who is heard, by component.
     latched: [Latched; 2],
     /// Once it is SRTP.
-    passed: OnceLock<Box<Passed>>,
+    srtp: OnceLock<Box<SrtpSoFar>>,
+}
+
+/// How far the SRTP of a leg has come.
+#[derive(Debug, Default)]
+pub struct SrtpSoFar {
+    /// The senders of what its endpoint sends.
+    pub inbound: Milestones,
+    /// Those of what it is sent.
+    pub outbound: Milestones,
     /// Out of its DTLS handshakes, by component. Locked when one is done or void, and when somebody looks: never for a packet
     /// of media.
-    keys: Mutex<[Option<Box<Keys>>; 2]>,
+    keys: Mutex<[Option<Keys>; 2]>,
 }
 
-/// How far the senders of both directions of a leg have come.
-#[derive(Debug, Default)]
-pub struct Passed {
-    /// What its endpoint sends.
-    pub inbound: Milestones,
-    /// What it is sent.
-    pub outbound: Milestones,
-}
-
-impl LegCounters {
-    /// Once [`Self::begin_srtp`] was called.
-    #[inline]
-    pub fn passed(&self) -> Option<&Passed> {
-        self.passed.get().map(|passed| &**passed)
-    }
-
+impl SrtpSoFar {
     /// What its DTLS handshakes have come to, by component.
-    pub fn keys(&self) -> [Option<Box<Keys>>; 2] {
+    pub fn keys(&self) -> [Option<Keys>; 2] {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// True: others than before.
     pub fn keep_keys(&self, keys: [Option<&Keys>; 2]) -> bool {
         let mut kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let are_new = kept.each_ref().map(|kept| kept.as_deref()) != keys;
+        let are_new = kept.each_ref().map(Option::as_ref) != keys;
         if are_new {
-            *kept = keys.map(|keys| keys.cloned().map(Box::new));
+            *kept = keys.map(Option::<&Keys>::cloned);
         }
         are_new
+    }
+}
+
+impl LegCounters {
+    /// Once [`Self::begin_srtp`] was called.
+    #[inline]
+    pub fn srtp(&self) -> Option<&SrtpSoFar> {
+        self.srtp.get().map(|srtp| &**srtp)
     }
 
     /// The leg is SRTP.
     pub fn begin_srtp(&self) {
-        self.passed.get_or_init(Box::default);
+        self.srtp.get_or_init(Box::default);
     }
 
     /// Who is heard on that component, or was heard last by ICE.

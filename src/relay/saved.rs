@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::leg_counters::Passed;
+use super::leg_counters::SrtpSoFar;
 use super::{Component, OpenPair, PairCounters, Side};
 use crate::media::dtls::Keys;
-use crate::media::srtp::{Milestone, Milestones};
+use crate::media::srtp::Milestone;
 
 /// A pair that is to be opened again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub struct SavedLeg {
     /// and those that it is sent.
     pub outbound: Vec<Milestone>,
     /// What its DTLS handshakes have come to, by component.
-    pub keys: [Option<Box<Keys>>; 2],
+    pub keys: [Option<Keys>; 2],
 }
 
 impl SavedPair {
@@ -55,15 +55,13 @@ impl OpenPair {
             let counters = self.counters.leg(side);
             let latched =
                 [Component::Rtp, Component::Rtcp].map(|component| counters.latched(component).get());
-            let passed = |of: fn(&Passed) -> &Milestones| {
-                counters.passed().map(|passed| of(passed).all()).unwrap_or_default()
-            };
+            let srtp = counters.srtp();
             SavedLeg {
                 rtp: self.side(side).rtp.0,
                 latched,
-                inbound: passed(|passed| &passed.inbound),
-                outbound: passed(|passed| &passed.outbound),
-                keys: counters.keys(),
+                inbound: srtp.map(|srtp| srtp.inbound.all()).unwrap_or_default(),
+                outbound: srtp.map(|srtp| srtp.outbound.all()).unwrap_or_default(),
+                keys: srtp.map(SrtpSoFar::keys).unwrap_or_default(),
             }
         };
         SavedPair { a: leg(Side::A), b: leg(Side::B), life: self.counters.life() }

@@ -324,7 +324,7 @@ impl Pair {
     /// Of these the worker alone knows, and they must outlast a restart.
     pub(super) fn tell_keys(&self, side: Side) {
         let keys = self.srtp[side as usize].dtls().map(DtlsLeg::keys).unwrap_or_default();
-        if self.counters.leg(side).keep_keys(keys) {
+        if self.counters.leg(side).srtp().is_some_and(|srtp| srtp.keep_keys(keys)) {
             self.counters.revise();
         }
     }

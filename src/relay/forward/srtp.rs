@@ -10,7 +10,7 @@ use crate::media::dtls::Keys;
 use crate::media::latch::LegCrypto;
 use crate::media::packet;
 use crate::media::srtp::{Inbound, MasterKey, Milestone, Milestones, Outbound, Refused, Rollover, TAILROOM};
-use crate::relay::leg_counters::Passed;
+use crate::relay::leg_counters::SrtpSoFar;
 use crate::relay::row::Kind;
 use crate::relay::{Component, SavedLeg, Side};
 
@@ -208,7 +208,7 @@ impl Pair {
             };
             place.end = place.start + opened.map_err(reason)?;
             if let Some(milestone) = inbound.take_milestone() {
-                self.tell_passed(arrived.side, |passed| &passed.inbound, milestone);
+                self.tell_passed(arrived.side, |srtp| &srtp.inbound, milestone);
             }
         }
         self.listen(arrived, admitted.kind, bytes.get(place.clone()).unwrap_or_default());
@@ -221,15 +221,15 @@ impl Pair {
             let outbound = outbound.ok_or(Reason::Undeliverable)?;
             *place = protect(outbound, admitted.kind, bytes, place.clone()).map_err(reason)?;
             if let Some(milestone) = outbound.take_milestone() {
-                self.tell_passed(arrived.side.other(), |passed| &passed.outbound, milestone);
+                self.tell_passed(arrived.side.other(), |srtp| &srtp.outbound, milestone);
             }
         }
         Ok(verdict)
     }
 
-    fn tell_passed(&self, side: Side, of: fn(&Passed) -> &Milestones, milestone: Milestone) {
-        if let Some(passed) = self.counters.leg(side).passed() {
-            of(passed).pass(milestone);
+    fn tell_passed(&self, side: Side, of: fn(&SrtpSoFar) -> &Milestones, milestone: Milestone) {
+        if let Some(srtp) = self.counters.leg(side).srtp() {
+            of(srtp).pass(milestone);
             self.counters.revise();
         }
     }
