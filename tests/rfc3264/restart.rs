@@ -147,3 +147,26 @@ fn counts_go_on() {
     count(&third, 1);
     assert_eq!(third.media.streams()[0].a.packets, 54);
 }
+
+/// For the journal: thousands of these are written, and read at the start.
+#[test]
+fn what_is_kept_of_a_call_is_small_and_nothing_secret_is_printed() {
+    let key = |letter: &str| letter.repeat(40);
+    let secure = |host, port, letter: &str| {
+        let line = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{}\r\n", key(letter));
+        let ice = format!("a=ice-ufrag:name\r\na=ice-pwd:{}\r\n", key("s"));
+        audio(host, port).replace("RTP/AVP", "RTP/SAVP") + &line + &ice
+    };
+    let plain = Call::established();
+    let sides = phone_and_pbx();
+    let mut call = Call::new(Sides { b: SideSettings { srtp: Srtp::Sdes, ..sides.b }, ..sides });
+    call.offer(Side::A, &secure(PHONE, 4000, "a"));
+    call.answer(Side::B, &secure(PBX, 5000, "b"));
+    for (call, most) in [(&plain, 2000), (&call, 4000)] {
+        let saved = kept(call);
+        let size = serde_json::to_vec(&saved).unwrap().len();
+        assert!(size < most, "{size} bytes");
+        let printed = format!("{saved:?}");
+        assert!(!printed.contains(&key("s")), "{printed}");
+    }
+}
