@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use super::unheard::Unheard;
 use crate::base::{ClientAddr, ListenerId, UnixTime};
 use crate::media::quality::Measured;
+use crate::policy::ban::Ban;
 use crate::policy::country::Country;
 use crate::policy::deck::Money;
 use crate::policy::{Action, RefusedAtRelay};
@@ -71,6 +72,8 @@ pub enum Event {
         /// Now up.
         up: bool,
     },
+    /// A rule or somebody bans a source, a network or a user. Bans of an earlier run are no news.
+    Banned(Ban),
     /// A carrier does not take the name and password of its trunk.
     LoginRefused {
         /// The trunk.

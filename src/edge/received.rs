@@ -199,7 +199,11 @@ impl Edge {
         }
         while let Some(change) = self.policy.poll_ban_change() {
             match change {
-                BanChange::Banned(banned, until) => self.relay.ban(&banned, until),
+                BanChange::Banned(ban, until) => {
+                    self.relay.ban(&ban.banned, until);
+                    self.tell(Event::Banned(ban));
+                }
+                BanChange::Restored(banned, until) => self.relay.ban(&banned, until),
                 BanChange::Lifted(banned) => self.relay.lift_ban(&banned),
             }
         }

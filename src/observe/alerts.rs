@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::mpsc::Sender;
@@ -11,15 +12,17 @@ use super::redact::{Escaped, Redacted};
 use super::rfc3339;
 use super::settings::Numbers;
 use crate::base::UnixTime;
+use crate::base::ban::Banned;
 use crate::edge::event::Event;
+use crate::policy::ban::Ban;
 use crate::policy::{self, Action, Spoken, Stage};
 
 /// One alert. The names are an interface: receivers read them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Alert {
-    /// `refused`, `would_refuse`, `hung_up`, `rule`, `target_down`, `target_up`, `trunk_down`, `trunk_up`, `login_refused`.
+    /// `refused`, `would_refuse`, `hung_up`, `rule`, `banned`, `target_down`, `target_up`, `trunk_down`, `trunk_up`, `login_refused`.
     pub what: &'static str,
-    /// The rule, trunk or target: what is limited together.
+    /// The rule, a ban's reason, the trunk or target: what is limited together.
     pub name: String,
     /// When (RFC 3339).
     pub time: String,
@@ -72,6 +75,7 @@ impl Alerts {
                 };
                 self.health(trunk, *registered, words, at)
             }
+            Event::Banned(ban) => Some(self.banned(ban, at)),
             Event::LoginRefused { trunk } => {
                 let why = "the carrier refuses our name and password: check `auth` of this trunk";
                 Some(plain("login_refused", trunk, why, at))
@@ -125,6 +129,21 @@ impl Alerts {
         };
         alert.text = sentence(&alert);
         alert
+    }
+
+    fn banned(&self, ban: &Ban, at: UnixTime) -> Alert {
+        let (source, user) = match &ban.banned {
+            Banned::Network(_) => (Some(ban.banned.to_string()), None),
+            Banned::User(name) => (None, Some(self.shown(name))),
+        };
+        let whom =
+            source.clone().or_else(|| user.as_ref().map(|user| format!("user {user}"))).unwrap_or_default();
+        let until = match ban.until {
+            Some(until) => format!("until {}", rfc3339(UnixTime(Duration::from_secs(until)))),
+            None => "until somebody lifts it".to_owned(),
+        };
+        let reason: Arc<str> = ban.reason.as_str().into();
+        Alert { source, user, ..plain("banned", &reason, &format!("{whom} is banned {until}"), at) }
     }
 
     fn shown(&self, text: &str) -> String {

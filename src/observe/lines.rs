@@ -80,6 +80,9 @@ impl Lines {
             Event::Malformed { listener, source, reason } => {
                 debug!(listener = self.listener(*listener), %source, reason, "not a SIP message");
             }
+            Event::Banned(ban) => {
+                debug!(banned = %Escaped(&ban.banned.to_string()), reason = %Escaped(&ban.reason), "banned");
+            }
             Event::CallRefused(_) | Event::Message(_) => {}
         }
     }

@@ -194,6 +194,7 @@ impl Metrics {
                 self.malformed.get_or_create(&[("reason", *reason)]).inc();
             }
             Event::Unregistered { .. }
+            | Event::Banned(_)
             | Event::LoginRefused { .. }
             | Event::CallPeersFull { .. }
             | Event::Note(_)

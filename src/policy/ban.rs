@@ -44,8 +44,10 @@ pub enum NotBanned {
 /// What became of somebody, for whoever else serves them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BanChange {
-    /// They are banned until then; `None`: until somebody lifts it.
-    Banned(Banned, Option<Instant>),
+    /// Somebody or a rule has banned them, until then; `None`: until somebody lifts it.
+    Banned(Ban, Option<Instant>),
+    /// They are banned still, by an earlier run.
+    Restored(Banned, Option<Instant>),
     /// They no longer are.
     Lifted(Banned),
 }
@@ -113,7 +115,9 @@ impl Bans {
         let Some(until) = now.instant.checked_add(length) else { return };
         let known = self.table.get(&banned, now.instant);
         if known.is_none_or(|known| known.until.is_some_and(|known| known < until)) {
-            self.set(banned, Some(until), Word::new(rule, Some(length), now), now);
+            let word = Word::new(rule, Some(length), now);
+            self.changes.push_back(BanChange::Banned(shown(banned.clone(), &word), Some(until)));
+            self.set(banned, Some(until), word, now);
         }
     }
 
@@ -132,6 +136,7 @@ impl Bans {
         }
         let word = Word::new(&reason.into(), length, now);
         let shown = shown(banned.clone(), &word);
+        self.changes.push_back(BanChange::Banned(shown.clone(), until));
         self.set(banned, until, word, now);
         Ok(shown)
     }
@@ -146,7 +151,6 @@ impl Bans {
     }
 
     fn set(&mut self, banned: Banned, until: Option<Instant>, word: Word, now: Now) {
-        self.changes.push_back(BanChange::Banned(banned.clone(), until));
         self.table.insert(banned, until, word, now.instant);
         self.has_changed = true;
     }
@@ -178,6 +182,7 @@ impl Bans {
                 until.map(|until| Duration::from_secs(until).checked_sub(now.unix.0).unwrap_or_default());
             let ends = left.and_then(|left| now.instant.checked_add(left));
             if self.may_ban(&banned).is_ok() && left.is_none_or(|left| !left.is_zero()) {
+                self.changes.push_back(BanChange::Restored(banned.clone(), ends));
                 self.set(banned, ends, Word { reason: reason.into(), since, until }, now);
             }
         }

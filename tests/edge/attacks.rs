@@ -6,6 +6,7 @@ use super::calls::{establish, hang_up, register};
 use super::ua::{self, header, headers, request, response, sdp};
 use super::world::{Actor, World};
 use turnpike::base::ban::Banned;
+use turnpike::edge::event::Event;
 use turnpike::policy::matcher::{Condition, Glob, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
 use turnpike::policy::{Action, Stage};
@@ -404,8 +405,15 @@ fn the_relay_hears_of_a_source_that_policy_bans() {
             request(&scanner, "INVITE", "sip:100@example.com", "100", "User-Agent: friendly-scanner\r\n", ""),
         );
         let banned = std::mem::take(&mut world.ports.lock().expect("lock").banned);
+        let told = world.events.iter().filter_map(|event| match event {
+            Event::Banned(ban) => Some((&ban.banned, &*ban.reason)),
+            _ => None,
+        });
+        let source = Banned::source(scanner.address().ip());
+        let expected = is_banned.then_some((&source, "scanners / names"));
+        assert_eq!(told.collect::<Vec<_>>(), Vec::from_iter(expected));
         let until = Some(world.now.instant + Duration::from_secs(60));
-        let until = (Banned::source(scanner.address().ip()), until);
+        let until = (source, until);
         assert_eq!(banned, Vec::from_iter(is_banned.then_some(until)), "who can be forged is not banned");
     }
     assert!(world.refused_calls().is_empty(), "strangers do not fill the disk");

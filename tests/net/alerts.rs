@@ -236,3 +236,43 @@ fn a_webhook_that_never_answers_is_given_up_and_tried_again() {
     drop(node);
     assert!(!dir.path().join("alerts.json").exists(), "it has been taken");
 }
+
+#[test]
+fn a_ban_by_hand_is_told_once_and_not_again_after_a_restart() {
+    let receiver = Receiver::start(0);
+    let dir = tempfile::tempdir().unwrap();
+    let node = started(dir.path(), receiver.at, Duration::from_secs(60));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let banned = "203.0.113.7".parse().unwrap();
+    let ban = node.handle().ban(banned, Some(Duration::from_secs(3600)), "noise".into(), false);
+    runtime.block_on(ban).unwrap().unwrap();
+    let told = receiver.wait_for(1);
+    for (key, value) in [("what", "banned"), ("name", "noise"), ("source", "203.0.113.7")] {
+        assert_eq!(told[0][key], value, "{told:?}");
+    }
+    drop(node);
+    let node = started(dir.path(), receiver.at, Duration::from_secs(60));
+    knock(&node, 1);
+    let told = receiver.wait_for(2);
+    assert_eq!((told.len(), &told[1]["what"]), (2, &Value::from("refused")), "{told:?}");
+}
+
+/// The receiver is down while more comes than is kept: what is newest reaches it when it is back, in order.
+#[test]
+fn a_full_queue_is_sent_from_its_oldest_on_when_the_receiver_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let waiting: Vec<_> = (0..1_000)
+        .map(|number| serde_json::json!({ "since": since, "body": format!("{{\"id\":\"{number}\"}}") }))
+        .collect();
+    std::fs::write(dir.path().join("alerts.json"), serde_json::to_vec(&waiting).unwrap()).unwrap();
+    let nobody = Dead::new(Transport::Tcp);
+    let node = started(dir.path(), nobody.at, Duration::from_secs(60));
+    knock(&node, 1);
+    drop(node);
+    let receiver = Receiver::start(0);
+    let _node = started(dir.path(), receiver.at, Duration::from_secs(60));
+    let told = receiver.wait_for(1_000);
+    assert_eq!((told.len(), &told[0]["id"], &told[998]["id"]), (1_000, &"1".into(), &"999".into()));
+    assert_eq!(told[999]["name"], "toll / nobody");
+}

@@ -141,3 +141,84 @@ impl Queue {
 fn unix() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(number: usize) -> Alert {
+        Alert {
+            what: "refused",
+            name: format!("rule {number}"),
+            time: String::new(),
+            text: String::new(),
+            answer: None,
+            user: None,
+            source: None,
+            from: None,
+            to: None,
+            method: None,
+            call_id: None,
+            count: 1,
+        }
+    }
+
+    fn open(folder: &tempfile::TempDir) -> (Queue, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::new("edge-1"));
+        (Queue::open(folder.path().join("alerts.json"), "edge-1", metrics.clone()), metrics)
+    }
+
+    /// Which of [`alert`] the bodies tell, in order.
+    fn told(queue: &mut Queue) -> Vec<String> {
+        let next = || {
+            let body = queue.first()?;
+            queue.done();
+            let body: serde_json::Value = serde_json::from_slice(&body).ok()?;
+            Some(body["name"].as_str()?.to_owned())
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn when_full_the_oldest_go_first_and_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut queue, metrics) = open(&folder);
+        for number in 0..CAPACITY + 3 {
+            queue.push(&alert(number));
+        }
+        assert_eq!(
+            (queue.len(), metrics.alerts.dropped.get(), metrics.alerts.waiting.get()),
+            (CAPACITY, 3, 1_000)
+        );
+        queue.write();
+        let (mut queue, metrics) = open(&folder);
+        assert_eq!((queue.len(), metrics.alerts.dropped.get()), (CAPACITY, 0), "all of them after a restart");
+        queue.push(&alert(CAPACITY + 3));
+        assert_eq!(metrics.alerts.dropped.get(), 1);
+        let expected: Vec<_> = (4..CAPACITY + 4).map(|number| format!("rule {number}")).collect();
+        assert_eq!(told(&mut queue), expected);
+        queue.write();
+        assert!(!folder.path().join("alerts.json").exists(), "nothing is left to say");
+    }
+
+    #[test]
+    fn what_is_a_day_old_is_no_news() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut queue, metrics) = open(&folder);
+        let now = unix();
+        queue.push_at(&alert(1), now.saturating_sub(OLDEST + Duration::from_secs(1)));
+        queue.push_at(&alert(2), now);
+        assert_eq!((told(&mut queue), metrics.alerts.dropped.get()), (vec!["rule 2".to_owned()], 1));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_empty_queue() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("alerts.json"), "[{\"since\":").unwrap();
+        let (mut queue, _) = open(&folder);
+        assert_eq!(queue.len(), 0);
+        queue.push(&alert(1));
+        queue.write();
+        assert_eq!(open(&folder).0.len(), 1);
+    }
+}

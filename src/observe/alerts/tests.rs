@@ -57,6 +57,24 @@ fn that_something_is_up_again_is_told_of_what_was_down() {
 }
 
 #[test]
+fn a_ban_is_told_with_whom_it_hits_why_and_how_long() {
+    let (mut alerts, mut told, metrics) = alerts(Numbers::Last4Digits);
+    let bans = [
+        ("203.0.113.7", "scanners / known names", Some(1_790_003_600)),
+        ("198.51.100.0/24", "noise", None),
+        ("user:4930123456", "by hand", None),
+    ];
+    let mut text = String::new();
+    for (banned, reason, until) in bans {
+        let ban = Ban { banned: banned.parse().unwrap(), reason: reason.into(), since: 1_790_000_000, until };
+        alerts.observe(&Event::Banned(ban), at(), &metrics);
+        let Alert { what, name, text: says, source, user, .. } = told.try_recv().unwrap();
+        text.push_str(&format!("{what} | {name} | {says} | {source:?} | {user:?}\n"));
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn when_nobody_takes_them_alerts_are_counted_lost() {
     let (mut alerts, _told, metrics) = alerts(Numbers::Full);
     for _ in 0..6 {
