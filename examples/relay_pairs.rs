@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             relay.set_leg(pair.id, side, rules);
         }
         relay.flush();
-        println!("{} {}", pair.a.rtp, pair.b.rtp);
+        println!("{} {}", pair.a.rtp(), pair.b.rtp());
     }
     loop {
         std::thread::park();

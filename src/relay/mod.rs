@@ -51,7 +51,7 @@ impl Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// A call's: it stands in SDP that we wrote.
-    Pair(PairId),
+    Pair,
     /// A TURN client's, who got it from our own TURN server.
     Allocation,
 }
@@ -123,10 +123,25 @@ impl RelayAddress {
 /// One side's relayed addresses, as SDP shows them (advertised).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SideAddrs {
+    ip: IpAddr,
+    port: u16,
+}
+
+impl SideAddrs {
+    /// `port`: of RTP.
+    pub fn new(ip: IpAddr, port: u16) -> SideAddrs {
+        SideAddrs { ip, port }
+    }
+
     /// RTP (or whatever the stream is).
-    pub rtp: RelayedAddr,
+    pub fn rtp(&self) -> RelayedAddr {
+        RelayedAddr(SocketAddr::new(self.ip, self.port))
+    }
+
     /// RTCP: the next port up.
-    pub rtcp: RelayedAddr,
+    pub fn rtcp(&self) -> RelayedAddr {
+        RelayedAddr(SocketAddr::new(self.ip, self.port.saturating_add(1)))
+    }
 }
 
 /// A pair that is open: sockets bound, nothing latched.

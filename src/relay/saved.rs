@@ -57,7 +57,7 @@ impl OpenPair {
                 [Component::Rtp, Component::Rtcp].map(|component| counters.latched(component).get());
             let srtp = counters.srtp();
             SavedLeg {
-                rtp: self.side(side).rtp.0,
+                rtp: self.side(side).rtp().0,
                 latched,
                 inbound: srtp.map(|srtp| srtp.inbound.all()).unwrap_or_default(),
                 outbound: srtp.map(|srtp| srtp.outbound.all()).unwrap_or_default(),

@@ -11,7 +11,7 @@ use rand::SeedableRng;
 use smallvec::SmallVec;
 use turnpike::base::ban::Banned;
 use turnpike::base::{
-    ClientAddr, FlowId, ListenerId, NodeKey, Now, PeerAddr, RelayedAddr, Transport, TrunkId, UnixTime, ZoneId,
+    ClientAddr, FlowId, ListenerId, NodeKey, Now, PeerAddr, Transport, TrunkId, UnixTime, ZoneId,
 };
 use turnpike::edge::event::{Cdr, Event, Refused, Unheard};
 use turnpike::edge::settings::*;
@@ -109,10 +109,7 @@ pub struct Ports {
 
 impl Ports {
     fn open_at(&mut self, id: PairId, [a, b]: [(RelayAddress, u16); 2]) -> OpenPair {
-        let side = |(at, port): (RelayAddress, u16)| SideAddrs {
-            rtp: RelayedAddr(SocketAddr::new(at.advertise, port)),
-            rtcp: RelayedAddr(SocketAddr::new(at.advertise, port + 1)),
-        };
+        let side = |(at, port): (RelayAddress, u16)| SideAddrs::new(at.advertise, port);
         let pair = OpenPair { id, a: side(a), b: side(b), counters: Arc::new(PairCounters::default()) };
         let twice = self.open.insert(pair.id, pair.clone());
         assert!(twice.is_none(), "a pair is opened once");
@@ -137,7 +134,7 @@ impl Relay for FakeRelay {
     fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
         let mut ports = self.0.lock().expect("lock");
         let [at_a, at_b] = [Side::A, Side::B].map(|side| saved.side(side).rtp);
-        if ports.open.values().any(|pair| pair.a.rtp.0 == at_a || pair.b.rtp.0 == at_b) {
+        if ports.open.values().any(|pair| pair.a.rtp().0 == at_a || pair.b.rtp().0 == at_b) {
             return Err(OpenError::PortTaken);
         }
         ports.binds.extend([a.bind, b.bind]);
@@ -155,8 +152,8 @@ impl Relay for FakeRelay {
     }
     fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
         let ports = self.0.lock().expect("lock");
-        let has = |pair: &&OpenPair| pair.a.rtp.0 == addr || pair.b.rtp.0 == addr;
-        let pair = ports.open.values().find(has).map(|pair| Owner::Pair(pair.id));
+        let has = |pair: &&OpenPair| pair.a.rtp().0 == addr || pair.b.rtp().0 == addr;
+        let pair = ports.open.values().any(|pair| has(&pair)).then_some(Owner::Pair);
         pair.or(ports.allocations.contains(&addr).then_some(Owner::Allocation))
     }
     fn serves_turn(&self) -> bool {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use turnpike::base::PeerAddr;
 use turnpike::base::ban::Banned;
-use turnpike::base::{PeerAddr, RelayedAddr};
 use turnpike::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, SavedPair,
     Side, SideAddrs,
@@ -34,10 +34,7 @@ impl FakeRelay {
     fn open_at(&mut self, a: RelayAddress, b: RelayAddress, ports: [u16; 2]) -> OpenPair {
         let id = PairId(self.opened);
         self.opened += 1;
-        let addrs = |address: RelayAddress, port| SideAddrs {
-            rtp: RelayedAddr(SocketAddr::new(address.advertise, port)),
-            rtcp: RelayedAddr(SocketAddr::new(address.advertise, port + 1)),
-        };
+        let addrs = |address: RelayAddress, port| SideAddrs::new(address.advertise, port);
         let [port_a, port_b] = ports;
         let counters = PairCounters::default().into();
         let pair = OpenPair { id, a: addrs(a, port_a), b: addrs(b, port_b), counters };
@@ -57,7 +54,7 @@ impl Relay for FakeRelay {
 
     fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
         let ports = [Side::A, Side::B].map(|side| saved.side(side).rtp.port());
-        let has = |pair: &OpenPair| [pair.a.rtp.0.port(), pair.b.rtp.0.port()] == ports;
+        let has = |pair: &OpenPair| [pair.a.rtp().0.port(), pair.b.rtp().0.port()] == ports;
         if self.open.values().any(has) { Err(OpenError::PortTaken) } else { Ok(self.open_at(a, b, ports)) }
     }
 
@@ -72,9 +69,10 @@ impl Relay for FakeRelay {
     }
 
     fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
-        let has =
-            |pair: &&OpenPair| [pair.a, pair.b].iter().any(|side| side.rtp.0 == addr || side.rtcp.0 == addr);
-        let pair = self.open.values().find(has).map(|pair| Owner::Pair(pair.id));
+        let has = |pair: &&OpenPair| {
+            [pair.a, pair.b].iter().any(|side| side.rtp().0 == addr || side.rtcp().0 == addr)
+        };
+        let pair = self.open.values().any(|pair| has(&pair)).then_some(Owner::Pair);
         pair.or(self.allocations.contains(&addr).then_some(Owner::Allocation))
     }
 

@@ -44,7 +44,7 @@ fn rewrite(exchange: &Exchange, offerer: Ice, answerer: Ice) -> Rewritten {
     let offer = call.offer(Side::A, &sample(exchange.offer));
     let pairs: Vec<_> = call.relay.open.values().cloned().collect();
     let shown = |side: fn(&turnpike::relay::OpenPair) -> turnpike::relay::SideAddrs| {
-        pairs.iter().map(side).flat_map(|shown| [shown.rtp.0, shown.rtcp.0]).collect::<Vec<_>>()
+        pairs.iter().map(side).flat_map(|shown| [shown.rtp().0, shown.rtcp().0]).collect::<Vec<_>>()
     };
     let shown = [shown(|pair| pair.b), shown(|pair| pair.a)];
     Rewritten { offer, answer: call.answer(Side::B, &sample(exchange.answer)), shown }

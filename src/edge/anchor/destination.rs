@@ -39,7 +39,7 @@ pub(super) fn of(
     let owner = relay.owner_of(address);
     let may_be_reached = match owner {
         // Somebody else's call.
-        Some(Owner::Pair(_)) => !side.untrusted,
+        Some(Owner::Pair) => !side.untrusted,
         Some(Owner::Allocation) => true,
         None => !side.untrusted || is_public(ip) && !side.own.contains(&ip),
     };

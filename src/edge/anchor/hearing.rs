@@ -127,7 +127,7 @@ impl CallMedia {
         let rules = stream.leg_rules(side, &self.sides, &self.ice, &self.own_addresses(), relay);
         let leg = counters.leg(side);
         Some(Evidence {
-            told: stream.shown_to(side)?.rtp.0,
+            told: stream.shown_to(side)?.rtp().0,
             said: stream.named(side),
             is_believed: rules.rtp.is_some(),
             payload_types: rules.payload_types,

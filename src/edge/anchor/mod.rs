@@ -321,7 +321,7 @@ impl CallMedia {
             let before = self.streams.get(index);
             let shown = self.sides.of(from).relay_for(media);
             let fits =
-                |pair: &OpenPair| shown.is_none_or(|shown| shown.advertise == pair.side(from).rtp.0.ip());
+                |pair: &OpenPair| shown.is_none_or(|shown| shown.advertise == pair.side(from).rtp().0.ip());
             let mut stream = Stream::following(before, media, stream_use, fits);
             let (translation, keys) = plans.next().flatten().unzip();
             stream.set_translation(translation);
@@ -370,7 +370,7 @@ impl CallMedia {
         let passes = self.sides.a.srtp == Srtp::Pass && self.sides.b.srtp == Srtp::Pass;
         let shown = self.sides.of(from.other()).relay;
         let is_shown = |rtp: SocketAddr| shown.iter().any(|shown| shown.advertise == rtp.ip());
-        let is_pair = |rtp| matches!(relay.owner_of(rtp), Some(Owner::Pair(_)));
+        let is_pair = |rtp| matches!(relay.owner_of(rtp), Some(Owner::Pair));
         trusted && passes && media.rtp.is_some_and(|rtp| is_shown(rtp) && is_pair(rtp))
     }
 
@@ -410,12 +410,12 @@ impl CallMedia {
                 // Offered as disabled, or refused by the answer that won.
                 return MediaEdit::Reject;
             };
-            let rtp = shown.rtp.0;
+            let rtp = shown.rtp().0;
             let keying = self.keying(stream, from, index, media, relay).map(Box::new);
             // RFC 8858 §3: a section that says that RTCP has RTP's port means it. Each leg of a translated one is for itself.
             let one_port = media.rtcp_mux && media.rtcp == media.rtp && !media.is_without_default();
             let one_port = one_port && keying.is_none();
-            let rtcp = if one_port { rtp } else { shown.rtcp.0 };
+            let rtcp = if one_port { rtp } else { shown.rtcp().0 };
             let ice = match towards {
                 Towards::Passed { .. } if !media.ice => IceEdit::Keep,
                 Towards::Passed { relay_only: true } => IceEdit::RelayOnly,
@@ -501,7 +501,7 @@ impl CallMedia {
     /// This call's own relayed addresses: sent to, they would feed the call to itself.
     fn own_addresses(&self) -> Vec<SocketAddr> {
         let pairs = self.streams.iter().filter_map(Stream::pair);
-        pairs.flat_map(|pair| [pair.a.rtp.0, pair.a.rtcp.0, pair.b.rtp.0, pair.b.rtcp.0]).collect()
+        pairs.flat_map(|pair| [pair.a.rtp().0, pair.a.rtcp().0, pair.b.rtp().0, pair.b.rtcp().0]).collect()
     }
 }
 

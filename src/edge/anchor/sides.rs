@@ -64,7 +64,7 @@ impl SideSettings {
     /// What it is shown by a new pair, where another one, or none, has shown it `before`.
     pub(super) fn relay_at(&self, before: Option<SideAddrs>) -> RelayAddress {
         match before {
-            Some(before) => self.relay.preferring(before.rtp.0.ip()).first(),
+            Some(before) => self.relay.preferring(before.rtp().0.ip()).first(),
             None => self.relay.first(),
         }
     }

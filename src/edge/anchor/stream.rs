@@ -239,7 +239,7 @@ impl Stream {
 
     pub(super) fn set_said(&mut self, side: Side, mut said: Option<Said>) {
         if let Some(said) = &mut said
-            && said.rtp == self.shown_to(side.other()).map(|seen_as| seen_as.rtp.0)
+            && said.rtp == self.shown_to(side.other()).map(|seen_as| seen_as.rtp().0)
         {
             said.stay_at(self.said(side));
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::token::PairSocket;
+use crate::relay::Owner;
 
 /// Where in its worker a relayed address is at home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,18 @@ impl Directory {
         self.entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) != 0)
     }
 
+    /// Whose it is, if it is one of this process.
+    pub fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
+        let entry = self.entry(addr)?.load(Ordering::Relaxed);
+        let is_of_pair = || match entry & NOWHERE {
+            // Only sockets of pairs are promised.
+            NOWHERE => true,
+            LISTENS => false,
+            index => matches!(Home::from_index(index), Home::Pair(_)),
+        };
+        (entry != 0).then(|| if is_of_pair() { Owner::Pair } else { Owner::Allocation })
+    }
+
     /// Which worker takes packets for it, and where; no home in the moment before the worker has it.
     #[inline]
     pub fn find(&self, addr: SocketAddr) -> Option<(usize, Option<Home>)> {
@@ -62,7 +75,7 @@ impl Directory {
         self.entry(addr).is_some_and(|entry| entry.load(Ordering::Relaxed) & NOWHERE == LISTENS)
     }
 
-    /// `worker` will have it in a moment.
+    /// `worker` will have it in a moment, as a socket of a pair.
     pub fn promise(&self, addr: SocketAddr, worker: usize) {
         self.write(addr, place(worker) | NOWHERE);
     }

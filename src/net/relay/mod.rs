@@ -41,8 +41,8 @@ use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::node::TurnAllocation;
+use crate::base::PeerAddr;
 use crate::base::ban::Banned;
-use crate::base::{PeerAddr, RelayedAddr};
 use crate::media::dtls::Certificate;
 use crate::relay::{
     LegRules, OpenError, OpenPair, Owner, PairCounters, PairId, Relay, RelayAddress, RelayUsage, SavedLeg,
@@ -67,8 +67,6 @@ pub struct UdpRelay {
     /// For media over DTLS: the workers show the same one.
     certificate: Arc<Certificate>,
     open: FxHashMap<PairId, Open>,
-    /// Advertised addresses of the open pairs.
-    of_pairs: FxHashMap<SocketAddr, PairId>,
     last_id: u64,
 }
 
@@ -100,7 +98,6 @@ impl UdpRelay {
             directory,
             certificate,
             open: FxHashMap::default(),
-            of_pairs: FxHashMap::default(),
             last_id: 0,
         })
     }
@@ -188,7 +185,7 @@ impl UdpRelay {
         let counters = Arc::new(counters);
         let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.pairs);
         let worker = least.map_or(0, |(number, _)| number);
-        let shown = [shown(a, taken_a.port), shown(b, taken_b.port)];
+        let shown = [SideAddrs::new(a.advertise, taken_a.port), SideAddrs::new(b.advertise, taken_b.port)];
         for address in all_of(&shown) {
             self.directory.promise(address, worker);
         }
@@ -201,7 +198,6 @@ impl UdpRelay {
             return Err(OpenError::CannotBind);
         }
         self.workers[worker].pairs += 1;
-        self.of_pairs.extend(all_of(&shown).map(|address| (address, id)));
         self.open.insert(id, Open { worker, ports: [taken_a, taken_b], shown });
         let [a, b] = shown;
         Ok(OpenPair { id, a, b, counters })
@@ -229,7 +225,6 @@ impl Relay for UdpRelay {
     fn close(&mut self, pair: PairId) {
         let Some(open) = self.open.remove(&pair) else { return };
         for address in all_of(&open.shown) {
-            self.of_pairs.remove(&address);
             self.directory.remove(address);
         }
         let worker = &mut self.workers[open.worker];
@@ -239,8 +234,7 @@ impl Relay for UdpRelay {
     }
 
     fn owner_of(&self, addr: SocketAddr) -> Option<Owner> {
-        let allocation = || self.directory.is_open(addr).then_some(Owner::Allocation);
-        self.of_pairs.get(&addr).copied().map(Owner::Pair).or_else(allocation)
+        self.directory.owner_of(addr)
     }
 
     fn serves_turn(&self) -> bool {
@@ -281,15 +275,10 @@ impl Relay for UdpRelay {
     }
 }
 
-fn shown(address: RelayAddress, port: u16) -> SideAddrs {
-    let at = |port| RelayedAddr(SocketAddr::new(address.advertise, port));
-    SideAddrs { rtp: at(port), rtcp: at(port + 1) }
-}
-
 /// The addresses of both sides.
 fn all_of(shown: &[SideAddrs; 2]) -> impl Iterator<Item = SocketAddr> + use<> {
     let [a, b] = *shown;
-    [a.rtp, a.rtcp, b.rtp, b.rtcp].into_iter().map(|address| address.0)
+    [a.rtp(), a.rtcp(), b.rtp(), b.rtcp()].into_iter().map(|address| address.0)
 }
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub(super) struct NewPair {
 
 /// The pairs of a worker.
 pub(super) struct Pairs {
-    open: Slab<OpenPair>,
+    /// Boxed: the slab has room for up to twice as many as it ever held, and moves all when it grows.
+    open: Slab<Box<OpenPair>>,
     slots: FxHashMap<PairId, usize>,
     /// Counters of all its pairs, also the closed ones.
     totals: Arc<SideCounters>,
@@ -99,7 +100,7 @@ impl Pairs {
         }
         self.slots.insert(new.id, slot);
         let pair = Pair::new(self.own.clone(), new.counters.clone());
-        entry.insert(OpenPair { new, pair, dtls: Dtls::default() });
+        entry.insert(Box::new(OpenPair { new, pair, dtls: Dtls::default() }));
     }
 
     /// New rules for one side.
@@ -360,8 +361,8 @@ fn bind_above(rtp: &UdpSocket) -> io::Result<UdpSocket> {
 fn shown(pair: &NewPair, side: Side, component: Component) -> RelayedAddr {
     let shown = &pair.shown[side as usize];
     match component {
-        Component::Rtp => shown.rtp,
-        Component::Rtcp => shown.rtcp,
+        Component::Rtp => shown.rtp(),
+        Component::Rtcp => shown.rtcp(),
     }
 }
 

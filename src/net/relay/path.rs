@@ -487,10 +487,10 @@ mod tests {
         let poll = mio::Poll::new().unwrap();
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
         let sockets: [_; 2] = [(); 2].map(|()| [[bind(), bind()], [bind(), bind()]]);
-        let at = |socket: &UdpSocket| RelayedAddr(socket.local_addr().unwrap());
-        let shown = sockets
-            .each_ref()
-            .map(|pair| pair.each_ref().map(|side| SideAddrs { rtp: at(&side[0]), rtcp: at(&side[1]) }));
+        let ip = "127.0.0.1".parse().unwrap();
+        let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+        let shown =
+            sockets.each_ref().map(|pair| pair.each_ref().map(|side| SideAddrs::new(ip, port(&side[0]))));
         let directory = Arc::new(Directory::new(["127.0.0.1".parse().unwrap()]));
         let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
         let mut pairs = Pairs::new(Arc::default(), directory.addresses(), handshakes());
@@ -498,12 +498,12 @@ mod tests {
         for (n, sockets) in sockets.into_iter().enumerate() {
             let (id, instant) = (PairId(n as u64), now().instant);
             let sockets = sockets.map(|side| side.map(Some));
-            shown[n].iter().for_each(|side| directory.promise(side.rtp.0, 0));
+            shown[n].iter().for_each(|side| directory.promise(side.rtp().0, 0));
             let counters = counters[n].clone();
             let pair = NewPair { id, sockets, shown: shown[n], counters, saved: [None, None] };
             pairs.open(pair, poll.registry(), &directory, 0);
             for side in [Side::A, Side::B] {
-                let rtp = Some(shown[1 - n][side as usize].rtp.0);
+                let rtp = Some(shown[1 - n][side as usize].rtp().0);
                 pairs.set_leg(
                     id,
                     side,
@@ -515,7 +515,7 @@ mod tests {
         }
         let mut path = PacketPath::new(pairs, None, shortcuts, now());
         let by = Outlet::Pair(PairSocket { slot: 1, side: Side::A, component: Component::Rtp });
-        let (from, to) = (shown[1][0].rtp, shown[0][0].rtp);
+        let (from, to) = (shown[1][0].rtp(), shown[0][0].rtp());
         let packet = HEADROOM..HEADROOM + 20;
         path.carry(Step::ToOwn { by, from, to, packet, or_leaves: true }, 0);
         let all = counters.iter().flat_map(|pair| [&pair.a, &pair.b]);

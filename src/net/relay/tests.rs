@@ -116,27 +116,27 @@ fn both_ways(ip: IpAddr, ports: std::ops::RangeInclusive<u16>) {
     let ((alice, alice_addr), (bob, bob_addr)) = (phone(ip), phone(ip));
     let address = here(ip);
     let pair = relay.open(address, address).unwrap();
-    assert_eq!(relay.owner_of(pair.a.rtp.0), Some(Owner::Pair(pair.id)));
-    assert_eq!(relay.owner_of(pair.b.rtcp.0), Some(Owner::Pair(pair.id)));
-    assert_eq!(pair.a.rtp.0.port() % 2, 0);
-    assert_eq!(pair.a.rtcp.0.port(), pair.a.rtp.0.port() + 1);
+    assert_eq!(relay.owner_of(pair.a.rtp().0), Some(Owner::Pair));
+    assert_eq!(relay.owner_of(pair.b.rtcp().0), Some(Owner::Pair));
+    assert_eq!(pair.a.rtp().0.port() % 2, 0);
+    assert_eq!(pair.a.rtcp().0.port(), pair.a.rtp().0.port() + 1);
     relay.set_leg(pair.id, Side::A, LegRules { send_before_latch: true, ..rules(alice_addr) });
     relay.set_leg(pair.id, Side::B, rules(bob_addr));
 
-    bob.send_to(&rtp(1), pair.b.rtp.0).unwrap();
-    assert_eq!(receive(&alice), (rtp(1), pair.a.rtp.0));
+    bob.send_to(&rtp(1), pair.b.rtp().0).unwrap();
+    assert_eq!(receive(&alice), (rtp(1), pair.a.rtp().0));
     for sequence in 2..60 {
-        alice.send_to(&rtp(sequence), pair.a.rtp.0).unwrap();
+        alice.send_to(&rtp(sequence), pair.a.rtp().0).unwrap();
     }
     for sequence in 2..60 {
-        assert_eq!(receive(&bob), (rtp(sequence), pair.b.rtp.0));
+        assert_eq!(receive(&bob), (rtp(sequence), pair.b.rtp().0));
     }
 
     let (stranger, stranger_addr) = phone(ip);
-    stranger.send_to(&rtp(99), pair.a.rtp.0).unwrap();
+    stranger.send_to(&rtp(99), pair.a.rtp().0).unwrap();
     let refused = &pair.counters.a.refused_source;
     wait_until("the stranger is counted", || refused.load(Ordering::Relaxed) == 1);
-    alice.send_to(&rtp(61), pair.a.rtp.0).unwrap();
+    alice.send_to(&rtp(61), pair.a.rtp().0).unwrap();
     assert_eq!(receive(&bob).0, rtp(61), "nothing of the stranger's came before");
 
     let count = |counters: &SideCounters| {
@@ -190,20 +190,23 @@ fn an_ice_endpoint_is_answered_and_heard_and_nobody_else() {
     relay.set_leg(pair.id, Side::A, LegRules { ice: Some(ice), stun_and_dtls: true, ..open_to_all });
     relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(pbx_addr) });
 
-    stranger.send_to(&rtp(1), pair.a.rtp.0).unwrap();
+    stranger.send_to(&rtp(1), pair.a.rtp().0).unwrap();
     stranger
-        .send_to(&check("them", &crate::ice::Credentials::read(b"them", &[b'x'; 22]).unwrap()), pair.a.rtp.0)
+        .send_to(
+            &check("them", &crate::ice::Credentials::read(b"them", &[b'x'; 22]).unwrap()),
+            pair.a.rtp().0,
+        )
         .unwrap();
-    browser.send_to(&check("them", &ours), pair.a.rtp.0).unwrap();
+    browser.send_to(&check("them", &ours), pair.a.rtp().0).unwrap();
     let (answer, from) = receive(&browser);
     let answer = crate::stun::Message::parse(&answer).unwrap();
-    assert_eq!(from, pair.a.rtp.0);
+    assert_eq!(from, pair.a.rtp().0);
     assert_eq!(answer.xor_mapped_address().unwrap(), Some(browser.local_addr().unwrap()));
-    pbx.send_to(&rtp(2), pair.b.rtp.0).unwrap();
-    assert_eq!(receive(&browser), (rtp(2), pair.a.rtp.0));
-    stranger.send_to(&rtp(3), pair.a.rtp.0).unwrap();
-    browser.send_to(&rtp(4), pair.a.rtp.0).unwrap();
-    assert_eq!(receive(&pbx), (rtp(4), pair.b.rtp.0), "nothing of the stranger's came before");
+    pbx.send_to(&rtp(2), pair.b.rtp().0).unwrap();
+    assert_eq!(receive(&browser), (rtp(2), pair.a.rtp().0));
+    stranger.send_to(&rtp(3), pair.a.rtp().0).unwrap();
+    browser.send_to(&rtp(4), pair.a.rtp().0).unwrap();
+    assert_eq!(receive(&pbx), (rtp(4), pair.b.rtp().0), "nothing of the stranger's came before");
     wait_until("the stranger is counted", || pair.counters.a.refused_source.load(Ordering::Relaxed) == 3);
     assert_eq!(pair.counters.b.packets.load(Ordering::Relaxed), 1, "our answer is not the PBX's packet");
 }
@@ -231,19 +234,19 @@ fn a_check_waits_until_the_other_leg_has_latched() {
     relay.set_leg(pair.id, Side::B, leg("bravo", "alfa"));
 
     let newest = numbered_check(2, "alfa", &named("bravo"));
-    alice.send_to(&numbered_check(1, "alfa", &named("bravo")), pair.a.rtp.0).unwrap();
-    alice.send_to(&newest, pair.a.rtp.0).unwrap();
-    alice.send_to(&rtp(1), pair.a.rtp.0).unwrap();
+    alice.send_to(&numbered_check(1, "alfa", &named("bravo")), pair.a.rtp().0).unwrap();
+    alice.send_to(&newest, pair.a.rtp().0).unwrap();
+    alice.send_to(&rtp(1), pair.a.rtp().0).unwrap();
     let lost = &pair.counters.a.undeliverable;
     wait_until("media found nobody", || lost.load(Ordering::Relaxed) == 1);
     let asked = numbered_check(3, "bravo", &named("alfa"));
-    bob.send_to(&asked, pair.b.rtp.0).unwrap();
-    assert_eq!(receive(&bob), (newest, pair.b.rtp.0));
-    assert_eq!(receive(&alice), (asked, pair.a.rtp.0));
-    bob.send_to(&rtp(2), pair.b.rtp.0).unwrap();
-    assert_eq!(receive(&alice), (rtp(2), pair.a.rtp.0));
-    alice.send_to(&rtp(3), pair.a.rtp.0).unwrap();
-    assert_eq!(receive(&bob), (rtp(3), pair.b.rtp.0), "nothing came twice");
+    bob.send_to(&asked, pair.b.rtp().0).unwrap();
+    assert_eq!(receive(&bob), (newest, pair.b.rtp().0));
+    assert_eq!(receive(&alice), (asked, pair.a.rtp().0));
+    bob.send_to(&rtp(2), pair.b.rtp().0).unwrap();
+    assert_eq!(receive(&alice), (rtp(2), pair.a.rtp().0));
+    alice.send_to(&rtp(3), pair.a.rtp().0).unwrap();
+    assert_eq!(receive(&bob), (rtp(3), pair.b.rtp().0), "nothing came twice");
     let relayed = &pair.counters.a.packets;
     wait_until("the check is counted as what it is", || relayed.load(Ordering::Relaxed) == 2);
     assert_eq!(lost.load(Ordering::Relaxed), 1);
@@ -259,19 +262,19 @@ fn with_rtcp_mux_there_is_no_second_component_until_it_is_wanted_again() {
     let to_bob = LegRules { send_before_latch: true, rtcp: Some(bob_addr), ..rules(bob_addr) };
     relay.set_leg(pair.id, Side::B, to_bob);
     let of_alice = |rtcp_mux| LegRules { rtcp_mux, rtcp: Some(alice_addr), ..rules(alice_addr) };
-    let bound = || UdpSocket::bind(pair.a.rtcp.0).is_err();
+    let bound = || UdpSocket::bind(pair.a.rtcp().0).is_err();
     relay.set_leg(pair.id, Side::A, of_alice(true));
     wait_until("the socket for RTCP is closed", || !bound());
     let report = [0x80, 201, 0, 1, 0, 0, 0, 9];
-    alice.send_to(&report, pair.a.rtp.0).unwrap();
-    assert_eq!(receive(&bob), (report.to_vec(), pair.b.rtcp.0), "towards who does not mux");
+    alice.send_to(&report, pair.a.rtp().0).unwrap();
+    assert_eq!(receive(&bob), (report.to_vec(), pair.b.rtcp().0), "towards who does not mux");
     assert_eq!(relay.usage().ports_taken, 4, "nobody else gets the port");
 
     relay.set_leg(pair.id, Side::A, of_alice(false));
     bob.set_nonblocking(true).unwrap();
     let mut heard = [0; 16];
     wait_until("it is heard there again", || {
-        alice.send_to(&report, pair.a.rtcp.0).unwrap();
+        alice.send_to(&report, pair.a.rtcp().0).unwrap();
         bob.recv(&mut heard).is_ok()
     });
     relay.close(pair.id);
@@ -285,19 +288,19 @@ fn ports_are_free_again_after_close_and_full_is_an_error() {
     let (first, second) = (open(&mut relay).unwrap(), open(&mut relay).unwrap());
     assert_eq!(open(&mut relay).unwrap_err(), OpenError::PortsExhausted);
     assert_eq!(relay.usage(), RelayUsage { pairs: 2, ports_taken: 8, ports_total: 8 });
-    assert!(UdpSocket::bind(first.a.rtp.0).is_err());
+    assert!(UdpSocket::bind(first.a.rtp().0).is_err());
 
     relay.close(first.id);
     relay.close(first.id);
-    assert_eq!(relay.owner_of(first.a.rtp.0), None);
-    assert_eq!(relay.owner_of(second.a.rtp.0), Some(Owner::Pair(second.id)));
+    assert_eq!(relay.owner_of(first.a.rtp().0), None);
+    assert_eq!(relay.owner_of(second.a.rtp().0), Some(Owner::Pair));
     assert_eq!(relay.usage().ports_taken, 4);
     wait_until("the worker has closed it", || open(&mut relay).is_ok());
     assert_eq!(relay.usage().pairs, 2);
-    relay.set_leg(first.id, Side::A, rules(first.a.rtp.0));
+    relay.set_leg(first.id, Side::A, rules(first.a.rtp().0));
 
     drop(relay);
-    for addr in [first.a.rtp.0, first.b.rtcp.0, second.a.rtcp.0] {
+    for addr in [first.a.rtp().0, first.b.rtcp().0, second.a.rtcp().0] {
         UdpSocket::bind(addr).unwrap();
     }
 }
@@ -319,7 +322,7 @@ fn a_port_that_another_process_has_is_passed_over() {
         [21200, 21203, 21204].map(|port| UdpSocket::bind((loopback(), port)).unwrap()).into();
     let mut relay = relay(21200..=21209);
     let pair = relay.open(here(loopback()), here(loopback())).unwrap();
-    let mut ports = [pair.a.rtp.0.port(), pair.b.rtp.0.port()];
+    let mut ports = [pair.a.rtp().0.port(), pair.b.rtp().0.port()];
     ports.sort_unstable();
     assert_eq!(ports, [21206, 21208]);
     assert_eq!(relay.open(here(loopback()), here(loopback())).unwrap_err(), OpenError::CannotBind);
@@ -346,12 +349,12 @@ fn a_phone_that_is_gone_does_not_stop_the_worker() {
     relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
     drop(bob);
     for sequence in 0..20 {
-        alice.send_to(&rtp(sequence), pair.a.rtp.0).unwrap();
+        alice.send_to(&rtp(sequence), pair.a.rtp().0).unwrap();
     }
     let packets = &pair.counters.a.packets;
     wait_until("all are relayed", || packets.load(Ordering::Relaxed) == 20);
     let bob = UdpSocket::bind(bob_addr).unwrap();
-    bob.send_to(&rtp(1), pair.b.rtp.0).unwrap();
+    bob.send_to(&rtp(1), pair.b.rtp().0).unwrap();
     alice.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(receive(&alice).0, rtp(1));
 }
@@ -389,7 +392,7 @@ fn an_srtp_phone_and_a_plain_trunk_hear_each_other_and_bad_packets_change_nothin
     for n in 0..100 {
         let mut bad = good.clone();
         bad[n + 12] ^= 1;
-        phone.send_to(if n % 2 == 0 { &bad } else { &bad[..172] }, pair.a.rtp.0).unwrap();
+        phone.send_to(if n % 2 == 0 { &bad } else { &bad[..172] }, pair.a.rtp().0).unwrap();
     }
     wait_until("bad packets are counted", || {
         let counted = pair.counters.a.read();
@@ -397,11 +400,11 @@ fn an_srtp_phone_and_a_plain_trunk_hear_each_other_and_bad_packets_change_nothin
     });
     for sequence in 1..60 {
         let packet = if sequence == 1 { good.clone() } else { protected(sequence) };
-        phone.send_to(&packet, pair.a.rtp.0).unwrap();
-        assert_eq!(receive(&trunk), (plain(sequence), pair.b.rtp.0), "nothing bad came before");
-        trunk.send_to(&plain(sequence), pair.b.rtp.0).unwrap();
+        phone.send_to(&packet, pair.a.rtp().0).unwrap();
+        assert_eq!(receive(&trunk), (plain(sequence), pair.b.rtp().0), "nothing bad came before");
+        trunk.send_to(&plain(sequence), pair.b.rtp().0).unwrap();
         let (mut packet, from) = receive(&phone);
-        assert_eq!((packet.len(), from), (182, pair.a.rtp.0));
+        assert_eq!((packet.len(), from), (182, pair.a.rtp().0));
         let len = hears.unprotect_rtp(&mut packet, Instant::now()).unwrap();
         assert_eq!(packet[..len], plain(sequence));
     }

@@ -159,7 +159,6 @@ mod tests {
     use super::super::shortcut::shortcuts;
     use super::super::token::PairSocket;
     use super::*;
-    use crate::base::RelayedAddr;
     use crate::relay::{Component, PairId, Side, SideAddrs, SideCounters};
     use std::net::UdpSocket;
     use std::sync::atomic::Ordering;
@@ -180,7 +179,7 @@ mod tests {
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
         let sockets = [[bind(), bind()], [bind(), bind()]];
         let flooded = sockets[0][0].local_addr().unwrap();
-        let shown = [SideAddrs { rtp: RelayedAddr(flooded), rtcp: RelayedAddr(flooded) }; 2];
+        let shown = [SideAddrs::new(flooded.ip(), flooded.port()); 2];
         let sockets = sockets.map(|side| side.map(Some));
         let pair = NewPair { id: PairId(1), sockets, shown, counters: Arc::default(), saved: [None, None] };
         let (registry, directory) = (worker.poll.registry(), &worker.directory);

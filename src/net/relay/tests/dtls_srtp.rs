@@ -166,7 +166,7 @@ impl Call {
     }
 
     fn shake(&mut self) {
-        self.phone.shake(self.pair.a.rtp.0, |phone| phone.outcome.is_some(), || false);
+        self.phone.shake(self.pair.a.rtp().0, |phone| phone.outcome.is_some(), || false);
     }
 
     fn next(&mut self) -> Vec<u8> {
@@ -177,10 +177,10 @@ impl Call {
     fn both_ways(&mut self) {
         for _ in 0..30 {
             let packet = self.next();
-            self.phone.send(&packet, self.pair.a.rtp.0);
-            assert_eq!(receive(&self.trunk), (packet.clone(), self.pair.b.rtp.0));
-            self.trunk.send_to(&packet, self.pair.b.rtp.0).unwrap();
-            assert_eq!(self.phone.receive(), (packet, self.pair.a.rtp.0));
+            self.phone.send(&packet, self.pair.a.rtp().0);
+            assert_eq!(receive(&self.trunk), (packet.clone(), self.pair.b.rtp().0));
+            self.trunk.send_to(&packet, self.pair.b.rtp().0).unwrap();
+            assert_eq!(self.phone.receive(), (packet, self.pair.a.rtp().0));
         }
     }
 
@@ -191,9 +191,9 @@ impl Call {
         self.trunk.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         wait_until("the first packet goes through", || {
             let packet = self.next();
-            self.phone.send(&packet, self.pair.a.rtp.0);
+            self.phone.send(&packet, self.pair.a.rtp().0);
             // The relay may not have heard the end of the handshake.
-            self.phone.shake_once(self.pair.a.rtp.0, &mut || false);
+            self.phone.shake_once(self.pair.a.rtp().0, &mut || false);
             self.trunk.recv(&mut [0; 2048]).is_ok()
         });
         // Those that came late.
@@ -263,7 +263,7 @@ fn a_handshake_survives_the_loss_of_packets() {
             count += 1;
             count % 3 == 1
         };
-        call.phone.shake(call.pair.a.rtp.0, |phone| phone.outcome.is_some(), lost);
+        call.phone.shake(call.pair.a.rtp().0, |phone| phone.outcome.is_some(), lost);
         call.expect_media();
     }
 }
@@ -277,11 +277,11 @@ fn another_certificate_than_the_sdp_names_never_gets_media() {
         call.relay.set_leg(call.pair.id, Side::A, rules);
         let counters = call.pair.counters.clone();
         let failed = || counters.a.read().dtls_failed == 1;
-        call.phone.shake(call.pair.a.rtp.0, |_| failed(), || false);
+        call.phone.shake(call.pair.a.rtp().0, |_| failed(), || false);
         wait_until("it is counted", failed);
         for sequence in 1..20 {
-            call.phone.socket.send_to(&talk(sequence), call.pair.a.rtp.0).unwrap();
-            call.trunk.send_to(&talk(sequence), call.pair.b.rtp.0).unwrap();
+            call.phone.socket.send_to(&talk(sequence), call.pair.a.rtp().0).unwrap();
+            call.trunk.send_to(&talk(sequence), call.pair.b.rtp().0).unwrap();
         }
         let (a, b) = (&call.pair.counters.a, &call.pair.counters.b);
         wait_until("all are refused", || {
@@ -302,15 +302,15 @@ fn a_hundred_bad_packets_are_counted_and_the_call_lives() {
     call.expect_media();
     let [good, replay] = [(); 2].map(|()| call.next());
     let (good, sealed) = (call.phone.sealed(&good), call.phone.sealed(&replay));
-    call.phone.socket.send_to(&sealed, call.pair.a.rtp.0).unwrap();
+    call.phone.socket.send_to(&sealed, call.pair.a.rtp().0).unwrap();
     assert_eq!(receive(&call.trunk).0, replay);
     let before = call.pair.counters.a.read();
     for n in 0..100 {
         let mut bad = good.clone();
         bad[n + 12] ^= 1;
-        call.phone.socket.send_to(if n % 2 == 0 { &bad } else { &bad[..172] }, call.pair.a.rtp.0).unwrap();
+        call.phone.socket.send_to(if n % 2 == 0 { &bad } else { &bad[..172] }, call.pair.a.rtp().0).unwrap();
     }
-    call.phone.socket.send_to(&sealed, call.pair.a.rtp.0).unwrap();
+    call.phone.socket.send_to(&sealed, call.pair.a.rtp().0).unwrap();
     wait_until("bad packets are counted", || {
         let now = call.pair.counters.a.read();
         now.refused_authentication == before.refused_authentication + 100
@@ -330,11 +330,11 @@ fn a_browser_is_heard_after_its_check_and_its_handshake_and_nobody_else_is() {
         call.relay.set_leg(call.pair.id, Side::A, rules);
         let mut stranger = DtlsPhone::new(Role::Client, &call.relay);
         while let Some(Output::Packet(hello)) = stranger.association.poll_output() {
-            stranger.socket.send_to(&hello, call.pair.a.rtp.0).unwrap();
+            stranger.socket.send_to(&hello, call.pair.a.rtp().0).unwrap();
         }
         let refused = &call.pair.counters.a.refused_source;
         wait_until("the stranger is counted", || refused.load(Ordering::Relaxed) > 0);
-        call.phone.socket.send_to(&check("them", &ours), call.pair.a.rtp.0).unwrap();
+        call.phone.socket.send_to(&check("them", &ours), call.pair.a.rtp().0).unwrap();
         call.shake();
         call.expect_media();
     }
@@ -349,7 +349,7 @@ fn the_fingerprint_may_come_after_the_handshake() {
     call.relay.set_leg(call.pair.id, Side::A, rules);
     call.shake();
     let packet = call.next();
-    call.phone.send(&packet, call.pair.a.rtp.0);
+    call.phone.send(&packet, call.pair.a.rtp().0);
     let refused = &call.pair.counters.a.refused_authentication;
     wait_until("it does not count yet", || refused.load(Ordering::Relaxed) == 1);
     call.set_phone();
@@ -390,10 +390,10 @@ fn reports_find_their_port_where_one_side_has_rtcp_mux_and_the_other_has_not() {
     call.shake();
     call.expect_media();
     let report = [0x80, 201, 0, 1, 1, 1, 1, 1];
-    call.phone.send(&report, call.pair.a.rtp.0);
-    assert_eq!(receive(&trunk_rtcp), (report.to_vec(), call.pair.b.rtcp.0));
-    trunk_rtcp.send_to(&report, call.pair.b.rtcp.0).unwrap();
-    assert_eq!(call.phone.receive(), (report.to_vec(), call.pair.a.rtp.0));
+    call.phone.send(&report, call.pair.a.rtp().0);
+    assert_eq!(receive(&trunk_rtcp), (report.to_vec(), call.pair.b.rtcp().0));
+    trunk_rtcp.send_to(&report, call.pair.b.rtcp().0).unwrap();
+    assert_eq!(call.phone.receive(), (report.to_vec(), call.pair.a.rtp().0));
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn dtls_on_one_side_and_sdes_on_the_other() {
     let (mut sends, mut hears) = (Outbound::new(&theirs), Inbound::new(&ours));
     for _ in 0..30 {
         let plain = call.next();
-        call.phone.send(&plain, call.pair.a.rtp.0);
+        call.phone.send(&plain, call.pair.a.rtp().0);
         let (mut packet, _) = receive(&call.trunk);
         assert_eq!(packet.len(), 182);
         let len = hears.unprotect_rtp(&mut packet, Instant::now()).unwrap();
@@ -417,7 +417,7 @@ fn dtls_on_one_side_and_sdes_on_the_other() {
 
         let mut packet = [&plain[..], &[0; TAILROOM]].concat();
         let len = sends.protect_rtp(&mut packet, 172).unwrap();
-        call.trunk.send_to(&packet[..len], call.pair.b.rtp.0).unwrap();
+        call.trunk.send_to(&packet[..len], call.pair.b.rtp().0).unwrap();
         assert_eq!(call.phone.receive().0, plain);
     }
 }
@@ -436,19 +436,19 @@ fn two_legs_of_ours_shake_hands_with_each_other() {
     };
     relay.set_leg(first.id, Side::A, LegRules { send_before_latch: true, ..rules(alice_addr) });
     relay.set_leg(second.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
-    relay.set_leg(second.id, Side::A, inner(first.b.rtp.0, Role::Server));
-    relay.set_leg(first.id, Side::B, inner(second.a.rtp.0, Role::Client));
+    relay.set_leg(second.id, Side::A, inner(first.b.rtp().0, Role::Server));
+    relay.set_leg(first.id, Side::B, inner(second.a.rtp().0, Role::Client));
     bob.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut sequence = 0;
     let mut heard = Vec::new();
     wait_until("alice is heard", || {
         sequence += 1;
-        alice.send_to(&talk(sequence), first.a.rtp.0).unwrap();
+        alice.send_to(&talk(sequence), first.a.rtp().0).unwrap();
         let mut buffer = [0; 2048];
         heard = bob.recv(&mut buffer).map_or(Vec::new(), |len| buffer[..len].to_vec());
         !heard.is_empty()
     });
     assert_eq!(heard[12..], talk(0)[12..]);
-    bob.send_to(&talk(9), second.b.rtp.0).unwrap();
-    assert_eq!(receive(&alice), (talk(9), first.a.rtp.0));
+    bob.send_to(&talk(9), second.b.rtp().0).unwrap();
+    assert_eq!(receive(&alice), (talk(9), first.a.rtp().0));
 }

@@ -14,8 +14,8 @@ fn media_goes_on_over_a_restart_between_the_same_sockets_and_a_stranger_stays_on
     let pair = relay.open(here(ip), here(ip)).unwrap();
     relay.set_leg(pair.id, Side::A, nat.clone());
     relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
-    alice.send_to(&rtp(1), pair.a.rtp.0).unwrap();
-    assert_eq!(receive(&bob), (rtp(1), pair.b.rtp.0));
+    alice.send_to(&rtp(1), pair.a.rtp().0).unwrap();
+    assert_eq!(receive(&bob), (rtp(1), pair.b.rtp().0));
     wait_until("the latch is told", || pair.save().side(Side::A).latched[0] == Some(alice_addr));
     let saved = pair.save();
     drop(relay);
@@ -26,13 +26,13 @@ fn media_goes_on_over_a_restart_between_the_same_sockets_and_a_stranger_stays_on
     let twice = relay.reopen(ip, &saved);
     assert_eq!(twice.map(|pair| pair.id), Err(OpenError::PortTaken));
     let (stranger, _) = phone(ip);
-    stranger.send_to(&rtp(9), pair.a.rtp.0).unwrap();
+    stranger.send_to(&rtp(9), pair.a.rtp().0).unwrap();
     relay.set_leg(again.id, Side::A, nat);
     relay.set_leg(again.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
-    bob.send_to(&rtp(2), pair.b.rtp.0).unwrap();
-    assert_eq!(receive(&alice), (rtp(2), pair.a.rtp.0), "before she has said a word");
-    alice.send_to(&rtp(3), pair.a.rtp.0).unwrap();
-    assert_eq!(receive(&bob), (rtp(3), pair.b.rtp.0), "and nothing of the stranger's");
+    bob.send_to(&rtp(2), pair.b.rtp().0).unwrap();
+    assert_eq!(receive(&alice), (rtp(2), pair.a.rtp().0), "before she has said a word");
+    alice.send_to(&rtp(3), pair.a.rtp().0).unwrap();
+    assert_eq!(receive(&bob), (rtp(3), pair.b.rtp().0), "and nothing of the stranger's");
     wait_until("the stranger is counted", || again.counters.a.refused_source.load(Ordering::Relaxed) == 1);
     assert_eq!(relay.usage().ports_taken, 4);
 
@@ -60,9 +60,9 @@ fn a_phone_that_does_srtp_is_heard_and_hears_after_a_restart() {
         packet[2..4].copy_from_slice(&(n as u16).to_be_bytes());
         let mut sealed = [&packet[..], &[0; TAILROOM]].concat();
         let len = sends.protect_rtp(&mut sealed, packet.len()).unwrap();
-        alice.send_to(&sealed[..len], pair.a.rtp.0).unwrap();
+        alice.send_to(&sealed[..len], pair.a.rtp().0).unwrap();
         assert_eq!(receive(&bob).0, packet, "packet {n}");
-        bob.send_to(&packet, pair.b.rtp.0).unwrap();
+        bob.send_to(&packet, pair.b.rtp().0).unwrap();
         let (mut sealed, _) = receive(&alice);
         let len = hears.unprotect_rtp(&mut sealed, Instant::now()).expect("sealed for alice");
         assert_eq!(sealed[..len], packet);

@@ -3,7 +3,6 @@ use std::collections::VecDeque;
 use smallvec::smallvec;
 
 use super::*;
-use crate::base::RelayedAddr;
 use crate::ice::{Credentials, Settings};
 use crate::media::dtls::{Association, Keys};
 use crate::media::srtp::{Inbound, Outbound, Suite, TAILROOM};
@@ -555,7 +554,7 @@ fn after_a_restart_the_keys_are_in_use_and_nobody_shakes_hands() {
         let mut phone = world.phone(role);
         world.shake(&mut phone);
         let Some(Ok(keys)) = phone.result.clone() else { panic!("keys") };
-        let addresses = SideAddrs { rtp: RelayedAddr(at(TRUNK)), rtcp: RelayedAddr(at(TRUNK)) };
+        let addresses = SideAddrs::new(at(TRUNK).ip(), at(TRUNK).port());
         let counters = world.pair.counters.clone();
         let saved = OpenPair { id: PairId(1), a: addresses, b: addresses, counters }.save();
 

@@ -2,7 +2,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::base::RelayedAddr;
 use crate::media::srtp::{GRACE, MasterKey, Suite};
 use crate::relay::{Component, LegRules, OpenPair, PairId, SideAddrs};
 
@@ -232,7 +231,7 @@ fn after_a_restart_the_rollover_counters_go_on() {
         let mut packet = world.send(Side::B, Component::Rtp, &rtp(n as u16)).unwrap();
         world.phone_hears.unprotect_rtp(&mut packet, world.now).unwrap();
     }
-    let addresses = |address| SideAddrs { rtp: RelayedAddr(at(address)), rtcp: RelayedAddr(at(address)) };
+    let addresses = |address| SideAddrs::new(at(address).ip(), at(address).port());
     let (a, b, counters) =
         (addresses("192.0.2.9:10"), addresses("192.0.2.9:12"), world.pair.counters.clone());
     let saved = OpenPair { id: PairId(1), a, b, counters }.save();
