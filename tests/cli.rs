@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -123,6 +124,8 @@ fn hashes_for_the_users_file_are_those_of_digest() {
 struct Running {
     child: std::process::Child,
     admin: String,
+    /// What it says when it starts.
+    said: String,
 }
 
 impl Running {
@@ -130,9 +133,20 @@ impl Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
         command.args(["run", "--config", "turnpike.yaml"]).current_dir(folder);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let admin = said.filter_map(|line| Some(line.split_once(" admin:")?.0.trim().to_owned())).next();
-        Running { child, admin: admin.expect("an admin listener") }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = String::new();
+        for line in lines {
+            said += &format!("{line}\n");
+            if let Some((admin, _)) = line.split_once(" admin:") {
+                return Running { child, admin: admin.trim().to_owned(), said };
+            }
+        }
+        panic!("no admin listener: {said}");
+    }
+
+    fn listener(&self, name: &str) -> SocketAddr {
+        let line = self.said.lines().find(|line| line.contains(&format!(" {name} (zone "))).unwrap();
+        line.split_whitespace().next().unwrap().split_once("://").unwrap().1.parse().unwrap()
     }
 
     /// SIGKILL: nothing more is written.
@@ -208,4 +222,118 @@ policies: []
     node.kill();
     let (ok, _, complained) = turnpike(&["ban", "ls", "--admin", "127.0.0.1:1"], folder.path(), "");
     assert!(!ok && complained.contains("Is turnpike running there?"), "{complained}");
+}
+
+/// One who speaks SIP over UDP.
+struct Sip(UdpSocket);
+
+impl Sip {
+    fn new() -> Sip {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Sip(socket)
+    }
+
+    fn addr(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+
+    fn calls(&self, to: SocketAddr, number: &str, call_id: &str) {
+        let here = self.addr();
+        let invite = format!(
+            "INVITE sip:{number}@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id};rport\r\nMax-Forwards: 70\r\n\
+             From: <sip:201@{to}>;tag=a\r\nTo: <sip:{number}@{to}>\r\nCall-ID: {call_id}\r\nCSeq: 1 INVITE\r\n\
+             Contact: <sip:201@{here}>\r\nUser-Agent: desk phone\r\nContent-Length: 0\r\n\r\n"
+        );
+        self.0.send_to(invite.as_bytes(), to).unwrap();
+    }
+
+    /// Waits for a message that begins so.
+    fn expect(&self, start: &str) -> (String, SocketAddr) {
+        let mut bytes = [0; 65_535];
+        loop {
+            let (length, from) = self.0.recv_from(&mut bytes).expect(start);
+            let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
+            if text.starts_with(start) {
+                return (text, from);
+            }
+        }
+    }
+
+    fn answers(&self, request: &str, from: SocketAddr) {
+        let copied = ["Via:", "Record-Route:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let lines = request.lines().filter(|line| copied.iter().any(|name| line.starts_with(name)));
+        let head: String = lines
+            .map(|line| {
+                if line.starts_with("To:") && !line.contains("tag=") {
+                    format!("{line};tag=b\r\n")
+                } else {
+                    format!("{line}\r\n")
+                }
+            })
+            .collect();
+        let answer =
+            format!("SIP/2.0 200 OK\r\n{head}Contact: <sip:b@{}>\r\nContent-Length: 0\r\n\r\n", self.addr());
+        self.0.send_to(answer.as_bytes(), from).unwrap();
+    }
+}
+
+#[test]
+fn why_a_call_was_refused_or_hung_up_is_told_by_the_running_node() {
+    let (phone, pbx) = (Sip::new(), Sip::new());
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        r#"
+name: edge-1
+data_dir: data
+admin: {{ listen: "127.0.0.1:0" }}
+zones:
+  internet: {{ trust: none, admit: any, media: {{ anchor: never }} }}
+  office: {{ trust: full, admit: any, networks: [127.0.0.0/8], media: {{ anchor: never }} }}
+listeners:
+  phones: {{ zone: internet, bind: "udp://127.0.0.1:0" }}
+  inside: {{ zone: office, bind: "udp://127.0.0.1:0" }}
+pbx: {{ zone: office, hosts: ["sip:{}"] }}
+routes: [ {{ name: inbound, send_to: pbx }} ]
+policies: [house.yaml]
+"#,
+        pbx.addr()
+    );
+    let policy = "policy: house\napplies_to: calls\nrates: { file: rates.csv }\nrules:\n\
+        \x20 - { name: scanners, when: { agent: friendly* }, then: drop }\n\
+        \x20 - { name: never, when: { to: +882 }, then: reject 403 }\n\
+        \x20 - { name: purse, when: { to: +49 }, count: { per: user, spend: 0.10/day }, over: [reject 403, hang_up] }\n";
+    for (file, text) in
+        [("turnpike.yaml", &config[..]), ("house.yaml", policy), ("rates.csv", "49,1.00,0,1/1\n")]
+    {
+        std::fs::write(folder.path().join(file), text).unwrap();
+    }
+    let node = Running::start(folder.path());
+    let edge = node.listener("phones");
+    phone.calls(edge, "+8821612345", "far");
+    let (refused, _) = phone.expect("SIP/2.0 4");
+    assert!(refused.starts_with("SIP/2.0 403 Forbidden\r\n") && !refused.contains("never"), "{refused}");
+    phone.calls(edge, "+4930123", "near");
+    let (invite, inside) = pbx.expect("INVITE");
+    pbx.answers(&invite, inside);
+    phone.expect("SIP/2.0 200");
+    // Six seconds are paid for; the last two are the carrier's.
+    for side in [&phone, &pbx] {
+        let (bye, from) = side.expect("BYE");
+        side.answers(&bye, from);
+    }
+    phone.calls(edge, "+4930123", "broke");
+    phone.expect("SIP/2.0 403");
+    let why = |call_id: &str| {
+        let (ok, said, complained) = turnpike(&["why", call_id, "--admin", &node.admin], folder.path(), "");
+        assert!(ok, "{complained}");
+        let is_time = |line: &str| {
+            ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "].iter().any(|day| line.starts_with(day))
+        };
+        said.lines()
+            .map(|line| format!("{}\n", if is_time(line) { "WHEN" } else { line }))
+            .collect::<String>()
+    };
+    let told = ["far", "near", "broke", "nobody"].map(|call_id| format!("=== {call_id}\n{}\n", why(call_id)));
+    insta::assert_snapshot!(told.concat());
 }
