@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -15,6 +15,7 @@ use super::budget::{Budgets, Carried, Meter, Paid, SavedBudget, Terms};
 use super::country::Country;
 use super::deck::Deck;
 use super::matcher::Asked;
+use super::rate::{Rates, SavedRates, nanos};
 use super::relay;
 use super::settings::{Capacity, Count, Limit, New, Per, REMEMBERED, Rate};
 use super::table::{Remembered, Table};
@@ -23,12 +24,14 @@ use super::trial::Counted;
 use super::{Login, Stage};
 use crate::base::{NodeKey, Now};
 
-/// All counters of an engine. Time is in nanoseconds since its first use.
+/// All counters of an engine.
 #[derive(Debug)]
 pub(super) struct Counters {
     hash_keys: (u64, u64),
-    epoch: Option<Instant>,
-    rates: Table<Tat>,
+    /// The first use. From then on time goes as fast as the clock that never goes back, in nanoseconds of Unix time, so that what is
+    /// kept over a restart has its place.
+    epoch: Option<Now>,
+    rates: Rates,
     budgets: Budgets,
     /// The last number that each key called, of rules about sequential numbers.
     last_called: Table<LastCalled>,
@@ -36,18 +39,16 @@ pub(super) struct Counters {
     gauge_capacity: usize,
     /// Since the last [`Self::save`].
     pub has_changed: bool,
-    /// What the request that is asked about now has added to rates: key and spacing.
-    charged: SmallVec<[(u64, u64); 4]>,
+    /// What the request that is asked about now has added to rates.
+    charged: SmallVec<[Charged; 4]>,
 }
 
-/// Theoretical arrival time of the generic cell rate algorithm (ITU-T I.371 §A): when the key owes nothing any more.
-#[derive(Clone, Copy, Debug, Default)]
-struct Tat(u64);
-
-impl Remembered for Tat {
-    fn idle_at(&self) -> u64 {
-        self.0
-    }
+/// One more at a key's rate, then.
+#[derive(Clone, Copy, Debug)]
+struct Charged {
+    key: u64,
+    rate: Rate,
+    at: u64,
 }
 
 /// A number as digits, and when it was called.
@@ -68,8 +69,8 @@ impl Remembered for LastCalled {
 pub(super) enum Held {
     /// One of `calls_at_once`.
     Gauge(u64),
-    /// It is counted at this rate's key when it turns out to be shorter than so many seconds.
-    IfShort { key: u64, spacing: u64, under: u32 },
+    /// It is counted when it turns out to be short.
+    IfShort(Box<IfShort>),
     /// What it takes from a budget.
     Budget(Box<Paid>),
     /// What follows is held for the trunk that the call goes to, and given back if it goes to another one. `priced`: by a rate deck
@@ -77,6 +78,14 @@ pub(super) enum Held {
     ForTrunk { priced: bool },
     /// What it has relayed so far, of a budget of bytes.
     Bytes(Box<Carried>),
+}
+
+/// At which rate's key a call is counted that is shorter than this.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IfShort {
+    key: u64,
+    rate: Rate,
+    under: Duration,
 }
 
 pub(super) type Holds = SmallVec<[Held; 2]>;
@@ -87,7 +96,7 @@ impl Counters {
         Counters {
             hash_keys: (bytes as u64, (bytes >> 64) as u64),
             epoch: None,
-            rates: Table::new(capacity.keys),
+            rates: Rates::new(capacity.keys, capacity.windows),
             budgets: Budgets::new(capacity.budgets),
             last_called: Table::new(capacity.last_called),
             gauges: HashMap::default(),
@@ -104,9 +113,8 @@ impl Counters {
 
     /// It does not count after all.
     pub fn take_back(&mut self) {
-        for (key, spacing) in self.charged.drain(..) {
-            let due = self.rates.get(key).0;
-            self.rates.set(key, Tat(due.saturating_sub(spacing)));
+        for Charged { key, rate, at } in self.charged.drain(..) {
+            self.rates.take_back(key, rate, at);
         }
     }
 
@@ -127,7 +135,7 @@ impl Counters {
             saw(Seen::Uncounted);
             return false;
         };
-        let at = self.since_epoch(now);
+        let at = self.moment(now);
         let call = Counting { rule, deck: count.deck.as_deref(), asked, at };
         // The same limits hold for who is asked for a password, but he does not use up what he may do with it.
         let is_apart = |limit: &Limit| {
@@ -161,12 +169,11 @@ impl Counters {
             | Limit::Packets(rate)
             | Limit::FailedLogins(rate)
             | Limit::ShortCalls { rate, .. }
-            | Limit::SequentialNumbers(rate) => {
-                (self.lately(key, *rate, call.at), self.is_ahead(key, *rate, call.at))
-            }
+            | Limit::SequentialNumbers(rate) => self.rates.stand(key, *rate, call.at),
             Limit::New(what, rate) => {
-                let is_new = call.news(*what, key).is_some_and(|news| self.rates.get(news).0 <= call.at);
-                (self.lately(key, *rate, call.at), is_new && self.is_ahead(key, *rate, call.at))
+                let is_new = call.news(*what, key).is_some_and(|news| !self.rates.is_known(news, call.at));
+                let (used, over) = self.rates.stand(key, *rate, call.at);
+                (used, is_new && over)
             }
             Limit::Minutes(_) | Limit::Spend(_) => {
                 let priced = limit.terms().zip(call.meter(limit));
@@ -180,11 +187,6 @@ impl Counters {
         }
     }
 
-    /// How many events of late have not been worked off at the rate's pace.
-    fn lately(&self, key: u64, rate: Rate, at: u64) -> u64 {
-        self.rates.get(key).0.saturating_sub(at).div_ceil(rate.spacing())
-    }
-
     fn charge(&mut self, limit: &Limit, key: u64, call: &Counting<'_>, hold: &mut Holds) {
         let key = limit.key(key);
         match limit {
@@ -196,22 +198,21 @@ impl Counters {
             | Limit::NewAllocations(rate)
             | Limit::Requests(rate)
             | Limit::Packets(rate) => {
-                self.spend(key, rate.spacing(), 1, call.at);
-                self.charged.push((key, rate.spacing()));
+                self.count(key, *rate, 1, call.at);
+                self.charged.push(Charged { key, rate: *rate, at: call.at });
             }
             // Counted when the login fails.
             Limit::FailedLogins(_) => {}
             Limit::ShortCalls { rate, under } => {
-                let under = u32::try_from(under.as_secs()).unwrap_or(u32::MAX);
-                hold.push(Held::IfShort { key, spacing: rate.spacing(), under });
+                hold.push(Held::IfShort(Box::new(IfShort { key, rate: *rate, under: *under })));
             }
             Limit::SequentialNumbers(rate) => self.called(key, *rate, call),
             Limit::New(what, rate) => {
                 let Some(news) = call.news(*what, key) else { return };
-                if self.rates.get(news).0 <= call.at {
-                    self.spend(key, rate.spacing(), 1, call.at);
+                if !self.rates.is_known(news, call.at) {
+                    self.count(key, *rate, 1, call.at);
                 }
-                self.rates.set(news, Tat(call.at.saturating_add(nanos(REMEMBERED))));
+                self.rates.know(news, call.at.saturating_add(nanos(REMEMBERED)));
             }
             Limit::Minutes(_) | Limit::Spend(_) => {
                 if let (Some(terms), Some(meter)) = (limit.terms(), call.meter(limit)) {
@@ -228,16 +229,12 @@ impl Counters {
         }
     }
 
-    fn is_ahead(&self, key: u64, rate: Rate, at: u64) -> bool {
-        self.rates.get(key).0.saturating_sub(at) > rate.tolerance()
-    }
-
     /// A number close to the one that was called before counts; the same one again does not.
     fn called(&mut self, key: u64, rate: Rate, call: &Counting<'_>) {
         let Some(number) = call.asked.to.as_deref().and_then(digits) else { return };
         let last = self.last_called.get(key);
         if (1..=NEIGHBOURS).contains(&number.abs_diff(last.number)) {
-            self.spend(key, rate.spacing(), 1, call.at);
+            self.count(key, rate, 1, call.at);
         }
         self.last_called.set(key, LastCalled { number, at: call.at });
     }
@@ -245,21 +242,20 @@ impl Counters {
     /// Somebody's credentials were wrong. What is over the limit already does not get deeper into it.
     pub fn login_failed(&mut self, rule: u64, count: &Count, asked: &Asked<'_>, now: Now) {
         let Some(key) = self.key(rule, count.per, asked) else { return };
-        let at = self.since_epoch(now);
+        let at = self.moment(now);
         for limit in &count.limits {
             let key = limit.key(key);
             if let Limit::FailedLogins(rate) = limit
-                && !self.is_ahead(key, *rate, at)
+                && !self.rates.stand(key, *rate, at).1
             {
-                self.spend(key, rate.spacing(), 1, at);
+                self.count(key, *rate, 1, at);
             }
         }
     }
 
-    fn spend(&mut self, key: u64, spacing: u64, events: u32, at: u64) {
+    fn count(&mut self, key: u64, rate: Rate, events: u32, at: u64) {
         self.has_changed = true;
-        let due = self.rates.get(key).0.max(at);
-        self.rates.set(key, Tat(due.saturating_add(spacing.saturating_mul(events.into()))));
+        self.rates.count(key, rate, events, at);
     }
 
     /// An answered call has lasted so long: its budgets are paid on. Says at which length to come again, if ever, or the
@@ -306,7 +302,7 @@ impl Counters {
 
     /// The call is over, or never was.
     pub fn release(&mut self, holds: Holds, answered_for: Duration, now: Now) {
-        let at = self.since_epoch(now);
+        let at = self.moment(now);
         for held in holds {
             match held {
                 Held::Gauge(key) => {
@@ -317,10 +313,10 @@ impl Counters {
                         }
                     }
                 }
-                Held::IfShort { key, spacing, under } => {
-                    let short = Duration::from_secs(under.into());
-                    if !answered_for.is_zero() && answered_for < short {
-                        self.spend(key, spacing, 1, at);
+                Held::IfShort(short) => {
+                    let IfShort { key, rate, under } = *short;
+                    if !answered_for.is_zero() && answered_for < under {
+                        self.count(key, rate, 1, at);
                     }
                 }
                 Held::Budget(paid) => {
@@ -343,7 +339,7 @@ impl Counters {
     /// For tests in policy files (`given: { calls_at_once: 2 }`): as if that much had been counted before.
     pub fn preset(&mut self, rule: u64, count: &Count, asked: &Asked<'_>, given: &Counted, now: Now) {
         let Some(key) = self.key(rule, count.per, asked) else { return };
-        let at = self.since_epoch(now);
+        let at = self.moment(now);
         for limit in &count.limits {
             let Some(amount) = given.of(limit) else { continue };
             let key = limit.key(key);
@@ -359,7 +355,7 @@ impl Counters {
                 | Limit::ShortCalls { rate, .. }
                 | Limit::SequentialNumbers(rate)
                 | Limit::New(_, rate) => {
-                    self.spend(key, rate.spacing(), u32::try_from(amount).unwrap_or(u32::MAX), at);
+                    self.count(key, *rate, u32::try_from(amount).unwrap_or(u32::MAX), at);
                 }
                 Limit::Minutes(_) | Limit::Spend(_) | Limit::Bytes(_) => {
                     if let Some(terms) = limit.terms() {
@@ -370,27 +366,18 @@ impl Counters {
         }
     }
 
-    /// What must survive a restart: budgets, and rates that take longer than `BRIEF` to be forgotten.
+    /// What must survive a restart: budgets, and rates that are not forgotten at once.
     pub fn save(&mut self, now: Now) -> SavedCounters {
         self.has_changed = false;
-        let at = self.since_epoch(now);
-        let since_1970 = nanos(now.unix.0);
-        let slow = |(_, tat): &(u64, Tat)| tat.0.saturating_sub(at) > nanos(BRIEF);
-        let rates = self.rates.iter().filter(slow);
-        SavedCounters {
-            budgets: self.budgets.save(now.unix),
-            rates: rates.map(|(key, tat)| (key, since_1970.saturating_add(tat.0 - at))).collect(),
-        }
+        let at = self.moment(now);
+        SavedCounters { budgets: self.budgets.save(now.unix), rates: self.rates.save(at) }
     }
 
     /// Goes on where an earlier run stopped.
     pub fn restore(&mut self, saved: SavedCounters, now: Now) {
-        let at = self.since_epoch(now);
-        let since_1970 = nanos(now.unix.0);
+        let at = self.moment(now);
         self.budgets.restore(saved.budgets);
-        for (key, due) in saved.rates.into_iter().filter(|(_, due)| *due > since_1970) {
-            self.rates.set(key, Tat(at.saturating_add(due - since_1970)));
-        }
+        self.rates.restore(saved.rates, at);
     }
 
     /// Goes on with what others under the same key have counted, and live calls hold.
@@ -430,9 +417,9 @@ impl Counters {
         Some(hasher.finish())
     }
 
-    fn since_epoch(&mut self, now: Now) -> u64 {
-        let epoch = *self.epoch.get_or_insert(now.instant);
-        nanos(now.instant.saturating_duration_since(epoch))
+    fn moment(&mut self, now: Now) -> u64 {
+        let epoch = *self.epoch.get_or_insert(now);
+        nanos(epoch.unix.0 + now.instant.saturating_duration_since(epoch.instant))
     }
 }
 
@@ -465,6 +452,21 @@ impl Limit {
             Limit::AllocationsAtOnce(_) | Limit::NewAllocations(_) => stage == Stage::Relay,
             Limit::Bytes(_) => matches!(stage, Stage::Relay | Stage::Calls),
             _ => matches!(stage, Stage::Calls | Stage::Routes),
+        }
+    }
+
+    /// Of a rate: it.
+    pub(super) fn rate(&self) -> Option<Rate> {
+        match self {
+            Limit::NewCalls(rate)
+            | Limit::NewAllocations(rate)
+            | Limit::Requests(rate)
+            | Limit::Packets(rate)
+            | Limit::FailedLogins(rate)
+            | Limit::ShortCalls { rate, .. }
+            | Limit::SequentialNumbers(rate)
+            | Limit::New(_, rate) => Some(*rate),
+            _ => None,
         }
     }
 
@@ -536,18 +538,6 @@ impl Counting<'_> {
     }
 }
 
-impl Rate {
-    /// Nanoseconds from one event to the next at the rate.
-    fn spacing(&self) -> u64 {
-        (nanos(self.per) / u64::from(self.events.max(1))).max(1)
-    }
-
-    /// How far ahead of the rate a key may be when one more comes.
-    fn tolerance(&self) -> u64 {
-        self.spacing().saturating_mul(u64::from(self.burst.saturating_sub(1)))
-    }
-}
-
 /// Digits of a called number that name its country and network.
 const DESTINATION_DIGITS: usize = 5;
 
@@ -563,15 +553,11 @@ fn digits(number: &str) -> Option<u64> {
     number.strip_prefix('+').unwrap_or(number).parse().ok()
 }
 
-/// A rate that has forgotten a key sooner than this is not kept over a restart, which takes as long.
-const BRIEF: Duration = Duration::from_secs(30);
-
 /// Counters as they are kept over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedCounters {
     budgets: Vec<SavedBudget>,
-    /// Key, and when it owes nothing any more, in nanoseconds of Unix time.
-    rates: Vec<(u64, u64)>,
+    rates: SavedRates,
 }
 
 /// An IPv4 address up to `v4_bits`; an IPv6 one up to the /64 that one customer has.
@@ -586,11 +572,6 @@ fn write_address(hasher: &mut SipHasher13, address: IpAddr, v4_bits: u32) {
             hasher.write_u64((v6.to_bits() >> 64) as u64);
         }
     }
-}
-
-/// 584 years fit.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The keys of the gauges are hashes under a secret.

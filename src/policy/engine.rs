@@ -649,16 +649,17 @@ impl Capacity {
     /// Tables that none of the rules uses take no room.
     fn for_rules<'p>(self, policies: impl Iterator<Item = &'p Policy>) -> Capacity {
         let counts = policies.flat_map(|policy| &policy.rules).filter_map(|rule| rule.count.as_ref());
-        let mut needed = Capacity { keys: 1, budgets: 1, last_called: 1, ..self };
+        let mut needed = Capacity { keys: 1, windows: 1, budgets: 1, last_called: 1, ..self };
         for limit in counts.flat_map(|count| &count.limits) {
+            if let Some(rate) = limit.rate() {
+                let remembers = matches!(limit, Limit::New(..));
+                needed.keys = if rate.is_paced() || remembers { self.keys } else { needed.keys };
+                needed.windows = if rate.has_window() { self.windows } else { needed.windows };
+            }
             match limit {
-                Limit::CallsAtOnce(_) | Limit::AllocationsAtOnce(_) => {}
                 Limit::Minutes(_) | Limit::Spend(_) | Limit::Bytes(_) => needed.budgets = self.budgets,
-                Limit::SequentialNumbers(_) => {
-                    needed.keys = self.keys;
-                    needed.last_called = self.last_called;
-                }
-                _ => needed.keys = self.keys,
+                Limit::SequentialNumbers(_) => needed.last_called = self.last_called,
+                _ => {}
             }
         }
         needed

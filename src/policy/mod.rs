@@ -11,7 +11,7 @@
 //! | [`known`] | facts that are kept |
 //! | [`hits`] | how often each rule spoke |
 //! | [`ban`] | who is banned, since when and why |
-//! | `counter` | rates and gauges; `budget`: minutes and money; `table`: their memory |
+//! | `counter` | what rules count; `rate`: how many in an interval; `budget`: minutes and money; `table`: their memory |
 //! | `engine` | asks the rules in order; `shared`: for several threads |
 //! | `relay` | what TURN asks, and how much it relays |
 //! | `covers` | rules that nobody will ever hear |
@@ -38,6 +38,7 @@ pub mod matcher;
 pub mod network;
 pub mod number;
 mod prefixes;
+mod rate;
 pub mod relay;
 pub mod replay;
 pub mod settings;

@@ -29,8 +29,10 @@ pub struct Settings {
 /// How much is remembered at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
-    /// Keys of rates; full: the one idle for longest is forgotten.
+    /// Keys of rates that pace, and what is known to each; full: the one idle for longest is forgotten.
     pub keys: usize,
+    /// Keys of rates that hold in every interval, likewise.
+    pub windows: usize,
     /// Keys of budgets, likewise.
     pub budgets: usize,
     /// Keys whose last called number is remembered, likewise.
@@ -47,6 +49,7 @@ impl Default for Capacity {
     fn default() -> Self {
         Capacity {
             keys: 1 << 18,
+            windows: 1 << 18,
             budgets: 1 << 16,
             last_called: 1 << 16,
             gauges: 200_000,

@@ -6,20 +6,20 @@ pub(super) trait Remembered: Copy + Default {
     fn idle_at(&self) -> u64;
 }
 
-/// Keys are hashes under a secret, so nobody can aim at a bucket. Each key has one bucket, two cache lines wide; only a
-/// full bucket forgets. Allocates once.
+/// Keys are hashes under a secret, so nobody can aim at a bucket. Each key has one bucket, whose keys fill a cache line; only
+/// a full bucket forgets. Allocates once.
 #[derive(Debug)]
 pub(super) struct Table<V> {
-    slots: Box<[Slot<V>]>,
+    buckets: Box<[Bucket<V>]>,
     /// One less than the number of buckets, which is a power of two.
     mask: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot<V> {
+struct Bucket<V> {
     /// 0: free.
-    key: u64,
-    value: V,
+    keys: [u64; BUCKET],
+    values: [V; BUCKET],
 }
 
 const BUCKET: usize = 8;
@@ -28,33 +28,40 @@ impl<V: Remembered> Table<V> {
     /// Room for `capacity` keys, rounded up to a power of two.
     pub fn new(capacity: usize) -> Self {
         let buckets = capacity.div_ceil(BUCKET).max(1).next_power_of_two();
-        Table { slots: vec![Slot::default(); buckets * BUCKET].into(), mask: buckets as u64 - 1 }
+        Table { buckets: vec![Bucket::default(); buckets].into(), mask: buckets as u64 - 1 }
     }
 
     /// What is remembered of `key`; the default if nothing is.
     pub fn get(&self, key: u64) -> V {
         let key = key.max(1);
-        let bucket = self.slots.get(self.bucket(key)).unwrap_or_default();
-        bucket.iter().find(|slot| slot.key == key).map_or_else(V::default, |slot| slot.value)
+        let bucket = self.buckets.get(self.place(key));
+        let found = bucket.and_then(|bucket| {
+            let place = bucket.keys.iter().position(|known| *known == key)?;
+            bucket.values.get(place).copied()
+        });
+        found.unwrap_or_default()
     }
 
     /// Remembers.
     pub fn set(&mut self, key: u64, value: V) {
         let key = key.max(1);
-        let range = self.bucket(key);
-        let bucket = self.slots.get_mut(range).unwrap_or_default();
-        let place = match bucket.iter().position(|slot| slot.key == key) {
-            Some(known) => bucket.get_mut(known),
-            None => bucket.iter_mut().min_by_key(|slot| (slot.key != 0, slot.value.idle_at())),
-        };
-        if let Some(slot) = place {
-            *slot = Slot { key, value };
+        let place = self.place(key);
+        let Some(Bucket { keys, values }) = self.buckets.get_mut(place) else { return };
+        let known = keys.iter().position(|known| *known == key);
+        let place = known.or_else(|| {
+            let slots = keys.iter().zip(values.iter()).enumerate();
+            let least = slots.min_by_key(|(_, (known, value))| (**known != 0, value.idle_at()));
+            least.map(|(place, _)| place)
+        });
+        let Some(place) = place else { return };
+        if let (Some(known), Some(remembered)) = (keys.get_mut(place), values.get_mut(place)) {
+            (*known, *remembered) = (key, value);
         }
     }
 
     /// Goes on with what another table remembers, as far as there is room.
     pub fn take_over(&mut self, other: Table<V>) {
-        if self.slots.len() == other.slots.len() {
+        if self.buckets.len() == other.buckets.len() {
             *self = other;
         } else {
             other.iter().for_each(|(key, value)| self.set(key, value));
@@ -63,12 +70,12 @@ impl<V: Remembered> Table<V> {
 
     /// All keys, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, V)> {
-        self.slots.iter().filter(|slot| slot.key != 0).map(|slot| (slot.key, slot.value))
+        let slots = self.buckets.iter().flat_map(|bucket| bucket.keys.iter().zip(&bucket.values));
+        slots.filter(|(key, _)| **key != 0).map(|(key, value)| (*key, *value))
     }
 
-    fn bucket(&self, key: u64) -> std::ops::Range<usize> {
-        let first = usize::try_from(key & self.mask).unwrap_or(0) * BUCKET;
-        first..first + BUCKET
+    fn place(&self, key: u64) -> usize {
+        usize::try_from(key & self.mask).unwrap_or(0)
     }
 }
 
@@ -92,7 +99,7 @@ mod tests {
         table.set(9, 150);
         assert_eq!(table.get(2), 0, "was idle for longest");
         assert_eq!((table.get(1), table.get(3), table.get(9)), (200, 103, 150));
-        assert_eq!(table.slots.len(), BUCKET);
+        assert_eq!(table.buckets.len(), 1);
     }
 
     #[test]
@@ -101,6 +108,6 @@ mod tests {
         for key in 0..1_000_000u64 {
             table.set(key.wrapping_mul(0x9E37_79B9_7F4A_7C15), key);
         }
-        assert_eq!(table.slots.len(), 1024);
+        assert_eq!(table.buckets.len() * BUCKET, 1024);
     }
 }

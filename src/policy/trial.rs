@@ -112,7 +112,7 @@ pub type Failure = String;
 /// What came out instead.
 pub fn run(policy: &Policy, trial: &Trial, epoch: Instant) -> Result<Vec<Arc<str>>, Failure> {
     let policy = Policy { mode: Mode::Enforce, ..policy.clone() };
-    let capacity = Capacity { keys: 1, budgets: 1, last_called: 1, ..Capacity::default() };
+    let capacity = Capacity { keys: 1, windows: 1, budgets: 1, last_called: 1, ..Capacity::default() };
     let geo = trial.given.source_country.map(Geo::everywhere);
     let settings =
         Settings { policies: vec![policy.clone()], never_ban: Vec::new(), geo, feeds: Vec::new(), capacity };

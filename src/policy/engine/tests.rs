@@ -76,7 +76,8 @@ fn calls(rules: Vec<Rule>) -> Policy {
 }
 
 fn engine(policies: Vec<Policy>) -> Engine {
-    let capacity = Capacity { keys: 1024, budgets: 64, last_called: 64, gauges: 8, bans: 8, notes: 4 };
+    let capacity =
+        Capacity { keys: 1024, windows: 1024, budgets: 64, last_called: 64, gauges: 8, bans: 8, notes: 4 };
     Engine::new(
         Settings { policies, never_ban: Vec::new(), geo: None, feeds: Vec::new(), capacity },
         &NodeKey::new([1; 16]),
@@ -273,7 +274,8 @@ fn wrong_passwords_close_the_door_for_their_source_only() {
     assert_eq!(decided(&mut engine, &register, at(start, 0)), "!p / guessing");
     let owner = Facts { source: IpAddr::from([198, 51, 100, 1]), ..register.clone() };
     assert_eq!(decided(&mut engine, &owner, at(start, 0)), "default", "the owner of 201 is not locked out");
-    assert_eq!(decided(&mut engine, &register, at(start, 20)), "default", "one more try after 20 s");
+    assert_eq!(decided(&mut engine, &register, at(start, 59)), "!p / guessing", "three in every minute");
+    assert_eq!(decided(&mut engine, &register, at(start, 64)), "default");
 }
 
 fn scanners() -> Policy {
@@ -465,7 +467,7 @@ fn packets_are_counted_before_parsing_and_the_relied_on_are_let_through() {
     assert_eq!(refused(&mut engine, [203, 0, 113, 7], 0), 50);
     assert_eq!(refused(&mut engine, [203, 0, 113, 8], 0), 50, "each source has its own");
     assert_eq!(refused(&mut engine, [10, 1, 1, 1], 0), 0);
-    assert_eq!(refused(&mut engine, [203, 0, 113, 7], 1), 50, "a forged source was dropped, not banned");
+    assert_eq!(refused(&mut engine, [203, 0, 113, 7], 2), 50, "a forged source was dropped, not banned");
     assert_eq!(decided(&mut engine, &call("201", "1"), at(start, 1)), "!p / never");
     assert_eq!(decided(&mut engine, &call("201", "2"), at(start, 1)), "default", "packets are no calls");
 }

@@ -128,7 +128,7 @@ fn what_was_counted_is_still_counted_after_a_restart() {
     after.restore(serde_json::from_str(&saved).unwrap(), at(start, 700));
     assert_eq!(decided(&mut after, &call("201", "+44"), at(start, 700)), "!p / minutes");
     assert_eq!(decided(&mut after, &call("202", "+1"), at(start, 700)), "!p / one a day");
-    assert_eq!(decided(&mut after, &call("202", "+1"), at(start, 90_000)), "default");
+    assert_eq!(decided(&mut after, &call("202", "+1"), at(start, 86_400 + 86_400 / 15 + 1)), "default");
 }
 
 #[test]
@@ -198,10 +198,10 @@ fn what_a_user_has_not_had_for_a_month_is_new() {
         (2, "+441534", "!p / new country"),
         (3, "+442072", "default"),
         (4, "203", "default"),
-        (90_000, "+37255500", "default"),
-        (90_001, "+442073", "default"),
-        (90_002 + month, "+442074", "default"),
-        (90_003 + month, "+37255500", "!p / new country"),
+        (95_000, "+37255500", "default"),
+        (95_001, "+442073", "default"),
+        (95_002 + month, "+442074", "default"),
+        (95_003 + month, "+37255500", "!p / new country"),
     ] {
         assert_eq!(
             decided(&mut engine, &call("201", number), at(start, second)),

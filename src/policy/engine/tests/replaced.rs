@@ -4,7 +4,8 @@ use super::*;
 use crate::base::ban::Banned;
 
 fn settings(policies: Vec<Policy>, keys: usize) -> Settings {
-    let capacity = Capacity { keys, budgets: 64, last_called: 64, gauges: 8, bans: 8, notes: 4 };
+    let capacity =
+        Capacity { keys, windows: keys, budgets: 64, last_called: 64, gauges: 8, bans: 8, notes: 4 };
     Settings { policies, never_ban: Vec::new(), geo: None, feeds: Vec::new(), capacity }
 }
 
