@@ -154,8 +154,13 @@ impl Edge {
         // An answer that cannot be read is not passed on either: the callee would send media to a private address.
         let Ok(anchored) = self.anchor(&mut context, hop) else { return };
         let branch = self.mint_branch(&context);
-        let bytes = self.request_to(&context, &hop, &branch, anchored.body.as_deref());
-        self.send(hop.to, bytes);
+        let mut bytes = self.request_to(&context, &hop, &branch, anchored.body.as_deref());
+        let mut to = hop.to;
+        if let Some(tcp) = self.tcp_for_ack(&context, &hop, bytes.len(), now) {
+            to = tcp.to;
+            bytes = self.request_to(&context, &tcp, &branch, anchored.body.as_deref());
+        }
+        self.send(to, bytes);
     }
 
     /// §16.10, §9.2: the CANCEL is answered here, and what was sent out for its INVITE is cancelled in turn.

@@ -60,7 +60,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ipnetwork::IpNetwork;
 
-use crate::base::{FlowId, ListenerId, Now, Rng, Timers, TrunkId};
+use crate::base::{FlowId, ListenerId, Now, Rng, Timers, Transport, TrunkId};
 use crate::policy;
 use crate::policy::feed::{Feed, FeedId};
 use crate::relay::Relay;
@@ -248,6 +248,9 @@ impl Edge {
 
     /// Sending to `to` failed (refused, no route, queue full).
     pub fn handle_send_failed(&mut self, to: Destination, now: Now) {
+        if let Destination::Address { transport: Transport::Tcp, remote, .. } = to {
+            self.targets.no_stream_at(remote, now.instant);
+        }
         self.transactions.send_failed(to, now.instant);
         self.settle(now);
     }

@@ -40,6 +40,13 @@ impl Edge {
         (!tried).then_some(Hop { to, transport, listener, ..*hop })
     }
 
+    /// The same for an ACK with an answer in it. Nothing tells whether it arrived, but the next one for the same 2xx goes as a datagram if this one
+    /// found no connection: so it must be a server of which that is remembered.
+    pub(super) fn tcp_for_ack(&self, context: &Context, hop: &Hop, len: usize, now: Now) -> Option<Hop> {
+        let Destination::Address { remote, .. } = hop.to else { return None };
+        self.tcp_instead(context, hop, len, now).filter(|_| self.targets.has_server(remote))
+    }
+
     /// A phone is reached over its flow and nowhere else; the PBX and trunks have addresses.
     fn is_host(&self, context: &Context, hop: &Hop) -> bool {
         match (hop.place, context.errand.call_and_side()) {

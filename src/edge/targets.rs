@@ -314,6 +314,19 @@ impl Targets {
         })
     }
 
+    /// A host stands for this server.
+    pub fn has_server(&self, remote: SocketAddr) -> bool {
+        self.states.iter().flat_map(|state| &state.servers).any(|(server, _)| server.remote == remote)
+    }
+
+    /// No connection was made to this address: what is spoken to over UDP, and takes streams there, takes none.
+    pub fn no_stream_at(&mut self, address: SocketAddr, now: Instant) {
+        let servers = self.states.iter().flat_map(|state| &state.servers).map(|(server, _)| *server);
+        let udp = servers.filter(|server| server.transport == Transport::Udp);
+        let refusing: Vec<_> = udp.filter(|server| self.stream_address(server.remote) == address).collect();
+        refusing.iter().for_each(|server| self.no_streams(server.remote, now));
+    }
+
     /// Name and health of every host, for `status`.
     pub fn report(&self) -> Vec<(Arc<str>, bool)> {
         self.states.iter().map(|state| (state.target.uri.clone(), state.up)).collect()

@@ -9,7 +9,7 @@ use turnpike::sip::locate::{Server, Wanted};
 use turnpike::sip::transaction::Destination;
 
 use super::calls::{hang_up, register};
-use super::ua::{Leg, answer, header, headers, request, response, sdp, uri_in};
+use super::ua::{Leg, answer, body, header, headers, request, response, sdp, uri_in};
 use super::world::{Actor, CARRIER_TCP, CARRIERS, INSIDE_TCP, OFFICE, World};
 
 /// Both zones of hosts have a TCP listener.
@@ -168,6 +168,34 @@ fn a_reinvite_that_outgrows_a_datagram_takes_the_same_ways() {
         world.send(&phone, a.request("ACK", ""));
         world.expect(&pbx, "ACK");
     }
+    hang_up(&mut world, &mut a, &pbx);
+    world.assert_clean();
+}
+
+/// A late answer (RFC 3261 §13.2.1) that does not fit into a datagram.
+#[test]
+fn a_large_ack_goes_over_tcp_and_where_that_is_refused_the_next_one_as_a_datagram() {
+    let (mut world, phone) = world();
+    let (pbx, stream) = (Actor::pbx(), Actor::pbx().over_tcp(INSIDE_TCP));
+    let invite = request(&phone, "INVITE", "sip:100@example.com", "alice", "", "");
+    world.send(&phone, &invite);
+    let seen = world.expect(&pbx, "INVITE");
+    let ok = answer(&pbx, &seen, "200 OK", "b", &sdp("10.20.0.20", 7_000));
+    world.send(&pbx, &ok);
+    let came = world.expect(&phone, "SIP/2.0 200");
+    let mut a = Leg::caller(&phone, &invite, &came);
+    let ack = a.request("ACK", &large(1_300));
+    world.send(&phone, &ack);
+    let seen = world.expect(&stream, "ACK");
+    assert!(headers(&seen, "Via")[0].starts_with("SIP/2.0/TCP 10.20.0.5:5060;"), "{seen}");
+    assert_eq!(header(&seen, "Content-Length"), body(&seen).len().to_string());
+    refuse_connection(&mut world);
+    // It has heard of none, and says so again.
+    world.send(&pbx, &ok);
+    world.expect(&phone, "SIP/2.0 200");
+    world.send(&phone, &ack);
+    let seen = world.expect(&pbx, "ACK");
+    assert!(headers(&seen, "Via")[0].starts_with("SIP/2.0/UDP 10.20.0.5:5060;"), "{seen}");
     hang_up(&mut world, &mut a, &pbx);
     world.assert_clean();
 }
