@@ -30,7 +30,8 @@ addr_of!(
 );
 
 /// A connection (TCP, TLS, WS), or for UDP the pair of listener and remote address (RFC 5626 §2 "flow").
-/// Never used twice, not even by the process that comes after this one; but an IPv4 UDP flow has always the same.
+/// Never used twice, not even by the process that comes after this one; but an IPv4 UDP flow has always the same. 0 is no
+/// connection's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowId(pub u64);
 
@@ -47,7 +48,8 @@ pub struct ZoneId(pub u16);
 pub struct TrunkId(pub u16);
 
 /// What SIP travels on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// Datagrams; the only one with retransmissions of our own (RFC 3261 §17).
     Udp,

@@ -2,6 +2,7 @@
 
 mod addr;
 pub mod ban;
+mod octets;
 mod shrink;
 pub mod throttle;
 mod time;
@@ -9,6 +10,7 @@ mod timers;
 mod token;
 
 pub use addr::{ClientAddr, FlowId, ListenerId, PeerAddr, RelayedAddr, Transport, TrunkId, ZoneId};
+pub use octets::Octets;
 pub use shrink::should_shrink;
 pub use time::{Now, UnixTime};
 pub use timers::{TimerId, Timers};

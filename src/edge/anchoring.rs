@@ -70,8 +70,10 @@ impl Edge {
         let Some(call) = self.calls.get_mut(id) else { return };
         call.close_media(&mut *self.relay);
         let Some(b) = &call.b else { return };
-        call.media = sides(&self.settings, &self.allowed, &self.own, &call.a, b)
-            .map(|sides| Box::new(CallMedia::new(sides)));
+        if is_anchored(&self.settings, &call.a, b) == Some(true) {
+            let sides = sides(&self.settings, &self.allowed, &self.own, &call.a, b);
+            call.media = sides.map(|sides| Box::new(CallMedia::new(sides)));
+        }
     }
 
     /// Rewrites the SDP of a call's message, sent by `from`; `None` where it stays as it is. `tag` is the To tag of the
@@ -189,8 +191,22 @@ pub(super) fn callee_tag<'m>(call: &Call, request: &'m Message) -> &'m [u8] {
     tag.unwrap_or_default()
 }
 
-/// How the two sides are to be treated; `None`: media is not anchored.
-fn sides(
+/// Media of a call between these goes through the relay.
+fn is_anchored(settings: &Settings, a: &Leg, b: &Leg) -> Option<bool> {
+    let (a_media, b_media) = (media_of(settings, a)?, media_of(settings, b)?);
+    let needed = a.zone != b.zone || a.trust == Trust::None || b.trust == Trust::None;
+    // Security that a side is promised is no matter of the other side's `anchor: never`.
+    let translates = a_media.srtp != Srtp::Pass || b_media.srtp != Srtp::Pass;
+    Some(match (a_media.anchor, b_media.anchor) {
+        _ if translates => true,
+        (Anchor::Never, _) | (_, Anchor::Never) => false,
+        (Anchor::Always, _) | (_, Anchor::Always) => true,
+        (Anchor::WhenNeeded, Anchor::WhenNeeded) => needed,
+    })
+}
+
+/// How the two sides of an anchored call are to be treated; `None`: the relay has no address for one.
+pub(super) fn sides(
     settings: &Settings,
     allowed: &[Arc<[ipnetwork::IpNetwork]>],
     own: &Arc<[IpAddr]>,
@@ -198,15 +214,6 @@ fn sides(
     b: &Leg,
 ) -> Option<Sides> {
     let (a_media, b_media) = (media_of(settings, a)?, media_of(settings, b)?);
-    let needed = a.zone != b.zone || a.trust == Trust::None || b.trust == Trust::None;
-    // Security that a side is promised is no matter of the other side's `anchor: never`.
-    let translates = a_media.srtp != Srtp::Pass || b_media.srtp != Srtp::Pass;
-    let anchored = match (a_media.anchor, b_media.anchor) {
-        _ if translates => true,
-        (Anchor::Never, _) | (_, Anchor::Never) => false,
-        (Anchor::Always, _) | (_, Anchor::Always) => true,
-        (Anchor::WhenNeeded, Anchor::WhenNeeded) => needed,
-    };
     let side = |leg: &Leg, other: &Leg, media: Media| {
         Some(SideSettings {
             relay: settings.zone(leg.zone)?.relay?.preferring(leg.address),
@@ -227,9 +234,6 @@ fn sides(
             allowed: allowed_in(allowed, leg.zone),
         })
     };
-    if !anchored {
-        return None;
-    }
     Some(Sides { a: side(a, b, a_media)?, b: side(b, a, b_media)? })
 }
 

@@ -81,6 +81,7 @@ impl Edge {
             answered: None,
             lifetime: None,
             session_timer: None,
+            session_ends: None,
             paying: None,
             hung_up_by: None,
             listening: None,
@@ -97,6 +98,8 @@ impl Edge {
             agent: self.agents.of(message),
             cseq_ahead: Default::default(),
             emergency: is_emergency(&self.settings, message, who),
+            is_written_down: false,
+            media_written_down: 0,
         };
         if let Speaker::Trunk(trunk) = who.speaker {
             if !self.trunks.take(trunk, call.emergency, request.at.instant) {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::anchor::CallMedia;
@@ -91,7 +91,8 @@ impl Leg {
     pub fn hops_by(&self, next_hop: Option<&[u8]>) -> Hops {
         let mut hops = Hops::new();
         if self.is_at_its_flow() || self.transport.is_reliable() {
-            hops.extend(self.flow.map(|flow| flow.destination()));
+            let flow = self.flow.filter(|flow| !flow.is_gone());
+            hops.extend(flow.map(|flow| flow.destination()));
         }
         if !self.is_at_its_flow() {
             hops.extend(next_hop.and_then(|uri| self.address_of(uri)));
@@ -103,7 +104,7 @@ impl Leg {
     }
 
     /// Known by its flow, and not by its address: a phone, or a trunk that has shown a password.
-    fn is_at_its_flow(&self) -> bool {
+    pub fn is_at_its_flow(&self) -> bool {
         match self.speaker {
             Speaker::Pbx => false,
             Speaker::Trunk(_) => self.user.is_some(),
@@ -127,17 +128,6 @@ impl Leg {
             remote,
             tls: tls.unwrap_or(u16::MAX),
         })
-    }
-
-    /// A phone's request came over another flow than before (a reconnect): from now on it is reached there.
-    pub fn moved_to(&mut self, flow: FlowEnd) {
-        if self.is_at_its_flow() && self.flow != Some(flow) {
-            self.address = flow.remote.ip();
-            self.listener = flow.listener;
-            self.transport = flow.transport;
-            self.hops = SmallVec::from_iter([flow.destination()]);
-            self.flow = Some(flow);
-        }
     }
 }
 
@@ -191,6 +181,8 @@ pub struct Call {
     pub lifetime: Option<TimerId>,
     /// Ends the call if nobody refreshes its session (RFC 4028).
     pub session_timer: Option<TimerId>,
+    /// When that is.
+    pub session_ends: Option<UnixTime>,
     /// When what it has paid for runs out.
     pub paying: Option<TimerId>,
     /// The rule that ended it.
@@ -223,6 +215,10 @@ pub struct Call {
     pub cseq_ahead: CseqAhead,
     /// Its route is for emergencies: no limit holds it up.
     pub emergency: bool,
+    /// The journal of calls has it,
+    pub is_written_down: bool,
+    /// and of its media what this revision was ([`CallMedia::revision`]).
+    pub media_written_down: u32,
 }
 
 impl Call {
@@ -251,6 +247,39 @@ impl Call {
     pub fn sender(&self, request: &Message) -> Option<(usize, Side)> {
         let found = self.forks.iter().enumerate();
         found.filter_map(|(index, fork)| Some((index, side_of(fork.dialog.sender(request)?)))).next()
+    }
+
+    /// A phone's request came over another flow than before (a reconnect): from now on it is reached there.
+    pub fn moved(&mut self, side: Side, flow: FlowEnd) {
+        let Some(leg) = self.leg_mut(side).filter(|leg| leg.is_at_its_flow() && leg.flow != Some(flow))
+        else {
+            return;
+        };
+        leg.address = flow.remote.ip();
+        leg.listener = flow.listener;
+        leg.transport = flow.transport;
+        leg.hops = SmallVec::from_iter([flow.destination()]);
+        leg.flow = Some(flow);
+        let hops = leg.hops.clone();
+        if side == Side::B {
+            self.forks.iter_mut().for_each(|fork| fork.hops.clone_from(&hops));
+        }
+    }
+
+    /// The connection of a phone ended with a restart: it is reached where it has registered since.
+    pub fn find_again(&mut self, side: Side, registrations: &Registrations) {
+        let Some(leg) = self.leg(side).filter(|leg| leg.flow.is_some_and(|flow| flow.is_gone())) else {
+            return;
+        };
+        let Some(user) = leg.user.as_ref().filter(|_| leg.speaker == Speaker::Stranger) else { return };
+        let as_good = registrations.of_user(user).map(|(_, binding)| binding).filter(|binding| {
+            binding.zone == leg.zone && strength(binding.flow.transport) >= strength(leg.transport)
+        });
+        // Of several phones of one user, rather the one that is where this one was.
+        let is_elsewhere = |flow: &FlowEnd| flow.remote.ip() != leg.address;
+        if let Some(flow) = as_good.map(|binding| binding.flow).min_by_key(is_elsewhere) {
+            self.moved(side, flow);
+        }
     }
 
     /// A response in the dialog, sent by that side.
@@ -361,6 +390,10 @@ pub struct Calls {
     unanswered: KeyedMap<IpAddr, usize>,
     next: u64,
     answered: usize,
+    /// What a restart must not forget of them is no longer what was written down.
+    changed: FxHashSet<CallId>,
+    /// Were written down, and are over.
+    ended: Vec<CallId>,
 }
 
 impl Calls {
@@ -372,6 +405,8 @@ impl Calls {
             // A restart must not give a number out again that a token still carries.
             next: rng.next_u64() >> 1,
             answered: 0,
+            changed: FxHashSet::default(),
+            ended: Vec::new(),
         }
     }
 
@@ -417,6 +452,36 @@ impl Calls {
         self.calls.insert(call.id, call);
     }
 
+    /// A call of before a restart goes on.
+    pub fn insert_answered(&mut self, call: Box<Call>) {
+        self.answered += 1;
+        self.next = self.next.max(call.id.0);
+        self.calls.insert(call.id, call);
+    }
+
+    /// A restart must not forget what has just changed.
+    pub fn changed(&mut self, id: CallId) {
+        self.changed.insert(id);
+    }
+
+    /// What has changed since this was last asked.
+    pub fn take_changed(&mut self) -> FxHashSet<CallId> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// What has been written down and is over, since this was last asked.
+    pub fn take_ended(&mut self) -> Vec<CallId> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// It is about to be written down.
+    pub fn written_down(&mut self, id: CallId) {
+        if let Some(call) = self.get_mut(id) {
+            call.is_written_down = true;
+            call.media_written_down = call.media.as_ref().map_or(0, |media| media.revision());
+        }
+    }
+
     /// It was answered; true for the first time.
     pub fn set_answered(&mut self, id: CallId, at: UnixTime) -> bool {
         let Some(call) = self.calls.get_mut(&id) else { return false };
@@ -425,6 +490,7 @@ impl Calls {
         }
         call.answered = Some(at);
         let source = call.source.0.ip();
+        self.changed.insert(id);
         self.answered += 1;
         self.one_unanswered_less(source);
         true
@@ -435,6 +501,10 @@ impl Calls {
         let call = self.calls.remove(&id)?;
         if should_shrink(self.calls.len(), self.calls.capacity()) {
             self.calls.shrink_to_fit();
+        }
+        self.changed.remove(&id);
+        if call.is_written_down {
+            self.ended.push(id);
         }
         match call.answered {
             Some(_) => self.answered -= 1,

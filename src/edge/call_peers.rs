@@ -138,7 +138,6 @@ impl CallPeers {
     }
 
     /// As they are, but for an offer that waits for its answer: what held before it is saved.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the journal of calls"))]
     pub fn save(&self) -> SavedPeers {
         let answered = self.pending.as_deref().filter(|pending| !pending.answers.is_empty());
         let settled = answered.unwrap_or(&self.settled).clone();
@@ -146,7 +145,6 @@ impl CallPeers {
     }
 
     /// The same after a restart.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the journal of calls"))]
     pub fn restore(saved: SavedPeers, relay: &mut dyn Relay) -> CallPeers {
         let SavedPeers(mut peers) = saved;
         peers.addresses.truncate(CALL_PEERS_MAX);

@@ -36,6 +36,8 @@ pub enum End {
     SessionExpired,
     /// A rule's `hang_up`.
     Policy,
+    /// It has outlasted a restart, but the config does not name its zone, trunk or listener any more.
+    NotRestored,
     /// We are going down.
     Drained,
 }
@@ -52,6 +54,7 @@ impl End {
             End::Lifetime => "lifetime",
             End::SessionExpired => "session expired",
             End::Policy => "hung up by policy",
+            End::NotRestored => "not restored",
             End::Drained => "drained",
         }
     }
@@ -64,6 +67,7 @@ impl End {
             End::SessionExpired => Some(b"SIP;cause=408;text=\"Session expired\""),
             // Whose limit, and which, is nobody's business but the administrator's.
             End::Policy => Some(b"SIP;cause=403;text=\"Limit reached\""),
+            End::NotRestored => Some(b"SIP;cause=503;text=\"Not restored\""),
             End::Drained => Some(b"SIP;cause=503;text=\"Going down\""),
             End::Bye(_) | End::Failed(_) => None,
         }
@@ -138,6 +142,8 @@ impl Edge {
     pub(super) fn end_dialog(&mut self, id: CallId, from: Side, bye: &Message, now: Now) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let tag = call.end_dialog(bye);
+        self.calls.changed(id);
+        let Some(call) = self.calls.get_mut(id) else { return };
         if !call.is_alive() {
             return self.end_call(id, End::Bye(from), now);
         }
@@ -148,6 +154,9 @@ impl Edge {
 
     /// Ends an answered call from the middle: BYE on both legs.
     pub(super) fn hang_up(&mut self, id: CallId, end: End, now: Now) {
+        if let Some(call) = self.calls.get_mut(id) {
+            [Side::A, Side::B].iter().for_each(|side| call.find_again(*side, &self.registrations));
+        }
         let byes = self.calls.get(id).map(|call| self.byes(call)).unwrap_or_default();
         for (side, fork) in byes {
             self.send_bye(id, fork, side, end.reason(), now);

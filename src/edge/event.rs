@@ -188,7 +188,7 @@ pub struct Cdr {
     /// Final status (200 for an answered call).
     pub status: u16,
     /// Why it ended: "bye from caller", "bye from callee", "cancelled", "rejected", "no media", "session expired",
-    /// "lifetime", "hung up by policy", "drained", "time-out", "refused".
+    /// "lifetime", "hung up by policy", "drained", "time-out", "not restored", "refused".
     pub end: &'static str,
     /// Per stream and side: how much, and how well.
     pub media: Vec<StreamCdr>,

@@ -26,6 +26,16 @@ impl From<&Source> for FlowEnd {
 }
 
 impl FlowEnd {
+    /// As it was before a restart. A UDP flow is the same as ever; a connection is gone, and no other one is taken for it.
+    pub fn again(listener: ListenerId, transport: Transport, remote: SocketAddr) -> FlowEnd {
+        FlowEnd { listener, transport, flow: FlowId(0), remote }
+    }
+
+    /// A connection of before a restart.
+    pub fn is_gone(&self) -> bool {
+        self.transport.is_reliable() && self.flow == FlowId(0)
+    }
+
     /// The way back along the flow. For UDP the address is the flow.
     pub fn destination(&self) -> Destination {
         match self.transport {

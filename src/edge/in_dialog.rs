@@ -85,11 +85,12 @@ impl Edge {
         let (index, from) = call.sender(message).ok_or(Refusal::NoSuchCall)?;
         let flow = FlowEnd::from(source);
         let registrations = &self.registrations;
-        let leg = call.leg_mut(from).ok_or(Refusal::NoSuchCall)?;
+        let leg = call.leg(from).ok_or(Refusal::NoSuchCall)?;
         if !leg.is_party(&flow, who, registrations) {
             return Err(Refusal::NotAParty);
         }
-        leg.moved_to(flow);
+        call.moved(from, flow);
+        call.find_again(from.other(), registrations);
         let refreshes = matches!(message.method(), Method::Invite | Method::Update);
         let fork = call.forks.get_mut(index).ok_or(Refusal::NoSuchCall)?;
         fork.dialog.check(message)?;
@@ -102,7 +103,9 @@ impl Edge {
             Side::A => call.forks.get(index).map(|fork| &fork.hops),
             Side::B => Some(&towards.hops),
         };
-        Ok((from, hops_to(towards, hops.unwrap_or(&towards.hops))))
+        let hops = hops_to(towards, hops.unwrap_or(&towards.hops));
+        self.calls.changed(id);
+        Ok((from, hops))
     }
 
     /// The end of a dialog without a call that the request does not come from.

@@ -15,6 +15,8 @@ use crate::relay::{Relay, Side};
 
 /// Most time between two looks.
 const EVERY: Duration = Duration::from_secs(5);
+/// How much of what is counted of its media a call forgets at most when the node is killed.
+const COUNTED: Duration = Duration::from_secs(60);
 /// Silence is seen late by no more than this part of its time-out.
 const PART: u32 = 8;
 
@@ -22,7 +24,7 @@ impl Edge {
     /// The call is answered, or the time for another look has come.
     pub(super) fn listen(&mut self, id: CallId, now: Now) {
         let Some(call) = self.calls.get_mut(id) else { return };
-        let idle_timeout = idle_timeout(&self.settings, call);
+        let (idle_timeout, talked) = (idle_timeout(&self.settings, call), call.talked(now));
         let Some(media) = &mut call.media else { return };
         let heard = media.listen(now.instant);
         if heard.silence >= idle_timeout {
@@ -30,12 +32,19 @@ impl Edge {
         }
         let every = (idle_timeout / PART).clamp(Duration::from_millis(1), EVERY);
         call.listening = Some(self.timers.set(now.instant + every, Timer::Listen(id)));
+        let minute = |talked: Duration| talked.as_secs() / COUNTED.as_secs();
+        let is_another = minute(talked) != minute(talked.saturating_sub(every));
+        if is_another || media.revision() != call.media_written_down {
+            self.calls.changed(id);
+        }
+        let Some(call) = self.calls.get_mut(id) else { return };
         let is_first = call.unheard.is_empty();
         if let Some(side) = heard.missed
             && let Some(unheard) = miss(call, side, &self.settings, &*self.relay)
         {
             self.unheard_calls += usize::from(is_first);
             let call_id = call.call_id.clone();
+            self.calls.changed(id);
             self.tell(Event::Unheard { call_id, unheard });
         }
     }

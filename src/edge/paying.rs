@@ -31,6 +31,7 @@ impl Edge {
         }
         drop(policy);
         self.tell_alerts(call_id.as_bytes());
+        self.calls.changed(id);
         let Some(call) = self.calls.get_mut(id) else { return };
         match went_on {
             Ok(again) => {

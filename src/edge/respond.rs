@@ -114,13 +114,17 @@ impl Edge {
         match &context.errand {
             Errand::Call { call, .. } if response.to().tag().is_some() => {
                 let sent = context.current_hop().map(|hop| self.record_routes_sent(context, hop));
-                if let (Some(call), Some(sent)) = (self.calls.get_mut(*call), sent) {
-                    call.learn(&context.request.message, response, sent);
+                if let (Some(held), Some(sent)) = (self.calls.get_mut(*call), sent) {
+                    held.learn(&context.request.message, response, sent);
+                    if held.answered.is_some() {
+                        self.calls.changed(*call);
+                    }
                 }
             }
-            Errand::InCall { call, from, .. } => {
-                if let Some(call) = self.calls.get_mut(*call) {
+            Errand::InCall { call: call_id, from, .. } => {
+                if let Some(call) = self.calls.get_mut(*call_id) {
                     call.follow_response(from.other(), response);
+                    self.calls.changed(*call_id);
                 }
             }
             _ => {}
@@ -357,6 +361,7 @@ impl Edge {
                 let Some(held) = self.calls.get_mut(*call) else { return };
                 if held.exchange.failed(exchange) {
                     held.roll_back(&mut *self.relay);
+                    self.calls.changed(*call);
                 }
             }
             Errand::Register(_) => self.login_refused(context, status, response, now),

@@ -67,11 +67,11 @@ impl Edge {
         if let Some(timer) = call.session_timer.take() {
             self.timers.cancel(timer);
         }
+        let after = after.map(|seconds| Duration::from_secs(seconds.max(SHORTEST).into()));
         let timers = &mut self.timers;
-        call.session_timer = after.map(|seconds| {
-            let after = Duration::from_secs(seconds.max(SHORTEST).into());
-            timers.set(now.instant + after, Timer::SessionExpires(id))
-        });
+        call.session_timer = after.map(|after| timers.set(now.instant + after, Timer::SessionExpires(id)));
+        call.session_ends = after.map(|after| now.after(after).unix);
+        self.calls.changed(id);
     }
 
     /// §8.1: a session that would expire too soon for one of the sides.

@@ -55,6 +55,13 @@ impl TrunkLoads {
         true
     }
 
+    /// A call of before a restart goes on: it counts, whatever the limits are now.
+    pub fn take_again(&mut self, trunk: TrunkId) {
+        if let Some(row) = self.rows.get_mut(usize::from(trunk.0)) {
+            row.calls += 1;
+        }
+    }
+
     /// Gives the place back.
     pub fn give_back(&mut self, trunk: TrunkId) {
         if let Some(row) = self.rows.get_mut(usize::from(trunk.0)) {

@@ -21,7 +21,7 @@ use crate::sip::proxy::branch::Branch;
 use crate::sip::transaction::ServerId;
 
 /// How far the CSeq numbers of requests towards a side are ahead of what their sender wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct CseqAhead([u32; 2]);
 
 impl CseqAhead {
@@ -202,10 +202,11 @@ impl Edge {
         let sent = Message::parse(sent.clone(), &self.settings.limits.message).ok()?;
         let branch = self.mint_branch(context);
         let again = self.sent_again(&sent, &branch, sent.cseq().number.checked_add(1)?, trunk)?;
-        if let Some((call, towards)) = context.errand.call_and_side()
-            && let Some(call) = self.calls.get_mut(call)
+        if let Some((id, towards)) = context.errand.call_and_side()
+            && let Some(call) = self.calls.get_mut(id)
         {
             call.cseq_ahead.step(towards);
+            self.calls.changed(id);
         }
         Some(again)
     }

@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use super::anchor::Evidence;
 use super::anchor::destination::is_public;
 use super::call::Leg;
@@ -12,7 +15,7 @@ use super::settings::{Settings, Trust};
 use crate::relay::Side;
 
 /// A side of a call that is not heard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unheard {
     /// A is the caller's.
     pub side: Side,
@@ -22,6 +25,23 @@ pub struct Unheard {
     pub why: &'static str,
     /// What was seen, and what may cure it.
     pub text: String,
+}
+
+/// The same, as a file has it.
+#[derive(Deserialize)]
+struct Written {
+    side: Side,
+    party: Arc<str>,
+    why: String,
+    text: String,
+}
+
+impl<'de> Deserialize<'de> for Unheard {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unheard, D::Error> {
+        let Written { side, party, why, text } = Written::deserialize(deserializer)?;
+        let known = Why::ALL.iter().map(|known| known.name()).find(|known| *known == why);
+        Ok(Unheard { side, party, why: known.ok_or_else(|| D::Error::custom("no such reason"))?, text })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +56,16 @@ enum Why {
 }
 
 impl Why {
+    const ALL: [Why; 7] = [
+        Why::NeverSent,
+        Why::WrongSource,
+        Why::WrongPayload,
+        Why::NoIceCheck,
+        Why::DtlsFailed,
+        Why::NotAuthentic,
+        Why::FellSilent,
+    ];
+
     /// The counter that counts most says most.
     fn of(seen: &Evidence) -> Why {
         let refused = &seen.traffic;

@@ -1,6 +1,6 @@
 //! What a node must not forget in a restart: files in `data_dir` that it alone reads and writes. What policies counted is
 //! written every few seconds (`policy.json`), bans within one (`bans.json`), and a ban that somebody asks for at once;
-//! registrations within one, in a journal.
+//! registrations within one, in a journal, and so are calls; that one is over, sooner.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,13 +18,17 @@ use super::data_dir;
 use super::journal::Journal;
 use super::shard::{self, Shard};
 use crate::base::NodeKey;
-use crate::edge::{Edge, SavedBinding};
+use crate::edge::{Edge, RestoredCalls, SavedBinding, SavedCall};
 use crate::policy::Engine;
 
 /// How much of what was counted is lost at most when the node is killed.
 const COUNTED: Duration = Duration::from_secs(5);
-/// The same of bans by rules and of registrations.
+/// The same of bans by rules, of registrations and of calls.
 const QUICK: Duration = Duration::from_secs(1);
+/// For so long a call that is over would come back if the node were killed, and be recorded twice.
+const ENDED: Duration = Duration::from_millis(100);
+/// Calls that are written down in one go, while no message is read.
+const AT_ONCE: usize = 100;
 
 /// The files of one node.
 #[derive(Clone)]
@@ -32,6 +36,7 @@ pub(super) struct Kept {
     counted: PathBuf,
     bans: PathBuf,
     registrations: Journal,
+    calls: Journal,
     /// Held while something is written: what is older never replaces what is newer.
     writing: Rc<Mutex<()>>,
 }
@@ -39,14 +44,16 @@ pub(super) struct Kept {
 impl Kept {
     /// Opens those of this folder. With what is to be put back into the edge.
     pub fn open(data_dir: &Path, key: &NodeKey) -> (Kept, Left) {
-        let (journal, registrations) = Journal::open(data_dir, "registrations", key);
+        let (registrations_journal, registrations) = Journal::open(data_dir, "registrations", key);
+        let (calls_journal, calls) = Journal::open(data_dir, "calls", key);
         let kept = Kept {
             counted: data_dir.join("policy.json"),
             bans: data_dir.join("bans.json"),
-            registrations: journal,
+            registrations: registrations_journal,
+            calls: calls_journal,
             writing: Rc::default(),
         };
-        (kept, Left { registrations })
+        (kept, Left { registrations, calls })
     }
 
     /// Puts back what an earlier run had counted, and whom it had banned.
@@ -67,6 +74,14 @@ impl Kept {
                 sleep(QUICK).await;
                 self.write_bans(&shard).await;
                 self.write_registrations(&shard).await;
+                let changed = shard.borrow_mut().edge().changed_calls();
+                self.write_calls(&changed, &shard).await;
+            }
+        };
+        let ended = async {
+            loop {
+                sleep(ENDED).await;
+                self.write_ended_calls(&shard).await;
             }
         };
         let counted = async {
@@ -75,7 +90,7 @@ impl Kept {
                 self.write_counted(&shard).await;
             }
         };
-        tokio::join!(quick, counted);
+        tokio::join!(quick, ended, counted);
     }
 
     /// Returns when all bans are on the disk.
@@ -94,6 +109,34 @@ impl Kept {
         self.registrations.write(changes).await;
     }
 
+    /// Returns when everything is written that a restart must not forget.
+    pub async fn write_all(&self, shard: &RefCell<Shard>) {
+        self.write_counted(shard).await;
+        self.write_bans(shard).await;
+        self.write_registrations(shard).await;
+        self.write_ended_calls(shard).await;
+        let all = shard.borrow_mut().edge().all_calls();
+        self.write_calls(&all, shard).await;
+    }
+
+    /// Returns when these calls are written.
+    async fn write_calls(&self, keys: &[u64], shard: &RefCell<Shard>) {
+        for some in keys.chunks(AT_ONCE) {
+            let _writing = self.writing.lock().await;
+            let save = |key: &u64| Some((*key, Some(shard.borrow_mut().edge().save_call(*key)?)));
+            let saved: Vec<_> = some.iter().filter_map(save).collect();
+            self.calls.write(saved).await;
+        }
+    }
+
+    /// Returns when no call is in the journal that is over.
+    async fn write_ended_calls(&self, shard: &RefCell<Shard>) {
+        let _writing = self.writing.lock().await;
+        let ended = shard.borrow_mut().edge().ended_calls();
+        let ended: Vec<(u64, Option<SavedCall>)> = ended.into_iter().map(|key| (key, None)).collect();
+        self.calls.write(ended).await;
+    }
+
     /// Returns when all that policies counted is on the disk.
     pub async fn write_counted(&self, shard: &RefCell<Shard>) {
         let _writing = self.writing.lock().await;
@@ -107,14 +150,20 @@ impl Kept {
 /// What an earlier run left for the edge.
 pub(super) struct Left {
     registrations: Vec<(u64, SavedBinding)>,
+    calls: Vec<(u64, SavedCall)>,
 }
 
 impl Left {
     /// Puts it back.
     pub fn restore(self, edge: &mut Edge) {
-        let registrations = edge.restore_registrations(self.registrations, shard::now());
-        if registrations > 0 {
-            tracing::info!(registrations, "taken up again from before the restart");
+        let now = shard::now();
+        let registrations = edge.restore_registrations(self.registrations, now);
+        let RestoredCalls { live, ended, silent, why_silent } = edge.restore_calls(self.calls, now);
+        if registrations + live + ended > 0 {
+            tracing::info!(registrations, calls = live, ended, "taken up again from before the restart");
+        }
+        if let Some(error) = why_silent {
+            tracing::warn!(calls = silent, %error, "calls of before the restart go on without their media");
         }
     }
 }

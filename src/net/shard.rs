@@ -130,6 +130,11 @@ impl Shard {
         self.edge.save_registrations()
     }
 
+    /// For those who only ask: what the edge wants done is not carried out.
+    pub fn edge(&mut self) -> &mut Edge {
+        &mut self.edge
+    }
+
     /// What policies counted, if that has changed since this was last asked.
     pub fn save_policy(&mut self) -> Option<policy::Saved> {
         self.edge.save_policy(now())

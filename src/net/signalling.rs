@@ -103,9 +103,7 @@ impl Signalling {
         let folder = self.net.data_dir.clone();
         let obeying = Obeying { shard: shard.clone(), certificates, kept: kept.clone(), fetched, folder };
         obeying.run(self.commands).await;
-        kept.write_counted(&shard).await;
-        kept.write_bans(&shard).await;
-        kept.write_registrations(&shard).await;
+        kept.write_all(&shard).await;
         Ok(())
     }
 }

@@ -21,7 +21,7 @@ const AHEAD: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How a budget counts a call.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Meter {
     /// In milliseconds of talk, by the second.
     Talk,
@@ -55,7 +55,7 @@ fn whole_seconds(talk: Duration) -> u64 {
 const SHORTEST: Duration = Duration::from_secs(5);
 
 /// What one live call has taken from one budget.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Paid {
     /// The rule whose budget it is.
     pub rule: u64,
@@ -68,7 +68,7 @@ pub(super) struct Paid {
 }
 
 /// What one live allocation, or call, has put on one budget of bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Carried {
     /// The rule whose budget it is.
     pub rule: u64,
@@ -79,7 +79,7 @@ pub(super) struct Carried {
 }
 
 /// A limit of a rule: so much in so long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Terms {
     /// Milliseconds, millionths or bytes.
     pub limit: u64,

@@ -65,7 +65,7 @@ impl Remembered for LastCalled {
 }
 
 /// What one call holds of one rule.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Held {
     /// One of `calls_at_once`.
     Gauge(u64),
@@ -81,7 +81,7 @@ pub(super) enum Held {
 }
 
 /// At which rate's key a call is counted that is shorter than this.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct IfShort {
     key: u64,
     rate: Rate,
@@ -298,6 +298,19 @@ impl Counters {
             spent = spent.or(Some(carried.rule).filter(|rule| is_spent && must(*rule)));
         }
         spent.map_or(Ok(()), Err)
+    }
+
+    /// A call of an earlier run goes on. Its budgets and rates are counted where they are kept; what finds no room is not held.
+    pub fn take_again(&mut self, mut holds: Holds) -> Holds {
+        holds.retain(|held| {
+            let Held::Gauge(key) = held else { return true };
+            let has_room = self.gauges.len() < self.gauge_capacity || self.gauges.contains_key(key);
+            if has_room {
+                *self.gauges.entry(*key).or_default() += 1;
+            }
+            has_room
+        });
+        holds
     }
 
     /// The call is over, or never was.

@@ -10,7 +10,7 @@ use super::prefixes::Prefixes;
 /// ISO 3166-1 alpha-2, in upper case. What belongs to no country has a code of its own from the range that ISO 3166
 /// leaves to users (XA to XZ): `XS` satellite, `XN` international networks, `XP` international premium rate, `XF`
 /// international freephone and shared cost, `XU` universal personal numbers, `XK` Kosovo as everywhere.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Country(pub [u8; 2]);
 
 static PLAN: LazyLock<Prefixes<Country>> = LazyLock::new(|| {

@@ -6,10 +6,12 @@ use std::ops::Add;
 use std::str::FromStr;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::prefixes::Prefixes;
 
 /// Millionths of whatever currency the deck is in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Money(pub u64);
 
 impl Money {
@@ -65,7 +67,7 @@ impl Display for Money {
 }
 
 /// What calls to one prefix cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tariff {
     /// Price of a minute.
     pub per_minute: Money,

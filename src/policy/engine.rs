@@ -483,6 +483,10 @@ impl Engine {
         self.audit_counters.restore(saved.audit_counters, now);
     }
 
+    pub(super) fn take_again(&mut self, enforced: Holds, audited: Holds) -> (Holds, Holds) {
+        (self.counters.take_again(enforced), self.audit_counters.take_again(audited))
+    }
+
     /// Before parsing: bans and `packets` rules. True: drop it. Asked per datagram and per new connection. Whoever may
     /// not be banned is not dropped here either.
     pub fn refuses_packet(&mut self, source: IpAddr, listener: ListenerId, now: Now) -> bool {

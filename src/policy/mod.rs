@@ -8,7 +8,7 @@
 //! | [`dial_plan`] | from a number as it is dialled to E.164 |
 //! | [`feed`] | lists that change while we run |
 //! | [`deck`] | what a call costs; `prefixes`: how a number finds its price and its country |
-//! | [`known`] | facts that are kept |
+//! | [`known`] | facts that are kept; `kept_hold`: what a live call holds, over a restart |
 //! | [`hits`] | how often each rule spoke |
 //! | [`ban`] | who is banned, since when and why |
 //! | `counter` | what rules count; `rate`: how many in an interval; `budget`: minutes and money; `table`: their memory |
@@ -33,6 +33,7 @@ pub mod explain;
 pub mod feed;
 pub mod geo;
 pub mod hits;
+mod kept_hold;
 mod known;
 pub mod matcher;
 pub mod network;
@@ -59,6 +60,7 @@ pub use counter::SavedCounters;
 use country::Country;
 use deck::{Money, Tariff};
 pub use engine::{Engine, Saved};
+pub use kept_hold::{SavedHold, Where};
 pub use known::Known;
 pub use relay::RefusedAtRelay;
 pub use settings::{Policy, Settings};

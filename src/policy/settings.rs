@@ -288,7 +288,7 @@ pub enum New {
 pub const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
 /// `10/min burst 4`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Rate {
     /// How many in `per`; at least 1.
     pub events: u32,

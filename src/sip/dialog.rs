@@ -3,10 +3,12 @@
 //! One [`Dialog`] per To tag: an INVITE that is forked downstream makes several, and each has its own callee.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)]
 
+mod saved;
 mod texts;
 
 use crate::sip::message::{Message, Method, Name};
 use crate::sip::proxy::forward::is_loose;
+pub use saved::SavedDialog;
 use texts::{OfParty, Text, Texts, joined, parted};
 
 /// A side of the call.

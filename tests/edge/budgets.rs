@@ -16,7 +16,7 @@ use super::world::{Actor, World, settings};
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// 0.60 a minute, by the second, to wherever it goes.
-fn deck() -> Arc<Deck> {
+pub fn deck() -> Arc<Deck> {
     let mut deck = Deck::default();
     deck.insert("49", Tariff { per_minute: Money(600_000), connect: Money(0), first: 1, next: 1 });
     Arc::new(deck)
@@ -45,7 +45,7 @@ fn world_at(stage: Stage, limit: Limit, per: Per) -> World {
     World::under(policy, settings())
 }
 
-fn spend(millionths: u64) -> Limit {
+pub fn spend(millionths: u64) -> Limit {
     Limit::Spend(Allowance { money: Money(millionths), per: DAY })
 }
 

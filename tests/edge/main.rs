@@ -23,6 +23,7 @@ mod passwords;
 mod play;
 mod registration;
 mod requests;
+mod restart;
 mod security;
 mod storm;
 mod topology;

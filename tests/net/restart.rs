@@ -1,12 +1,14 @@
 //! `turnpike run`, killed without a word and started again on the same folder.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use turnpike::base::Transport;
 
+use crate::calls::{Call, audio, rtp, sdp};
 use crate::harness::*;
 
 /// A process that is killed, not stopped, when the test is through with it.
@@ -19,21 +21,27 @@ impl Drop for Killed {
     }
 }
 
-/// Starts it with its outer listener at `outside`; where that really is.
-fn run(folder: &Path, pbx: SocketAddr, outside: SocketAddr) -> (Killed, SocketAddr) {
+/// Its listeners, inside and outside.
+type At = [SocketAddr; 2];
+
+/// Starts it with its listeners at these addresses; where they really are.
+fn run(folder: &Path, pbx: SocketAddr, [inside, outside]: At) -> (Killed, At) {
     let config = format!(
         r#"
 name: restarted
 data_dir: ./data
 zones:
-  office: {{ trust: full, admit: any, networks: ["{ip}/32"], media: {{ anchor: never }} }}
-  internet: {{ trust: none, admit: registered, media: {{ anchor: never }} }}
+  office: {{ trust: full, admit: any, networks: ["{ip}/32"] }}
+  internet: {{ trust: none, admit: registered }}
 listeners:
-  inside: {{ zone: office, bind: "udp://127.0.0.1:0" }}
+  inside: {{ zone: office, bind: "udp://{inside}" }}
   outside: {{ zone: internet, bind: "udp://{outside}" }}
 pbx: {{ zone: office, hosts: ["sip:{pbx}"] }}
 routes:
   - {{ name: phones, from: internet, send_to: pbx }}
+relay:
+  addresses: {{ office: {{ bind: 127.0.0.1 }}, internet: {{ bind: 127.0.0.1 }} }}
+  ports: 41000-41099
 policies: []
 "#,
         ip = pbx.ip(),
@@ -45,19 +53,17 @@ policies: []
     let mut child = Killed(command.spawn().unwrap());
     let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let listens: Vec<String> = lines.filter(|line| line.contains("udp://")).take(2).collect();
-    let at = listens.iter().find(|line| line.contains("outside")).expect("it says where it listens");
-    let at = at.split_whitespace().next().unwrap().strip_prefix("udp://").unwrap();
-    (child, at.parse().unwrap())
+    let at = ["inside", "outside"].map(|name| {
+        let line = listens.iter().find(|line| line.contains(name)).expect("it says where it listens");
+        line.split_whitespace().next().unwrap().strip_prefix("udp://").unwrap().parse().unwrap()
+    });
+    (child, at)
 }
 
-/// Nothing tells a phone on UDP that the edge was gone: it must be served as before.
-#[test]
-fn a_registered_phone_calls_and_is_called_after_kill_9() {
-    let dir = tempfile::tempdir().unwrap();
-    let nowhere = "127.0.0.1:9".parse().unwrap();
-    let pbx = Udp::at("127.0.0.5", nowhere);
-    let (node, at) = run(dir.path(), pbx.addr(), "127.0.0.1:0".parse().unwrap());
-    let phone = Udp::at("127.0.0.2", at);
+const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+/// The phone registers; the Contact that the PBX has of it.
+fn register(phone: &Udp, pbx: &Udp) -> String {
     let register = request("REGISTER", "sip:example.com", Transport::Udp, phone.addr());
     phone.send(&register.replace("To: <sip:example.com>", "To: <sip:tester@example.com>"));
     let seen = pbx.receive_request("REGISTER");
@@ -65,25 +71,77 @@ fn a_registered_phone_calls_and_is_called_after_kill_9() {
     let own = format!("Contact: <sip:far@{}>", pbx.addr());
     let accepted =
         answer(&seen, "200 OK", pbx.addr(), "").replace(&own, &format!("Contact: {contact};expires=300"));
-    pbx.socket.send_to(accepted.as_bytes(), sent_by(&seen)).unwrap();
+    pbx.send(&accepted);
     assert!(phone.receive_final().starts_with("SIP/2.0 200"));
-    let journal = dir.path().join("data/registrations.journal");
-    eventually("the registration is written down", || std::fs::metadata(&journal).unwrap().len() > 0);
+    contact
+}
+
+/// Something of this name is in the folder that the node keeps.
+fn is_written(folder: &Path, journal: &str) -> bool {
+    std::fs::metadata(folder.join("data").join(journal)).is_ok_and(|file| file.len() > 0)
+}
+
+/// Nothing tells a phone on UDP that the edge was gone: it must be served as before.
+#[test]
+fn a_registered_phone_calls_and_is_called_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pbx = Udp::at("127.0.0.5", ANYWHERE);
+    let (node, at) = run(dir.path(), pbx.addr(), [ANYWHERE; 2]);
+    pbx.to = at[0];
+    let phone = Udp::at("127.0.0.2", at[1]);
+    let contact = register(&phone, &pbx);
+    eventually("the registration is written down", || is_written(dir.path(), "registrations.journal"));
     drop(node);
 
     let (_node, again) = run(dir.path(), pbx.addr(), at);
     assert_eq!(at, again);
     phone.send(&request("MESSAGE", "sip:100@example.com", Transport::Udp, phone.addr()));
-    let edge = sent_by(&pbx.receive_request("MESSAGE"));
+    pbx.receive_request("MESSAGE");
     let uri = contact.trim_start_matches('<').trim_end_matches('>');
-    let message = request("MESSAGE", uri, Transport::Udp, pbx.addr());
-    pbx.socket.send_to(message.as_bytes(), edge).unwrap();
+    pbx.send(&request("MESSAGE", uri, Transport::Udp, pbx.addr()));
     let came = phone.receive_request("MESSAGE");
     assert!(came.starts_with(&format!("MESSAGE sip:tester@{} ", phone.addr())), "{came}");
 }
 
-/// Where the edge waits for the answer.
-fn sent_by(request: &str) -> SocketAddr {
-    let via = values(request, "Via")[0].strip_prefix("SIP/2.0/UDP ").unwrap();
-    via.split(';').next().unwrap().parse().unwrap()
+/// The call goes on as if nothing had happened: media both ways at the same ports, and BYE.
+#[test]
+fn a_call_goes_on_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pbx = Udp::at("127.0.0.5", ANYWHERE);
+    let (node, at) = run(dir.path(), pbx.addr(), [ANYWHERE; 2]);
+    pbx.to = at[0];
+    let phone = Udp::at("127.0.0.2", at[1]);
+    register(&phone, &pbx);
+    let media = |ip: &str| {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        socket
+    };
+    let (ours, theirs) = (media("127.0.0.2"), media("127.0.0.5"));
+    let (offer, accepted) = (sdp(ours.local_addr().unwrap()), sdp(theirs.local_addr().unwrap()));
+    let call = Call::up(phone, pbx, &offer, &accepted);
+    let (facing_us, facing_them) = (audio(&call.ok), audio(&call.invite));
+    let heard_both_ways = |number: u8| {
+        for (from, to, at) in [(&ours, &theirs, facing_us), (&theirs, &ours, facing_them)] {
+            // What comes before the ports are open again is lost, as on any bad day.
+            eventually("heard", || {
+                let mut heard = [0; 200];
+                from.send_to(&rtp(number), at).unwrap();
+                to.recv(&mut heard).is_ok() && heard[..172] == rtp(number)
+            });
+        }
+    };
+    heard_both_ways(1);
+    eventually("the call is written down", || is_written(dir.path(), "calls.journal"));
+    drop(node);
+
+    let (_node, again) = run(dir.path(), call.callee.addr(), at);
+    assert_eq!(at, again);
+    heard_both_ways(2);
+    call.hang_up();
+    let cdrs = dir.path().join("data/cdr.jsonl");
+    eventually("it is recorded", || std::fs::read_to_string(&cdrs).is_ok_and(|text| text.ends_with("}\n")));
+    let cdr: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&cdrs).unwrap()).unwrap();
+    assert_eq!((&cdr["end"], &cdr["user"]), (&"bye from caller".into(), &"tester".into()), "{cdr}");
+    assert!(cdr["media"][0]["from_caller"]["packets"].as_u64() >= Some(1), "{cdr}");
 }
