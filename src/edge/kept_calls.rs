@@ -178,7 +178,8 @@ impl Edge {
             forks,
             inviting: None,
             exchange: Default::default(),
-            media_written_down: media.as_deref().map_or(0, CallMedia::revision),
+            // Its pairs begin another life, and by that alone the next one tells what was sent in this (RFC 3711 §9.1).
+            media_written_down: 0,
             media,
             peers: CallPeers::restore(saved.peers, &mut *self.relay),
             started: Now {

@@ -103,8 +103,8 @@ fn everything_in_a_dialog_routes_both_ways_after_the_node_was_killed() {
     }
     let (seen, came) = carried(&mut world, &mut a, &b, "INVITE", &sdp("192.0.2.7", 5_004));
     let before = before.ports.lock().unwrap().open.values().next().unwrap().clone();
-    assert!(body(&seen).contains(&format!("m=audio {} ", before.b.rtp.0.port())), "the same port: {seen}");
-    assert!(body(&came).contains(&format!("m=audio {} ", before.a.rtp.0.port())), "the same port: {came}");
+    assert!(body(&seen).contains(&format!("m=audio {} ", before.b.rtp().0.port())), "the same port: {seen}");
+    assert!(body(&came).contains(&format!("m=audio {} ", before.a.rtp().0.port())), "the same port: {came}");
     carried(&mut world, &mut b, &a, "INVITE", &sdp("10.20.0.20", 7_000));
     world.pass(Duration::from_secs(7));
     hang_up(&mut world, &mut b, &a.actor);
@@ -129,11 +129,13 @@ fn what_was_put_back_is_written_down_as_it_was() {
     let mut later = World::new();
     later.now = before.now;
     later.edge.restore_calls(read(&journal), later.now);
-    let again = later.edge.all_calls().into_iter().map(|key| {
-        let saved = later.edge.save_call(key).unwrap();
-        (key, serde_json::to_string(&saved).unwrap())
-    });
-    assert_eq!(again.collect::<Journal>(), journal);
+    let mut again = Journal::new();
+    write(&mut later, &mut again);
+    // At once: SRTP must not begin the same life twice.
+    let lives = |saved: &String| saved.matches("\"life\":1").count();
+    assert!(again.values().all(|saved| lives(saved) == 1), "{again:?}");
+    again.values_mut().for_each(|saved| *saved = saved.replace("\"life\":1", "\"life\":0"));
+    assert_eq!(again, journal);
 }
 
 #[test]

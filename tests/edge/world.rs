@@ -108,9 +108,9 @@ pub struct Ports {
 }
 
 impl Ports {
-    fn open_at(&mut self, id: PairId, [a, b]: [(RelayAddress, u16); 2]) -> OpenPair {
+    fn open_at(&mut self, id: PairId, [a, b]: [(RelayAddress, u16); 2], counters: PairCounters) -> OpenPair {
         let side = |(at, port): (RelayAddress, u16)| SideAddrs::new(at.advertise, port);
-        let pair = OpenPair { id, a: side(a), b: side(b), counters: Arc::new(PairCounters::default()) };
+        let pair = OpenPair { id, a: side(a), b: side(b), counters: Arc::new(counters) };
         let twice = self.open.insert(pair.id, pair.clone());
         assert!(twice.is_none(), "a pair is opened once");
         pair
@@ -129,7 +129,7 @@ impl Relay for FakeRelay {
         let first = 40_000 + ports.next % 5_000 * 4;
         ports.next = ports.next.wrapping_add(1);
         let id = PairId(u64::from(ports.next));
-        Ok(ports.open_at(id, [(a, first), (b, first + 2)]))
+        Ok(ports.open_at(id, [(a, first), (b, first + 2)], PairCounters::default()))
     }
     fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
         let mut ports = self.0.lock().expect("lock");
@@ -140,7 +140,7 @@ impl Relay for FakeRelay {
         ports.binds.extend([a.bind, b.bind]);
         ports.reopened += 1;
         let id = PairId(1 << 32 | ports.reopened);
-        Ok(ports.open_at(id, [(a, at_a.port()), (b, at_b.port())]))
+        Ok(ports.open_at(id, [(a, at_a.port()), (b, at_b.port())], saved.counters()))
     }
     fn set_leg(&mut self, pair: PairId, side: Side, rules: LegRules) {
         let mut ports = self.0.lock().expect("lock");
