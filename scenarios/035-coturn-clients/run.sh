@@ -110,7 +110,24 @@ at_once refused stolen edge "403 \(Forbidden" -t -c -u alice -W $first_secret -e
 all_well
 nothing_trapped
 
-# 8. Whoever policy bans has nothing left: a scanner that gives its name (policies/scanners.yaml) from the address of our clients.
+# 8. What policies say besides (turn-rules.yaml): who is refused, whom nobody reaches, who comes from a bad address, and whose ration is
+#    used up: that one's allocation is ended, and no other begins.
+at_once refused gone edge "403 \(Forbidden" -t -c -u gone -w lab-secret -y -n 1 127.0.0.1
+at_once refused kept-away edge "403 \(Forbidden" -t -c $lab -e 127.0.0.99 -r 3480 127.0.0.1
+all_well
+if on edge timeout 2 turnutils_stunclient -L 127.0.0.66 127.0.0.1 >/dev/null 2>&1; then fail "a bad address is answered"; fi
+rationed="-c -u rationed -w lab-secret -e 127.0.0.1"
+on edge timeout 60 turnutils_uclient $rationed -n 20000 -l 1000 -z 1 127.0.0.1 >"$work/rationed.log" 2>&1 &
+wait_for 30 "the ration is used up" log_has edge "a policy ends the TURN allocation.*turn rules / ration"
+kill $! 2>/dev/null || true
+at_once refused no-more edge "486 \(Allocation Quota" -t $rationed -n 1 127.0.0.1
+uclient others-go-on -e 127.0.0.1 127.0.0.1
+all_well
+for rule in left "kept away" "a bad address" ration; do
+    on edge curl -sf http://127.0.0.1:8080/metrics | grep -qE "turnpike_policy_hits_total.*turn rules / $rule.* [1-9]" || fail "no hit of $rule"
+done
+
+# 9. Whoever policy bans has nothing left: a scanner that gives its name (policies/scanners.yaml) from the address of our clients.
 #    uclient has left an allocation behind each time, the one that it tries first.
 status_has '"allocations":[1-9]' || fail "uclient has left nothing behind"
 for ip in 127.0.0.1 ::1; do

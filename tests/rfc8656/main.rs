@@ -6,4 +6,5 @@ mod data;
 mod never;
 mod permissions;
 mod refresh;
+mod ruled;
 mod world;
