@@ -132,16 +132,17 @@ impl Running {
     fn start(folder: &Path) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
         command.args(["run", "--config", "turnpike.yaml"]).current_dir(folder);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut said = String::new();
-        for line in lines {
-            said += &format!("{line}\n");
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut running = Running { child, admin: String::new(), said: String::new() };
+        let out = running.child.stdout.take().unwrap();
+        for line in BufReader::new(out).lines().map_while(Result::ok) {
+            running.said += &format!("{line}\n");
             if let Some((admin, _)) = line.split_once(" admin:") {
-                return Running { child, admin: admin.trim().to_owned(), said };
+                running.admin = admin.trim().to_owned();
+                return running;
             }
         }
-        panic!("no admin listener: {said}");
+        panic!("no admin listener: {}", running.said);
     }
 
     fn listener(&self, name: &str) -> SocketAddr {
