@@ -230,7 +230,7 @@ impl Edge {
     fn choose_hop(&mut self, context: &Context, index: usize, now: Now) -> Result<Hop, Refusal> {
         let hop = *context.hops.get(index).ok_or(Refusal::NoTarget)?;
         let Errand::Call { call: id, .. } = context.errand else {
-            self.ask_of_trunk(context, &hop)?;
+            self.ask_of_trunk(context, &hop, now)?;
             return Ok(hop);
         };
         let leg = self.called_leg(&hop).ok_or(Refusal::NoTarget)?;
@@ -270,7 +270,7 @@ impl Edge {
         self.policy.open().leave_trunk(&mut call.gauges, now);
         let Some(trunk) = trunk else { return Ok(()) };
         let (mut gauges, user) = (std::mem::take(&mut call.gauges), call.a.user.clone());
-        let mut taken = self.ask_routes(context, trunk, user.as_deref(), &mut gauges);
+        let mut taken = self.ask_routes(context, trunk, user.as_deref(), &mut gauges, now);
         let Some(call) = self.calls.get_mut(id) else { return Err(Refusal::NoSuchCall) };
         call.gauges = gauges;
         if taken.is_ok() && !self.trunks.take(trunk, call.emergency, now.instant) {
@@ -282,15 +282,15 @@ impl Edge {
     }
 
     /// Of a request that is no call; what is in a dialog may go wherever that goes.
-    fn ask_of_trunk(&mut self, context: &Context, hop: &Hop) -> Result<(), Refusal> {
+    fn ask_of_trunk(&mut self, context: &Context, hop: &Hop, now: Now) -> Result<(), Refusal> {
         let Place::Target(id) = hop.place else { return Ok(()) };
         let Some(Owner::Trunk(trunk)) = self.targets.get(id).map(|state| state.owner) else { return Ok(()) };
         if !matches!(context.warrant, Warrant::Permit(_)) {
             return Ok(());
         }
         let mut nothing = GaugeHold::default();
-        let asked = self.ask_routes(context, trunk, None, &mut nothing);
-        self.policy.open().release(nothing, std::time::Duration::ZERO, context.request.at);
+        let asked = self.ask_routes(context, trunk, None, &mut nothing, now);
+        self.policy.open().release(nothing, std::time::Duration::ZERO, now);
         asked
     }
 
@@ -301,6 +301,7 @@ impl Edge {
         trunk: TrunkId,
         user: Option<&str>,
         hold: &mut GaugeHold,
+        now: Now,
     ) -> Result<(), Refusal> {
         if !self.policy.open().speaks_of_routes() {
             return Ok(());
@@ -318,10 +319,10 @@ impl Edge {
         };
         let decided = heard.facts(&self.settings, |facts| {
             let mut policy = self.policy.open();
-            let decided = policy.go_to_trunk(hold, facts, request.at);
+            let decided = policy.go_to_trunk(hold, facts, now);
             if decided.is_err() && request.message.method() == Method::Invite {
                 let call_id = String::from_utf8_lossy(request.message.call_id());
-                policy.keep(&call_id, Some(facts), true, request.at);
+                policy.keep(&call_id, Some(facts), true, now);
             }
             decided
         });
