@@ -25,11 +25,13 @@ pub fn answer(
     key: &NodeKey,
     extra: &[(&str, &[u8])],
 ) -> Bytes {
-    // Recomputed, not remembered: the same request gets the same tag (§8.2.7).
-    let branch = request.top_via().branch().unwrap_or_default();
-    let mac = key.mac("to tag", &[request.call_id(), branch, &request.cseq().number.to_be_bytes()]);
-    let tag = format!("{:016x}", mac as u64);
-    let tag = (status > 100).then_some(tag.as_bytes());
+    let tag = (status > 100).then(|| {
+        // Recomputed, not remembered: the same request gets the same tag (§8.2.7).
+        let branch = request.top_via().branch().unwrap_or_default();
+        let mac = key.mac("to tag", &[request.call_id(), branch, &request.cseq().number.to_be_bytes()]);
+        format!("{:016x}", mac as u64)
+    });
+    let tag = tag.as_ref().map(|tag| tag.as_bytes());
     let mut out = Vec::with_capacity(request.bytes().len().min(1_024));
     response_to(request, Some(source.remote.0), status, reason, tag, extra, &mut out);
     out.into()

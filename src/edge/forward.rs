@@ -228,7 +228,7 @@ impl Edge {
         if state.owner == Owner::Pbx && is_domain && uri.scheme != Scheme::Tel {
             out.extend_from_slice(uri.host);
         } else {
-            out.extend_from_slice(state.target.host_and_port().as_bytes());
+            out.extend_from_slice(state.host_and_port.as_bytes());
         }
         if let Some(user) = param(uri.params, b"user") {
             out.extend_from_slice(b";user=");

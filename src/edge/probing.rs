@@ -56,7 +56,7 @@ impl Edge {
         let branch = Branch::mint(&self.settings.key, number, LoopHash(number));
         let via = via(transport, sent_by, &branch);
         let via = String::from_utf8_lossy(&via);
-        let target = format!("sip:{}", state.target.host_and_port());
+        let target = format!("sip:{}", state.host_and_port);
         // Carriers that know us by name look for it in Contact and From: it is the one that the listener advertises.
         let bytes = format!(
             "OPTIONS {target} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: <sip:turnpike@{sent_by}>;tag={number:x}\r\n\

@@ -28,7 +28,8 @@ impl Edge {
         let Some(index) = context.attempt_of(client) else { return self.contexts.put(server, context) };
         let status = response.status().unwrap_or(0);
         let is_current = index + 1 == context.attempts.len();
-        match retry_after(&response).filter(|_| status == 503) {
+        let rests = if status == 503 { retry_after(&response) } else { None };
+        match rests {
             Some(length) => self.hop_tried(&context, index, Tried::Rests(length), now),
             None => self.hop_tried(&context, index, Tried::Took, now),
         }
@@ -405,7 +406,7 @@ fn repeated<'c>(context: &'c Context, response: &Message, status: u16) -> Option
 
 /// RFC 3261 §20.33: delta-seconds; a comment and parameters may follow.
 fn retry_after(response: &Message) -> Option<Duration> {
-    let value = std::str::from_utf8(response.header_named(b"Retry-After")?.value).ok()?;
+    let value = std::str::from_utf8(response.header(Name::RetryAfter)?.value).ok()?;
     let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok().map(Duration::from_secs)
 }

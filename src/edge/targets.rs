@@ -40,6 +40,8 @@ impl From<Owner> for Speaker {
 pub struct TargetState {
     /// As configured.
     pub target: Target,
+    /// [`Target::host_and_port`], which every call asks for.
+    pub host_and_port: Box<str>,
     /// Whose.
     pub owner: Owner,
     /// Of the owner.
@@ -142,6 +144,7 @@ impl Targets {
     pub fn new(settings: &Settings) -> Targets {
         let state = |target: &Target, owner, zone, probing| TargetState {
             target: target.clone(),
+            host_and_port: target.host_and_port().into(),
             owner,
             zone,
             probing,

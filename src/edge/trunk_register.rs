@@ -91,7 +91,7 @@ impl Edge {
         let host = *hosts.get(registering.failures as usize % hosts.len().max(1))?;
         let state = self.targets.get(host)?;
         let way = state.ways(now.instant).next()?;
-        let request = register(&settings, trunk, registering, &state.target.host_and_port(), &way, &branch)?;
+        let request = register(&settings, trunk, registering, &state.host_and_port, &way, &branch)?;
         let request = Message::parse(self.logged_in(&request, trunk), &self.settings.limits.message).ok()?;
         self.send_registering(trunk, request, way, now)
     }
@@ -170,7 +170,7 @@ impl Edge {
     fn way_of_register(&self, sent: &Message, trunk: TrunkId, now: Now) -> Option<Way> {
         let registrar = sent.request_uri()?.strip_prefix(b"sip:")?;
         let of_trunk = self.targets.of_trunk(trunk);
-        let named = of_trunk.into_iter().find(|state| state.target.host_and_port().as_bytes() == registrar);
+        let named = of_trunk.into_iter().find(|state| state.host_and_port.as_bytes() == registrar);
         named?.ways(now.instant).next()
     }
 
