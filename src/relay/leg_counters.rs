@@ -125,7 +125,8 @@ impl LastAddress {
 
     /// `None`: there was none, or it changes too often to tell.
     pub fn get(&self) -> Option<SocketAddr> {
-        (0..8).find_map(|_| self.try_get())
+        let never = self.version.load(Ordering::Relaxed) == 0;
+        (0..8).take_while(|_| !never).find_map(|_| self.try_get())
     }
 
     fn try_get(&self) -> Option<SocketAddr> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use super::name::matches_pattern;
+use super::name::{initial, matches_pattern};
 use super::read::params_of;
 use super::scan::{Span, is_lws};
 use super::{Element, Message, Name};
@@ -131,13 +131,15 @@ impl<'m> Edit<'m> {
     }
     /// Removes every field whose name matches one of the patterns (as in [`Edit::remove_named`]).
     pub fn remove_listed<P: AsRef<[u8]>>(&mut self, patterns: &[P]) {
+        let initials = patterns.iter().fold(0, |bits, pattern| bits | initial(pattern.as_ref()));
         self.remove_lines(|message, number| {
             let name = message
                 .index
                 .fields()
                 .get(number)
                 .map_or(&b""[..], |field| field.name_span.read(&message.bytes));
-            patterns.iter().any(|pattern| matches_pattern(name, pattern.as_ref()))
+            initial(name) & initials != 0
+                && patterns.iter().any(|pattern| matches_pattern(name, pattern.as_ref()))
         });
     }
     /// Writes what RFC 3261 §18.2.1 and RFC 3581 §4 have a server add to the top Via: `received` always (a forged one

@@ -171,14 +171,17 @@ pub(super) fn same_name(one: &[u8], other: &[u8]) -> bool {
     }
 }
 
+/// A bit for the letter that a name or a pattern begins with, in any case: names that have none in common do not match. All bits
+/// for a compact form, which may begin with another letter than what it stands for.
+pub(super) fn initial(name: &[u8]) -> u32 {
+    match name {
+        [first, _, ..] => 1 << (first & 0x1f),
+        _ => u32::MAX,
+    }
+}
+
 /// [`same_name`], or, where `pattern` ends in `*`, a name that begins like it.
 pub(super) fn matches_pattern(name: &[u8], pattern: &[u8]) -> bool {
-    // Only a compact form begins with another letter than what it stands for.
-    if let ([one, _, ..], [other, _, ..]) = (name, pattern)
-        && !one.eq_ignore_ascii_case(other)
-    {
-        return false;
-    }
     match pattern.split_last() {
         Some((b'*', prefix)) => {
             name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
