@@ -14,7 +14,7 @@ use turnpike::sip::digest::{Asked, Challenge, Secret};
 use crate::harness::*;
 use crate::tls::connect_to_demo;
 
-const REALM: &str = "turnpike";
+pub const REALM: &str = "turnpike";
 
 /// Whoever comes by TLS or the second UDP listener has to know alice's password; the PBX is in the first zone.
 fn guarded(settings: &mut NodeSettings, pbx: SocketAddr) {
@@ -38,7 +38,7 @@ fn guarded(settings: &mut NodeSettings, pbx: SocketAddr) {
 }
 
 /// The same request as a phone sends it when it was asked.
-fn logged_in(text: &str, challenged: &str, password: &str, count: u32) -> String {
+pub fn logged_in(text: &str, challenged: &str, password: &str, count: u32) -> String {
     let method = text.split(' ').next().unwrap();
     let (asks, answers) = match status(challenged) {
         401 => ("WWW-Authenticate", "Authorization"),

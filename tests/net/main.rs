@@ -15,6 +15,7 @@ mod heard;
 mod hostile;
 mod life;
 mod media_attacks;
+mod methods;
 mod mutual_tls;
 mod outgoing_tls;
 mod reload;

@@ -108,6 +108,27 @@ fn a_phone_does_not_ask_the_pbx_for_a_password() {
     attacked.still_serves();
 }
 
+/// RFC 3325 §5: what it says of itself is not what somebody who knows says of it.
+#[test]
+fn what_a_phone_asserts_in_a_response_is_stripped() {
+    let attacked = attacked(Admit::Registered);
+    let pbx = &attacked.pbx;
+    for transport in TRANSPORTS {
+        let mut phone = attacked.peer(HERE, transport);
+        let contact = phone.register(&attacked, "alice");
+        for method in ["MESSAGE", "INVITE"] {
+            pbx.send(&request(method, &contact, Transport::Udp, pbx.addr()));
+            let seen = phone.expect(method);
+            let says = "p-asserted-identity : <sip:boss@127.0.0.1>\r\nRemote-Party-ID:\r\n <sip:boss@127.0.0.1>\r\nX-Auth-User: boss\r\nContact:";
+            phone.send(&answer(&seen, "200 OK", phone.addr, "").replacen("Contact:", says, 1));
+            let told = pbx.receive_final();
+            assert_eq!((status(&told), told.contains("boss")), (200, false), "{told}");
+        }
+        attacked.recorded();
+    }
+    attacked.still_serves();
+}
+
 #[test]
 fn a_phone_speaks_in_no_other_users_name() {
     let attacked = attacked(Admit::Registered);

@@ -1,5 +1,7 @@
 //! Requests in dialogs of other people's, with everything right but where they come from.
 
+use std::net::SocketAddr;
+
 use turnpike::base::Transport;
 use turnpike::edge::settings::Admit;
 
@@ -9,9 +11,9 @@ use crate::harness::*;
 const HERE: [u8; 4] = [127, 0, 0, 1];
 const ELSEWHERE: [u8; 4] = [127, 0, 0, 66];
 
-/// All that somebody knows who has read every message of a call: what each end would send next.
+/// All that an end of a call knows, and whoever has read every message of it.
 #[derive(Clone)]
-struct Stolen {
+pub struct Known {
     from: String,
     to: String,
     call_id: String,
@@ -19,23 +21,23 @@ struct Stolen {
     routes: Vec<String>,
 }
 
-impl Stolen {
+impl Known {
     /// What the caller knows.
-    fn of_caller(ok: &str) -> Stolen {
+    pub fn of_caller(ok: &str) -> Known {
         let routes = values(ok, "Record-Route");
-        Stolen::new(ok, ["From", "To"], routes.iter().flat_map(|value| value.split(',')).rev())
+        Known::new(ok, ["From", "To"], routes.iter().flat_map(|value| value.split(',')).rev())
     }
 
     /// What the callee knows.
-    fn of_callee(invite: &str, ok: &str) -> Stolen {
+    fn of_callee(invite: &str, ok: &str) -> Known {
         let routes = values(invite, "Record-Route");
-        let to = Stolen::new(ok, ["To", "From"], routes.iter().flat_map(|value| value.split(',')));
-        Stolen { target: uri_in(values(invite, "Contact")[0]), ..to }
+        let to = Known::new(ok, ["To", "From"], routes.iter().flat_map(|value| value.split(',')));
+        Known { target: uri_in(values(invite, "Contact")[0]), ..to }
     }
 
-    fn new<'r>(ok: &str, [from, to]: [&str; 2], routes: impl Iterator<Item = &'r str>) -> Stolen {
+    fn new<'r>(ok: &str, [from, to]: [&str; 2], routes: impl Iterator<Item = &'r str>) -> Known {
         let value = |name| values(ok, name)[0].to_owned();
-        Stolen {
+        Known {
             from: value(from),
             to: value(to),
             call_id: value("Call-ID"),
@@ -44,8 +46,9 @@ impl Stolen {
         }
     }
 
-    fn request(&self, by: &Peer, method: &str, cseq: u32) -> String {
-        let mut text = request(method, &self.target, by.transport, by.addr);
+    /// The next request of this end, sent from there.
+    pub fn request(&self, (transport, from): (Transport, SocketAddr), method: &str, cseq: u32) -> String {
+        let mut text = request(method, &self.target, transport, from);
         for (name, value) in [("From", &self.from), ("To", &self.to), ("Call-ID", &self.call_id)] {
             let before = format!("{name}: {}\r\n", values(&text, name)[0]);
             text = text.replacen(&before, &format!("{name}: {value}\r\n"), 1);
@@ -64,21 +67,21 @@ fn uri_in(value: &str) -> String {
 }
 
 /// A phone calls the PBX, which answers: what each of them knows.
-fn call(attacked: &Attacked, phone: &mut Peer) -> [Stolen; 2] {
+pub fn call(attacked: &Attacked, phone: &mut Peer) -> [Known; 2] {
     let invite = phone.request("INVITE", &format!("sip:200@{}", phone.to), "tester");
     phone.send(&invite);
     let seen = attacked.next_at_pbx("INVITE");
     attacked.pbx.send(&answer(&seen, "200 OK", attacked.pbx.addr(), ""));
     let ok = phone.expect("SIP/2.0 200");
-    let caller = Stolen::of_caller(&ok);
-    let ack = caller.request(phone, "ACK", 1);
+    let caller = Known::of_caller(&ok);
+    let ack = caller.request((phone.transport, phone.addr), "ACK", 1);
     phone.send(&ack);
     attacked.next_at_pbx("ACK");
-    [caller, Stolen::of_callee(&seen, &ok)]
+    [caller, Known::of_callee(&seen, &ok)]
 }
 
-fn hang_up(attacked: &Attacked, phone: &mut Peer, caller: &Stolen) {
-    let bye = caller.request(phone, "BYE", 2);
+pub fn hang_up(attacked: &Attacked, phone: &mut Peer, caller: &Known, cseq: u32) {
+    let bye = caller.request((phone.transport, phone.addr), "BYE", cseq);
     phone.send(&bye);
     let seen = attacked.next_at_pbx("BYE");
     attacked.pbx.send(&answer(&seen, "200 OK", attacked.pbx.addr(), ""));
@@ -98,22 +101,22 @@ fn right_ids_and_a_stolen_route_are_worth_nothing_elsewhere() {
                     .split(' ')
                     .map(move |m| (known, m))
             }) {
-                thief.send(&known.request(&thief, method, 50));
+                thief.send(&known.request((thief.transport, thief.addr), method, 50));
                 let told = thief.expect("SIP/2.0 ");
                 assert_eq!(status(&told), 403, "{method} over {over:?} into a call over {transport:?}");
                 attacked.nothing_left();
             }
             // Nothing is ever answered to an ACK; and a route without the ids names no call.
-            let ack = known[0].request(&thief, "ACK", 1);
+            let ack = known[0].request((thief.transport, thief.addr), "ACK", 1);
             thief.send(&with_body(&ack, "v=0\r\no=- 1 1 IN IP4 127.0.0.66\r\ns=-\r\nt=0 0\r\n"));
-            let strange = Stolen { call_id: "another".into(), ..known[0].clone() };
-            thief.send(&strange.request(&thief, "BYE", 50));
+            let strange = Known { call_id: "another".into(), ..known[0].clone() };
+            thief.send(&strange.request((thief.transport, thief.addr), "BYE", 50));
             assert_eq!(status(&thief.expect("SIP/2.0 ")), 481);
             attacked.nothing_left();
         }
         assert_eq!(phone.heard(), [""; 0]);
         assert_eq!(attacked.node.status().unwrap().edge.answered_calls, 1, "it goes on");
-        hang_up(&attacked, &mut phone, &known[0]);
+        hang_up(&attacked, &mut phone, &known[0], 2);
     }
     attacked.still_serves();
 }
@@ -129,13 +132,13 @@ fn a_call_over_a_better_transport_is_not_spoken_for_over_a_worse_one() {
         let [caller, _] = call(&attacked, &mut phone);
         for over in worse {
             let mut forger = attacked.peer(HERE, *over);
-            forger.send(&caller.request(&forger, "BYE", 50));
+            forger.send(&caller.request((forger.transport, forger.addr), "BYE", 50));
             assert_eq!(status(&forger.expect("SIP/2.0 ")), 403, "{over:?} into {transport:?}");
             attacked.nothing_left();
         }
         // A phone whose connection broke comes back over another one.
         let mut again = attacked.peer(HERE, transport);
-        hang_up(&attacked, &mut again, &caller);
+        hang_up(&attacked, &mut again, &caller, 2);
     }
     attacked.still_serves();
 }

@@ -2,9 +2,13 @@
 //! behind records what comes. After each attack the edge answers OPTIONS and serves an honest TURN client.
 
 mod answers;
-mod dialogs;
+mod carriers;
+pub mod dialogs;
 mod framing;
 mod headers;
+mod hiding;
+mod log_lines;
+mod passwords;
 mod relaying;
 mod scanners;
 
@@ -21,13 +25,13 @@ use crate::harness::*;
 use crate::media_attacks::phones_and_office;
 use crate::{tls, turn};
 
-const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
+pub const TRANSPORTS: [Transport; 3] = [Transport::Udp, Transport::Tcp, Transport::Tls];
 
 /// A node between strangers and a PBX that records.
-struct Attacked {
-    node: Node,
+pub struct Attacked {
+    pub node: Node,
     dir: tempfile::TempDir,
-    pbx: Udp,
+    pub pbx: Udp,
     /// What the PBX has got already: nobody answers most of it, so after half a second it comes again (RFC 3261 §17.1.2.2).
     seen: RefCell<HashSet<String>>,
     /// A host of somebody else's where nothing may arrive.
@@ -49,11 +53,11 @@ impl Told {
 
 impl Attacked {
     /// `admit`: what is asked of strangers.
-    fn new(admit: Admit) -> Attacked {
+    pub fn new(admit: Admit) -> Attacked {
         Attacked::with(admit, |_| ())
     }
 
-    fn with(admit: Admit, change: impl FnOnce(&mut NodeSettings)) -> Attacked {
+    pub fn with(admit: Admit, change: impl FnOnce(&mut NodeSettings)) -> Attacked {
         let pbx = Udp::new("127.0.0.1:9".parse().unwrap());
         let (node, dir) = node(|settings| {
             turn::with_turn(settings, 1, turn::settings());
@@ -123,7 +127,7 @@ impl Attacked {
     }
 
     /// Somebody outside with this address, on a flow of his own.
-    fn peer(&self, ip: [u8; 4], transport: Transport) -> Peer {
+    pub fn peer(&self, ip: [u8; 4], transport: Transport) -> Peer {
         let to = self.listener(transport);
         let ca = self.dir.path().join("certificates/demo.pem");
         let (wire, addr) = match transport {
@@ -147,14 +151,14 @@ impl Attacked {
     }
 
     /// What the PBX has got, each once.
-    fn recorded(&self) -> Vec<String> {
+    pub fn recorded(&self) -> Vec<String> {
         let mut came = drain(&self.pbx.socket);
         came.retain(|text| self.seen.borrow_mut().insert(text.clone()));
         came
     }
 
     /// The same, when something must come.
-    fn next_at_pbx(&self, method: &str) -> String {
+    pub fn next_at_pbx(&self, method: &str) -> String {
         loop {
             let request = self.pbx.receive_request(method);
             if self.seen.borrow_mut().insert(request.clone()) {
@@ -170,18 +174,18 @@ impl Attacked {
     }
 
     /// Others are served.
-    fn still_serves(&self) {
+    pub fn still_serves(&self) {
         Udp::new(self.listener(Transport::Udp)).assert_served();
         turn::client(&self.node, "alice").allocate();
     }
 }
 
 /// A phone, or somebody who would like to be one.
-struct Peer {
+pub struct Peer {
     wire: Wire,
-    transport: Transport,
-    addr: SocketAddr,
-    to: SocketAddr,
+    pub transport: Transport,
+    pub addr: SocketAddr,
+    pub to: SocketAddr,
 }
 
 enum Wire {
@@ -190,7 +194,7 @@ enum Wire {
 }
 
 impl Peer {
-    fn send(&mut self, text: &str) {
+    pub fn send(&mut self, text: &str) {
         match &mut self.wire {
             Wire::Udp(udp) => udp.send(text),
             Wire::Stream(stream) => {
@@ -203,13 +207,18 @@ impl Peer {
     fn receive(&mut self) -> String {
         match &mut self.wire {
             Wire::Udp(udp) => udp.receive(),
-            Wire::Stream(stream) => read_message(stream),
+            Wire::Stream(stream) => {
+                let head = read_message(stream);
+                let mut body = vec![0; values(&head, "Content-Length")[0].parse().unwrap()];
+                stream.read_exact(&mut body).unwrap();
+                head + &String::from_utf8(body).unwrap()
+            }
         }
     }
 
     /// The next one that begins like this; provisional answers and ACKs before it are passed over.
     #[track_caller]
-    fn expect(&mut self, start: &str) -> String {
+    pub fn expect(&mut self, start: &str) -> String {
         loop {
             let came = self.receive();
             if came.starts_with(start) {
@@ -239,13 +248,13 @@ impl Peer {
     }
 
     /// A request of this one's in the name of `user`.
-    fn request(&self, method: &str, uri: &str, user: &str) -> String {
+    pub fn request(&self, method: &str, uri: &str, user: &str) -> String {
         let text = request(method, uri, self.transport, self.addr);
         text.replace("<sip:tester@", &format!("<sip:{user}@"))
     }
 
     /// Registers `user` with the PBX; the Contact that the PBX has seen.
-    fn register(&mut self, attacked: &Attacked, user: &str) -> String {
+    pub fn register(&mut self, attacked: &Attacked, user: &str) -> String {
         let uri = format!("sip:{user}@127.0.0.1");
         let text = self.request("REGISTER", &uri, user).replace("Contact:", "Expires: 300\r\nContact:");
         self.send(&text);

@@ -1,5 +1,7 @@
 //! Scanners, by a rule like that of policies/scanners.yaml.
 
+use std::io::Write;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use turnpike::base::Transport;
@@ -8,8 +10,9 @@ use turnpike::policy::matcher::{Condition, Glob, Matcher};
 use turnpike::policy::settings::{Answer, Mode, Policy, Rule, Verdict};
 use turnpike::policy::{Action, Stage};
 
-use super::{Attacked, drain};
+use super::{Attacked, Stream, drain};
 use crate::harness::*;
+use crate::tls;
 
 fn no_scanners() -> Policy {
     let agents = Matcher::Agent([Glob::new("friendly-scanner*")].into());
@@ -45,18 +48,31 @@ fn a_scanner_hears_nothing_and_where_its_address_cannot_be_forged_it_is_banned()
     attacked.nothing_left();
     attacked.still_serves();
 
-    let scanner = Udp::at("127.0.0.3", attacked.listener(Transport::Udp));
-    scanner.assert_served();
-    let mut stream = tcp_from([127, 0, 0, 3], attacked.listener(Transport::Tcp));
-    std::io::Write::write_all(&mut stream, scan(Transport::Tcp).as_bytes()).unwrap();
-    eventually("its new connections are closed", || {
-        let mut next = tcp_from([127, 0, 0, 3], attacked.listener(Transport::Tcp));
-        let ask = options(Transport::Tcp, scanner.addr(), attacked.listener(Transport::Tcp));
-        let _ = std::io::Write::write_all(&mut next, ask.as_bytes());
-        try_read_message(&mut next).is_none()
-    });
-    scanner.send(&options(Transport::Udp, scanner.addr(), scanner.to));
-    attacked.still_serves();
-    assert_eq!(drain(&scanner.socket), [""; 0], "banned on every listener");
-    attacked.nothing_left();
+    for (transport, ip) in [(Transport::Tcp, [127, 0, 0, 3]), (Transport::Tls, [127, 0, 0, 4])] {
+        let scanner = Udp::at(&Ipv4Addr::from(ip).to_string(), attacked.listener(Transport::Udp));
+        scanner.assert_served();
+        let to = attacked.listener(transport);
+        let connect = || -> Box<dyn Stream> {
+            let stream = tcp_from(ip, to);
+            match transport {
+                Transport::Tls => {
+                    let ca = attacked.dir.path().join("certificates/demo.pem");
+                    Box::new(tls::over(stream, &ca, &[&rustls::version::TLS13]))
+                }
+                _ => Box::new(stream),
+            }
+        };
+        let mut stream = connect();
+        stream.write_all(scan(transport).as_bytes()).unwrap();
+        stream.flush().unwrap();
+        eventually("its new connections are closed", || {
+            let mut next = connect();
+            let _ = next.write_all(options(transport, scanner.addr(), to).as_bytes());
+            try_read_message(&mut next).is_none()
+        });
+        scanner.send(&options(Transport::Udp, scanner.addr(), scanner.to));
+        attacked.still_serves();
+        assert_eq!(drain(&scanner.socket), [""; 0], "banned on every listener");
+        attacked.nothing_left();
+    }
 }
