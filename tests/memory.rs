@@ -11,14 +11,17 @@ mod ua;
 mod world;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnetwork::IpNetwork;
 use turnpike::edge::settings::Anchor;
+use turnpike::media::dtls::Certificate;
+use turnpike::net::relay::UdpRelay;
 use turnpike::policy::network::NetworkSet;
+use turnpike::relay::{self, LegRules, Relay, RelayAddress, Side};
 use turnpike::turn::quota::Role;
 use ua::{Leg, answer, request, sdp};
 use world::{Actor, World};
@@ -104,6 +107,41 @@ fn generous(role: &Role) -> Arc<Role> {
     Arc::new(Role { allocations: ALLOCATIONS as usize, ..role.clone() })
 }
 
+const PAIRS: isize = 100;
+
+/// Bytes per pair of a relay with real sockets: what its worker and its directory keep of a stream.
+fn held_pair() -> isize {
+    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let address = RelayAddress { bind: localhost, advertise: localhost };
+    let settings = relay::Settings { ports: 26_000..=26_999, workers: 1 };
+    let certificate = Certificate::generate().expect("a certificate");
+    let mut relay = UdpRelay::start(settings, [address], certificate, None).expect("a relay");
+    let stranger = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let before = LIVE.load(Relaxed);
+    let pairs: Vec<_> = (0..PAIRS)
+        .map(|_| {
+            let pair = relay.open(address, address).expect("a pair");
+            for (side, rtp) in [(Side::A, "192.0.2.1:4000"), (Side::B, "192.0.2.2:4000")] {
+                let rtp = rtp.parse().ok();
+                let rules =
+                    LegRules { rtp, payload_types: vec![0, 101], rtp_only: true, ..LegRules::default() };
+                relay.set_leg(pair.id, side, rules);
+            }
+            pair
+        })
+        .collect();
+    relay.flush();
+    let last = pairs.last().expect("one");
+    // Its worker has got to it, and so to all before it, when it has refused a stranger.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while last.counters.a.refused_source.load(Relaxed) == 0 {
+        assert!(Instant::now() < deadline, "the worker does not get to it");
+        stranger.send_to(b"hello", last.a.rtp().0).expect("sent");
+        std::thread::yield_now();
+    }
+    (LIVE.load(Relaxed) - before) / PAIRS
+}
+
 const PHONES: u64 = 5_000;
 
 /// Bytes per registered phone.
@@ -153,6 +191,9 @@ fn a_held_call_costs_a_few_kilobytes_and_an_allocation_less() {
     let registered = registered_phone();
     println!("a registered phone: {registered} bytes");
     assert!(registered < 2_500, "{registered} bytes");
+
+    let pair = held_pair();
+    println!("a held pair: {pair} bytes in the relay");
 
     let (bare, relayed) = (held_call(Anchor::Never), held_call(Anchor::Always));
     println!("a held call: {bare} bytes without media, {relayed} with media through the (fake) relay");

@@ -23,12 +23,19 @@ impl BuildHasher for Keyed {
     }
 }
 
+impl Keyed {
+    /// Under a key of its own.
+    pub fn new(rng: &mut Rng) -> Keyed {
+        Keyed { keys: (rng.next_u64(), rng.next_u64()) }
+    }
+}
+
 /// A table whose keys come from the network.
 pub type KeyedMap<K, V> = HashMap<K, V, Keyed>;
 
 /// An empty table under a key of its own.
 pub fn keyed_map<K, V>(rng: &mut Rng) -> KeyedMap<K, V> {
-    HashMap::with_hasher(Keyed { keys: (rng.next_u64(), rng.next_u64()) })
+    HashMap::with_hasher(Keyed::new(rng))
 }
 
 /// What counts as one source: an IPv4 address, or the /64 that one IPv6 subscriber holds.

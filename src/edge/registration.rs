@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 
 use super::flow::FlowEnd;
-use super::keyed::{KeyedMap, keyed_map};
+use super::keyed::{Keyed, KeyedMap, keyed_map};
 use crate::base::{FlowId, NodeKey, Rng, TimerId, Transport, UnixTime, ZoneId};
 
 /// One accepted contact.
@@ -39,8 +39,11 @@ impl Binding {
 /// Every accepted contact, found by its key, its flow, its user.
 #[derive(Debug)]
 pub struct Registrations {
-    bindings: FxHashMap<u64, Binding>,
-    by_flow: KeyedMap<FlowEnd, SmallVec<[u64; 1]>>,
+    /// Boxed: the table has room for up to twice as many as it holds.
+    bindings: FxHashMap<u64, Box<Binding>>,
+    /// By the flow's keyed hash, which is half as long: two flows may share one.
+    by_flow: FxHashMap<u64, SmallVec<[u64; 1]>>,
+    flow_hash: Keyed,
     by_connection: FxHashMap<FlowId, SmallVec<[u64; 1]>>,
     by_user: KeyedMap<Arc<str>, SmallVec<[u64; 1]>>,
     /// Of those that outlast us: what has changed since it was last written down.
@@ -64,7 +67,8 @@ impl Registrations {
     pub fn new(capacity: usize, rng: &mut Rng) -> Registrations {
         Registrations {
             bindings: FxHashMap::default(),
-            by_flow: keyed_map(rng),
+            by_flow: FxHashMap::default(),
+            flow_hash: Keyed::new(rng),
             by_connection: FxHashMap::default(),
             by_user: keyed_map(rng),
             changed: FxHashSet::default(),
@@ -84,24 +88,25 @@ impl Registrations {
 
     /// By key.
     pub fn get(&self, key: u64) -> Option<&Binding> {
-        self.bindings.get(&key)
+        self.bindings.get(&key).map(|binding| &**binding)
     }
 
     /// Is there a live registration on this flow?
     pub fn on_flow(&self, flow: &FlowEnd) -> impl Iterator<Item = &Binding> {
-        self.by_flow.get(flow).into_iter().flatten().filter_map(|key| self.bindings.get(key))
+        let keys = self.by_flow.get(&self.flow_hash.hash_one(flow)).into_iter().flatten();
+        keys.filter_map(|key| self.get(*key)).filter(move |binding| binding.flow == *flow)
     }
 
     /// Contacts of a user, the latest first.
     pub fn of_user(&self, user: &str) -> impl Iterator<Item = (u64, &Binding)> {
         let keys = self.by_user.get(user).into_iter().flatten().rev();
-        keys.filter_map(|key| self.bindings.get(key).map(|binding| (*key, binding)))
+        keys.filter_map(|key| Some((*key, self.get(*key)?)))
     }
 
     /// The PBX accepted this contact (again). Returns what stood there before, whose timer is to be cancelled.
     pub fn insert(&mut self, key: u64, binding: Binding) -> Option<Binding> {
         let before = self.remove(key);
-        self.by_flow.entry(binding.flow).or_default().push(key);
+        self.by_flow.entry(self.flow_hash.hash_one(binding.flow)).or_default().push(key);
         if binding.flow.transport.is_reliable() {
             self.by_connection.entry(binding.flow.flow).or_default().push(key);
         }
@@ -109,14 +114,14 @@ impl Registrations {
         if binding.outlasts_us() {
             self.changed.insert(key);
         }
-        self.bindings.insert(key, binding);
+        self.bindings.insert(key, Box::new(binding));
         before
     }
 
     /// It is gone.
     pub fn remove(&mut self, key: u64) -> Option<Binding> {
-        let binding = self.bindings.remove(&key)?;
-        forget(&mut self.by_flow, &binding.flow, key);
+        let binding = *self.bindings.remove(&key)?;
+        forget(&mut self.by_flow, &self.flow_hash.hash_one(binding.flow), key);
         forget(&mut self.by_connection, &binding.flow.flow, key);
         forget(&mut self.by_user, &binding.user, key);
         if binding.outlasts_us() {
@@ -127,8 +132,9 @@ impl Registrations {
 
     /// What has changed of those that outlast us since this was last asked: their keys, and what is there now.
     pub fn take_changed(&mut self) -> impl Iterator<Item = (u64, Option<&Binding>)> {
-        let there = |key| self.bindings.get(&key).filter(|binding| binding.outlasts_us());
-        std::mem::take(&mut self.changed).into_iter().map(move |key| (key, there(key)))
+        let changed = std::mem::take(&mut self.changed);
+        let there = |key| self.get(key).filter(|binding| binding.outlasts_us());
+        changed.into_iter().map(move |key| (key, there(key)))
     }
 
     /// Keys of all contacts over a connection.
@@ -138,7 +144,8 @@ impl Registrations {
 
     /// Keys of all contacts on a flow.
     pub fn keys_on(&self, flow: &FlowEnd) -> SmallVec<[u64; 1]> {
-        self.by_flow.get(flow).cloned().unwrap_or_default()
+        let keys = self.by_flow.get(&self.flow_hash.hash_one(flow)).into_iter().flatten().copied();
+        keys.filter(|key| self.get(*key).is_some_and(|binding| binding.flow == *flow)).collect()
     }
 }
 
