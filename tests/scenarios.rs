@@ -116,3 +116,8 @@ fn s200_stolen_password() {
 fn s210_flood() {
     scenario("210-flood");
 }
+
+#[test]
+fn s220_restart() {
+    scenario("220-restart");
+}

@@ -100,6 +100,7 @@ fn serve(node: &Node, grace: Duration, reload: Reload) -> io::Result<ExitCode> {
     runtime.block_on(async {
         let mut stop = StopSignals { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? };
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut restart = signal(SignalKind::user_defined2())?;
         loop {
             tokio::select! {
                 () = stop.recv() => break,
@@ -107,6 +108,10 @@ fn serve(node: &Node, grace: Duration, reload: Reload) -> io::Result<ExitCode> {
                     let _ = node.handle().reload().await;
                     let reload = reload.clone();
                     tokio::task::spawn_blocking(move || log(reload()));
+                }
+                _ = restart.recv() => {
+                    let _ = node.handle().leave_calls().await;
+                    return Ok(ExitCode::SUCCESS);
                 }
                 () = node.handle().stopped() => return Ok(super::fail("signalling stopped; the log says why")),
             }

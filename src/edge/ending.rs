@@ -305,14 +305,27 @@ impl Edge {
         }
         if end_calls && self.drain != Drain::Ended {
             self.drain = Drain::Ended;
+            self.give_up_unanswered(now);
             for id in self.calls.ids() {
-                match self.calls.get(id).map(|call| (call.answered.is_some(), call.inviting)) {
-                    Some((true, _)) => self.hang_up(id, End::Drained, now),
-                    Some((false, Some(server))) => self.give_up(server, Refusal::Draining, now),
-                    Some((false, None)) | None => {}
-                }
+                self.hang_up(id, End::Drained, now);
             }
         }
         self.settle(now);
+    }
+
+    /// Before a restart that leaves calls standing: new ones get 503, and so do those that ring, which it would lose.
+    pub fn leave_calls(&mut self, now: Now) {
+        self.drain = Drain::Draining;
+        self.give_up_unanswered(now);
+        self.settle(now);
+    }
+
+    fn give_up_unanswered(&mut self, now: Now) {
+        for id in self.calls.ids() {
+            let ringing = self.calls.get(id).filter(|call| call.answered.is_none());
+            if let Some(server) = ringing.and_then(|call| call.inviting) {
+                self.give_up(server, Refusal::Draining, now);
+            }
+        }
     }
 }

@@ -124,6 +124,7 @@ pub(super) enum Command {
     Subscribe { subscriber: SyncSender<Event>, messages: bool },
     Drain { grace: Duration, done: oneshot::Sender<()> },
     EndCalls,
+    LeaveCalls(oneshot::Sender<()>),
     Reload,
     Policies { policies: Box<policy::Settings>, feeds: Vec<FeedSource>, done: oneshot::Sender<()> },
     Edge(AtEdge),
@@ -383,6 +384,14 @@ impl Handle {
         let (done, drained) = oneshot::channel();
         self.commands.send(Command::Drain { grace, done }).await.map_err(|_| Stopped)?;
         drained.await.map_err(|_| Stopped)
+    }
+
+    /// For a restart: calls that ring get 503, answered ones stand until the next run takes them up. The node still runs when this
+    /// returns: drop it then.
+    pub async fn leave_calls(&self) -> Result<(), Stopped> {
+        let (done, left) = oneshot::channel();
+        self.commands.send(Command::LeaveCalls(done)).await.map_err(|_| Stopped)?;
+        left.await.map_err(|_| Stopped)
     }
 
     /// Cuts the grace of a drain short: BYE goes out on both legs of every call now.

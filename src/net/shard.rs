@@ -378,6 +378,13 @@ impl Shard {
         self.carry_out(now);
     }
 
+    /// See [`Edge::leave_calls`].
+    pub fn leave_calls(&mut self) {
+        let now = now();
+        self.edge.leave_calls(now);
+        self.carry_out(now);
+    }
+
     // ---- what leaves ----
 
     /// Carries out what the edge wants.

@@ -169,6 +169,9 @@ impl Obeying {
                 spawn_local(drain(shard.clone(), grace, hurry.clone(), done));
             }
             Command::EndCalls => hurry.notify_one(),
+            Command::LeaveCalls(done) => {
+                spawn_local(leave_calls(shard.clone(), done));
+            }
             Command::Reload => {
                 refresh(&self.certificates);
                 shard.borrow_mut().reopen_files();
@@ -212,9 +215,23 @@ async fn drain(shard: Rc<RefCell<Shard>>, grace: Duration, hurry: Rc<Notify>, do
         shard.borrow_mut().drain(true);
         let _ = timeout(LAST_BYES, until(&shard, Shard::is_quiet)).await;
     }
-    shard.borrow_mut().close_all();
-    let _ = timeout(LAST_WRITES, until(&shard, |shard| shard.status().connections == 0)).await;
+    close_connections(&shard).await;
     let _ = done.send(());
+}
+
+/// Answered calls are left standing for the next run.
+async fn leave_calls(shard: Rc<RefCell<Shard>>, done: oneshot::Sender<()>) {
+    shard.borrow_mut().leave_calls();
+    let calls = shard.borrow().status().edge.answered_calls;
+    tracing::info!(calls, "stopping: these calls stand until the next start");
+    close_connections(&shard).await;
+    let _ = done.send(());
+}
+
+/// When what they are to be told has been written.
+async fn close_connections(shard: &Rc<RefCell<Shard>>) {
+    shard.borrow_mut().close_all();
+    let _ = timeout(LAST_WRITES, until(shard, |shard| shard.status().connections == 0)).await;
 }
 
 async fn until(shard: &Rc<RefCell<Shard>>, reached: impl Fn(&Shard) -> bool) {
