@@ -418,12 +418,11 @@ fn a_call_has_no_longer_life_than_without_a_restart() {
 #[test]
 fn what_the_config_does_not_name_any_more_is_ended_and_the_other_side_told() {
     let (pbx, acme) = (Actor::pbx(), Actor::carrier());
-    let changes: [(fn(&mut Settings), Actor, Actor); 3] = [
-        (|settings| settings.trunks[0].name = "acme gmbh".into(), pbx, acme),
-        (|settings| settings.zones[usize::from(CARRIERS.0)].name = "outside".into(), pbx, acme),
-        (|settings| settings.listeners[usize::from(INSIDE.0)].name = "lan".into(), acme, pbx),
-    ];
-    for (change, left, gone) in changes {
+    type Change = fn(&mut Settings);
+    let trunk: Change = |settings| settings.trunks[0].name = "acme gmbh".into();
+    let zone: Change = |settings| settings.zones[usize::from(CARRIERS.0)].name = "outside".into();
+    let listener: Change = |settings| settings.listeners[usize::from(INSIDE.0)].name = "lan".into();
+    for (change, left, gone) in [(trunk, pbx, acme), (zone, pbx, acme), (listener, acme, pbx)] {
         let mut before = World::new();
         call_out(&mut before, "100");
         let mut world = World::with(change);
