@@ -176,6 +176,10 @@ impl Pair {
         }
         self.srtp[side as usize].resume(saved, self.counters.life(), now);
         self.tell_keys(side);
+        if let Some(srtp) = self.counters.leg(side).srtp() {
+            saved.inbound.iter().rev().for_each(|milestone| srtp.inbound.pass(*milestone));
+            saved.outbound.iter().rev().for_each(|milestone| srtp.outbound.pass(*milestone));
+        }
         self.compile();
     }
 }

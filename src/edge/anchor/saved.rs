@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ice::CallIce;
 use super::stream::Stream;
 use super::{CallMedia, Offer, Sides};
-use crate::relay::{OpenError, Relay, RelayAddress, SavedPair, Side};
+use crate::relay::{OpenError, OpenPair, Relay, RelayAddress, SavedPair, Side};
 
 /// The media of a call as it outlasts a restart. It has keys in it: it is to be sealed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ impl CallMedia {
     }
 }
 
-fn reopen(saved: &SavedPair, sides: &Sides, relay: &mut dyn Relay) -> Result<crate::relay::OpenPair, Lost> {
+fn reopen(saved: &SavedPair, sides: &Sides, relay: &mut dyn Relay) -> Result<OpenPair, Lost> {
     let facing = |side| {
         let at = saved.side(side).rtp;
         let shown = sides.of(side).relay.iter().find(|shown| shown.advertise == at.ip());

@@ -239,9 +239,16 @@ fn after_a_restart_the_rollover_counters_go_on() {
 
     let mut again = World::new(LegCrypto::Pass);
     again.pair.counters = saved.counters().into();
+    again.pair.set_crypto(Side::A, &sdes(1, 2), again.now);
     for side in [Side::A, Side::B] {
         again.pair.resume(side, saved.side(side), again.now);
     }
+    let resaved = OpenPair { id: PairId(2), a, b, counters: again.pair.counters.clone() }.save();
+    assert_eq!(
+        resaved.side(Side::A),
+        saved.side(Side::A),
+        "for the next restart, whoever is silent meanwhile"
+    );
     (again.phone_sends, again.phone_hears) = (world.phone_sends, world.phone_hears);
     for n in 180_000..180_010u32 {
         let mut packet = again.send(Side::B, Component::Rtp, &rtp(n as u16)).unwrap();
