@@ -20,8 +20,8 @@ traffic() {
     wait_for 10 "the first carrier takes calls" taken_by acme 30
 }
 
-# judge N GOING GONE BACK: the traffic is over; what became of its calls, around the times at which the first carrier was taken away (which takes a
-# moment) and back.
+# judge N GOING GONE: the traffic is over; what became of its calls, around the times at which the first carrier was taken away (which takes a
+# moment).
 judge() {
     local status=0
     wait_for 90 "the traffic is over" gone traffic
@@ -53,7 +53,7 @@ wait_for 10 "the log says that it is down" is_down "$told"
 wait_for 10 "the second carrier takes calls" taken_by bell 40
 carrier acme 198.51.100.20
 wait_for 15 "the log says that it is up" is_up "$told"
-judge 200 "$going" "$gone" "$(date +%s.%N)"
+judge 200 "$going" "$gone"
 
 # 2. The same with a carrier that falls silent: a firewall drops what comes to it, and what it sends; nobody tells us.
 traffic 250
@@ -69,6 +69,6 @@ wait_for 15 "the second carrier takes calls" taken_by bell 80
 on acme nft delete table ip silence
 on edge nft delete table ip silence
 wait_for 15 "the log says that it is up" is_up "$told"
-judge 250 "$going" "$gone" "$(date +%s.%N)"
+judge 250 "$going" "$gone"
 
 nothing_left
