@@ -1,5 +1,5 @@
 //! What a node must not forget in a restart: files in `data_dir` that it alone reads and writes. What policies counted is
-//! written every few seconds (`policy.json`), bans within one (`bans.json`), and a ban that somebody asks for at once;
+//! written within a second, or a few where it is much (`policy.json`), bans within one (`bans.json`), and a ban that somebody asks for at once;
 //! registrations within one, in a journal, and so are calls; that one is over, sooner.
 
 use std::cell::RefCell;
@@ -21,10 +21,13 @@ use crate::base::NodeKey;
 use crate::edge::{Edge, RestoredCalls, SavedBinding, SavedCall};
 use crate::policy::Engine;
 
-/// How much of what was counted is lost at most when the node is killed.
-const COUNTED: Duration = Duration::from_secs(5);
-/// The same of bans by rules, of registrations and of calls.
+/// How much of bans by rules, of registrations and of calls is lost at most when the node is killed; and of what was counted,
+/// if that is little.
 const QUICK: Duration = Duration::from_secs(1);
+/// The same of what was counted, however much it is.
+const COUNTED: Duration = Duration::from_secs(5);
+/// It is written as a whole: on an average so many bytes a second, at most.
+const COUNTED_BYTES: usize = 512 * 1024;
 /// For so long a call that is over would come back if the node were killed, and be recorded twice.
 const ENDED: Duration = Duration::from_millis(100);
 /// Calls that are written down in one go, while no message is read.
@@ -85,9 +88,10 @@ impl Kept {
             }
         };
         let counted = async {
+            let mut bytes = 0;
             loop {
-                sleep(COUNTED).await;
-                self.write_counted(&shard).await;
+                sleep(pause_after(bytes)).await;
+                bytes = self.write_counted(&shard).await.unwrap_or(bytes);
             }
         };
         tokio::join!(quick, ended, counted);
@@ -137,13 +141,11 @@ impl Kept {
         self.calls.write(ended).await;
     }
 
-    /// Returns when all that policies counted is on the disk.
-    pub async fn write_counted(&self, shard: &RefCell<Shard>) {
+    /// Returns when all that policies counted is on the disk. How many bytes were written, if anything had changed.
+    pub async fn write_counted(&self, shard: &RefCell<Shard>) -> Option<usize> {
         let _writing = self.writing.lock().await;
-        let saved = shard.borrow_mut().save_policy();
-        if let Some(saved) = saved {
-            write(saved, &self.counted, "what policies counted").await;
-        }
+        let saved = shard.borrow_mut().save_policy()?;
+        Some(write(saved, &self.counted, "what policies counted").await)
     }
 }
 
@@ -184,14 +186,31 @@ fn read<T: DeserializeOwned>(file: &Path, lost: &str) -> Option<T> {
     None
 }
 
-/// On another thread, for the disk may be slow.
-async fn write<T: Serialize + Send + 'static>(saved: T, file: &Path, what: &'static str) {
+/// How long to wait after so much has been written.
+fn pause_after(bytes: usize) -> Duration {
+    Duration::from_secs((bytes / COUNTED_BYTES) as u64).clamp(QUICK, COUNTED)
+}
+
+/// On another thread, for the disk may be slow. How many bytes it comes to.
+async fn write<T: Serialize + Send + 'static>(saved: T, file: &Path, what: &'static str) -> usize {
     let file = file.to_owned();
     let write = move || {
         let bytes = serde_json::to_vec(&saved).unwrap_or_default();
         if let Err(error) = data_dir::write_private(&file, &bytes) {
             tracing::warn!(path = %file.display(), %error, "cannot keep {what}: a restart will forget them");
         }
+        bytes.len()
     };
-    let _ = spawn_blocking(write).await;
+    spawn_blocking(write).await.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn little_is_written_every_second_and_much_less_often() {
+        let pauses = [0, 500_000, 1_200_000, 100_000_000].map(|bytes| pause_after(bytes).as_secs());
+        assert_eq!(pauses, [1, 1, 2, 5]);
+    }
 }
