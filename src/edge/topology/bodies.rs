@@ -60,7 +60,8 @@ pub(super) fn rename_call_ids(edit: &mut Edit<'_>, message: &Message, rename: &d
 
 /// Appends each part of these types to the new body as `write` has it, and all else as it is.
 fn rewrite(edit: &mut Edit<'_>, message: &Message, write: impl Fn(&[u8], &[u8], &mut Vec<u8>)) {
-    if message.body().is_empty() {
+    // Most bodies are SDP, and not for us.
+    if message.body().is_empty() || message.content_type_is(b"application/sdp") {
         return;
     }
     let body = message.body();
