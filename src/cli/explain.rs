@@ -1,5 +1,7 @@
 //! `turnpike explain`.
 
+mod turn;
+
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,11 +18,21 @@ use crate::policy::Engine;
 #[command(arg_required_else_help = true)]
 pub struct Args {
     /// A SIP request, as it comes over the wire (or with bare line ends, as an editor saves it)
-    #[arg(value_name = "MESSAGE.sip", required_unless_present = "call", conflicts_with = "call")]
+    #[arg(
+        value_name = "MESSAGE.sip",
+        required_unless_present_any = ["call", "turn"],
+        conflicts_with_all = ["call", "turn"]
+    )]
     message: Option<PathBuf>,
     /// Instead of a message: a call to this number
     #[arg(long, value_name = "NUMBER", requires = "user", allow_hyphen_values = true)]
     call: Option<String>,
+    /// Instead of a message: a TURN allocation of --user
+    #[arg(long, requires = "user", conflicts_with_all = ["call", "trunk"])]
+    turn: bool,
+    /// With --turn: this peer, whom the client wants to reach
+    #[arg(long, value_name = "IP", requires = "turn")]
+    peer: Option<IpAddr>,
     /// The config file
     #[arg(long, short, value_name = "FILE", default_value = "turnpike.yaml")]
     config: PathBuf,
@@ -78,21 +90,34 @@ fn foresee(args: &Args) -> Result<Foreseen, Untold> {
             .map_err(|wrong| untold(format_args!("--at: {}: {}", wrong.what, wrong.help)))?,
     };
     let at = Now { instant: Instant::now(), unix: UnixTime(at) };
+    let key = NodeKey::new([0; 16]);
+    let has_feeds = !policies.feeds.is_empty();
+    let mut engine = Engine::new(policies.settings(&config), &key);
+    let mut foreseen = match args.turn {
+        true => turn::foresee(args, &config, &mut engine, at)?,
+        false => request(args, config, key, &mut engine, at)?,
+    };
+    if has_feeds {
+        foreseen.assumed.push("lists from a URL are empty".to_owned());
+    }
+    Ok(foreseen)
+}
+
+fn request(
+    args: &Args,
+    config: Compiled,
+    key: NodeKey,
+    engine: &mut Engine,
+    at: Now,
+) -> Result<Foreseen, Untold> {
     let bytes = message(args)?;
     let (listener, trunk) = where_from(args, &config)?;
     let user = args.user.as_deref();
     // A port that nobody looks at.
     let source = SocketAddr::new(args.source, 5060);
     let coming = Coming { listener, source, trunk, user, at };
-    let key = NodeKey::new([0; 16]);
-    let has_feeds = !policies.feeds.is_empty();
-    let mut engine = Engine::new(policies.settings(&config), &key);
     let edge = config.edge.with_key(key);
-    let mut foreseen = explain(&bytes, coming, &edge, &mut engine).map_err(untold)?;
-    if has_feeds {
-        foreseen.assumed.push("lists from a URL are empty".to_owned());
-    }
-    Ok(foreseen)
+    explain(&bytes, coming, &edge, engine).map_err(untold)
 }
 
 fn message(args: &Args) -> Result<Vec<u8>, Untold> {

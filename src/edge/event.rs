@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 pub use super::unheard::Unheard;
 use crate::base::{ClientAddr, ListenerId, UnixTime};
 use crate::media::quality::Measured;
+use crate::policy::RefusedAtRelay;
 use crate::policy::ban::Ban;
 use crate::policy::country::Country;
 use crate::policy::deck::Money;
-use crate::policy::{Action, RefusedAtRelay};
 use crate::relay::Side;
 
 /// Something worth telling.
@@ -134,12 +134,8 @@ pub struct Refused {
 impl From<RefusedAtRelay> for Refused {
     /// Of a TURN request, which has no Call-ID.
     fn from(refused: RefusedAtRelay) -> Refused {
-        let RefusedAtRelay { at, rule, action, client, listener, method, user, alert } = refused;
-        let status = match action {
-            Action::Reject { status, .. } => status,
-            Action::Challenge | Action::Drop | Action::Ban(_) => 0,
-        };
-        let (source, call_id) = (ClientAddr(client), "".into());
+        let RefusedAtRelay { at, rule, status, client, listener, method, user, alert } = refused;
+        let (status, source, call_id) = (status.unwrap_or(0), ClientAddr(client), "".into());
         Refused { at, rule, status, source, listener, method, call_id, to: user, alert }
     }
 }

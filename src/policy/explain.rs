@@ -16,7 +16,7 @@ use super::matcher::{Asked, Matcher};
 use super::settings::{Mode, Rule};
 use super::trail::{Outcome, Rules, Seen, Step};
 use super::written::shown;
-use super::{Action, Engine, Facts, Stage};
+use super::{Action, Engine, Facts, Stage, relay};
 use crate::base::{ListenerId, Now, UnixTime};
 
 /// What the config calls zones, listeners and trunks, each at the index of its id.
@@ -71,6 +71,12 @@ pub struct Request {
     /// At `routes`: the one that would take it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trunk: Option<String>,
+    /// At `relay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// At `relay`: whom the client wants to reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
 }
 
 /// One rule.
@@ -220,6 +226,21 @@ impl Engine {
             }
             _ if facts.is_some_and(|facts| facts.stage == Stage::Routes) => {
                 "what this trunk answers".to_owned()
+            }
+            Outcome::Refused(_) if facts.is_some_and(|facts| facts.stage == Stage::Relay) => {
+                let method = facts.map_or("", |facts| facts.method);
+                let action = rule.and_then(|rule| rule.answer.action());
+                match action.and_then(|action| relay::status(&action, method)) {
+                    Some(486) => "486 Allocation Quota Reached".to_owned(),
+                    Some(508) => "508 Insufficient Capacity".to_owned(),
+                    Some(_) => "403 Forbidden".to_owned(),
+                    None => NOTHING.to_owned(),
+                }
+            }
+            Outcome::Default | Outcome::Permitted(_)
+                if facts.is_some_and(|facts| facts.stage == Stage::Relay) =>
+            {
+                "what it asks for, if its role allows it".to_owned()
             }
             _ if facts.is_some_and(|facts| facts.stage == Stage::Packets) && outcome == Outcome::Default => {
                 "it is read".to_owned()
@@ -387,6 +408,8 @@ impl Request {
             source_country: asked.source_country.map(|country| country.to_string()),
             agent: facts.agent.map(str::to_owned),
             trunk: facts.trunk_out.and_then(|trunk| name(&names.trunks, trunk.0)),
+            role: facts.role.and_then(|role| name(&names.roles, role)),
+            peer: facts.peer.map(|peer| peer.to_string()),
         }
     }
 }
@@ -397,6 +420,7 @@ impl fmt::Display for Request {
         match method.as_str() {
             // Before parsing nobody knows whose they are.
             "" => write!(f, "bytes from {source} (unread")?,
+            method if stage == "relay" => write!(f, "{method} from {source} (TURN")?,
             method => write!(f, "{method} from {source} ({party}")?,
         }
         for (what, name) in [("zone", &self.zone), ("listener", &self.listener)] {
@@ -411,7 +435,8 @@ impl fmt::Display for Request {
         }
         let (user, from, to) = (("user", &self.user), ("from", &self.from), ("to", &self.to));
         let countries = [("country", &self.country), ("source_country", &self.source_country)];
-        let known = [user, from, to].into_iter().chain(countries).chain([("agent", &self.agent)]);
+        let others = [("agent", &self.agent), ("role", &self.role), ("peer", &self.peer)];
+        let known = [user, from, to].into_iter().chain(countries).chain(others);
         let known: Vec<_> = known
             .filter_map(|(what, value)| Some(format!("{what} {}", printable(value.as_deref()?))))
             .collect();

@@ -1,7 +1,7 @@
 //! TURN under policy: allocations and peers are decided like calls, and what is relayed counts against budgets of bytes while
 //! it is relayed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::counter::Held;
@@ -16,6 +16,23 @@ pub const REFRESH: &str = "REFRESH";
 #[allow(missing_docs)]
 pub const PERMISSION: &str = "PERMISSION";
 
+/// RFC 8656 §7.2, §8.2, §10.2: what such a request may be refused with. None: it gets no answer.
+pub fn status(action: &Action, method: &str) -> Option<u16> {
+    match action {
+        Action::Drop | Action::Ban(_) | Action::Challenge => None,
+        Action::Reject { status: 508, .. } => Some(508),
+        Action::Reject { status: 486, .. } if method != PERMISSION => Some(486),
+        Action::Reject { .. } => Some(403),
+    }
+}
+
+impl<'f> Facts<'f> {
+    /// Of a TURN client who has shown the password; it went to the source and came back, so nobody has forged that.
+    pub fn of_turn(source: IpAddr, user: &'f str) -> Facts<'f> {
+        Facts { source_proven: true, user: Some(user), ..Facts::of_source(Stage::Relay, source) }
+    }
+}
+
 /// A request to the TURN server that policy refused, to be logged.
 #[derive(Clone, Debug)]
 pub struct RefusedAtRelay {
@@ -23,8 +40,8 @@ pub struct RefusedAtRelay {
     pub at: UnixTime,
     /// Policy and rule.
     pub rule: Arc<str>,
-    /// The rule's answer.
-    pub action: Action,
+    /// What the client was told; none: nothing.
+    pub status: Option<u16>,
     /// From where.
     pub client: SocketAddr,
     /// On which listener.
@@ -55,7 +72,7 @@ impl Engine {
             self.refused_at_relay.push_back(RefusedAtRelay {
                 at: now.unix,
                 rule: Arc::clone(&refusal.rule),
-                action: refusal.action.clone(),
+                status: status(&refusal.action, facts.method),
                 client,
                 listener: facts.listener,
                 method: facts.method.into(),

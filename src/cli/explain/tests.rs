@@ -69,10 +69,16 @@ rules:
 "#;
 
 fn told(arguments: &str) -> String {
+    told_by(CONFIG, arguments)
+}
+
+fn told_by(config: &str, arguments: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     for (name, text) in [
-        ("turnpike.yaml", CONFIG),
+        ("turnpike.yaml", config),
+        ("relay.yaml", RELAY),
+        ("secret", "a-secret-of-some-length"),
         ("policy.yaml", &POLICY.replace("challenge", "reject 401")),
         ("audited.yaml", AUDITED),
         ("routes.yaml", ROUTES),
@@ -107,6 +113,42 @@ fn told(arguments: &str) -> String {
         Err(Untold::Other(why)) => format!("error: {why}\n"),
     };
     told.replace(&format!("{}/", folder.path().display()), "")
+}
+
+const TURN: &str = r#"
+relay:
+  addresses: { internet: { bind: 203.0.113.10 } }
+  turn:
+    realm: turn
+    listeners: { udp: "udp://203.0.113.10:3478", open: "tcp://203.0.113.10:3478" }
+    credentials: { users: { alice: { password: "file:secret", role: lab } }, shared_secret: "file:secret" }
+    roles: { phones: {}, lab: { peers: [0.0.0.0/0] } }
+    default_role: phones
+"#;
+
+const RELAY: &str = r#"
+policy: turn
+applies_to: [packets, relay]
+rules:
+  - { name: bad networks, when: { source: 198.51.100.0/24, listener: udp }, then: drop }
+  - { name: kept away, when: { peer: 10.0.0.0/8 }, then: [reject 480, alert] }
+  - { name: phones, when: { role: phones, tls: no }, then: reject 403 }
+  - { name: none, when: { listener: open }, count: { per: user, allocations_at_once: 0, bytes: 5 GB/day }, over: reject 486 }
+"#;
+
+#[test]
+fn what_is_decided_about_turn_clients_is_told() {
+    let config = CONFIG.replace("[policy.yaml, audited.yaml, routes.yaml]", "[relay.yaml]") + TURN;
+    let cases = [
+        "--turn --user alice --at 2026-01-05_12:00",
+        "--turn --user alice --peer 10.1.2.3 --at 2026-01-05_12:00",
+        "--turn --user bob --at 2026-01-05_12:00",
+        "--turn --user alice --listener open --at 2026-01-05_12:00",
+        "--turn --user alice --source 198.51.100.7 --at 2026-01-05_12:00",
+        "--turn --user alice --listener phones",
+    ];
+    let told = cases.map(|case| format!("--- {case}\n{}", told_by(&config, case)));
+    insta::assert_snapshot!(told.join("\n"));
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::base::{ListenerId, ZoneId};
+use crate::base::ListenerId;
 use crate::net::settings::TurnListener;
 use crate::net::shard::now;
-use crate::policy::relay::{ALLOCATE, PERMISSION, REFRESH};
-use crate::policy::{Action, Facts, GaugeHold, Login, Shared, Stage};
+use crate::policy::relay::{ALLOCATE, PERMISSION, REFRESH, status};
+use crate::policy::{Facts, GaugeHold, Shared};
 use crate::stun::ErrorCode;
 use crate::turn::rules::{Leave, No, Question, Rules, Wish};
 
@@ -49,26 +49,12 @@ impl Rules for Policies {
             Wish::Peer(peer) => (PERMISSION, Some(peer)),
         };
         let facts = Facts {
-            stage: Stage::Relay,
-            source: client.client.0.ip().to_canonical(),
-            // The nonce went to the source and came back.
-            source_proven: true,
-            login: Login::Settled,
             listener: self.listener(client.listener),
-            zone: ZoneId(u16::MAX),
-            trunk: None,
-            from_pbx: false,
             method,
-            user: Some(user),
-            from: None,
-            to: None,
-            agent: None,
             tls: self.secure.get(usize::from(client.listener)).is_some_and(|secure| *secure),
-            emergency: false,
-            talked: None,
-            trunk_out: None,
             role: Some(role.0),
             peer,
+            ..Facts::of_turn(client.client.0.ip().to_canonical(), user)
         };
         let (mut engine, now) = (self.shared.open(), now());
         match engine.decide(&facts, now) {
@@ -88,21 +74,10 @@ impl Rules for Policies {
             }
             Err(refusal) => {
                 engine.keep_refused_at_relay(&refusal, &facts, client.client.0, now);
-                Err(no(&refusal.action, wish))
+                let status = status(&refusal.action, method);
+                Err(status.map_or(No::Silence, |status| No::Answer(ErrorCode(status))))
             }
         }
-    }
-}
-
-/// RFC 8656 §7.2, §8.2, §10.2: what each of the requests may be refused with.
-fn no(action: &Action, wish: Wish) -> No {
-    match (action, wish) {
-        (Action::Drop | Action::Ban(_) | Action::Challenge, _) => No::Silence,
-        (Action::Reject { status: 508, .. }, _) => No::Answer(ErrorCode::INSUFFICIENT_CAPACITY),
-        (Action::Reject { status: 486, .. }, Wish::Allocate | Wish::Refresh) => {
-            No::Answer(ErrorCode::ALLOCATION_QUOTA_REACHED)
-        }
-        (Action::Reject { .. }, _) => No::Answer(ErrorCode::FORBIDDEN),
     }
 }
 
