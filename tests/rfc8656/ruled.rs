@@ -131,15 +131,16 @@ fn the_same_request_again_is_asked_about_once() {
 #[test]
 fn what_is_held_is_given_back_however_an_allocation_ends_and_if_it_never_begins() {
     let (mut world, seen) = ruled();
-    let ends: [&dyn Fn(&mut World, FiveTuple); 4] = [
-        &|world, client| world.server.handle_closed(client),
-        &|world, _| world.wait(601),
-        &|world, _| {
+    type End = fn(&mut World, FiveTuple);
+    let ends: [End; 4] = [
+        |world, client| world.server.handle_closed(client),
+        |world, _| world.wait(601),
+        |world, _| {
             let user = Banned::User(INTERNET.into());
             world.server.ban(user.clone(), None, world.now.instant);
             world.server.lift_ban(&user);
         },
-        &|world, client| {
+        |world, client| {
             let phone = world.phone(client, INTERNET);
             assert_eq!(world.refresh(&phone, 0), 0);
         },
