@@ -62,3 +62,34 @@ impl Dialog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    prop_compose! {
+        fn party()(
+            texts in prop::array::uniform3(any::<Vec<u8>>()),
+            routes in prop::collection::vec(any::<Vec<u8>>(), 0..4),
+            cseq: Option<u32>,
+        ) -> SavedParty {
+            let [address, tag, target] = texts.map(|text| Octets::from(&text[..]));
+            SavedParty { address, tag, target, routes: routes.iter().map(|route| route[..].into()).collect(), cseq }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_dialog_is_read_as_it_was_written(
+            call_id: Vec<u8>, caller in party(), callee in party(), record_routes_sent: u32,
+        ) {
+            let saved = SavedDialog { call_id: call_id[..].into(), caller, callee, record_routes_sent };
+            let written = serde_json::to_string(&saved).unwrap();
+            let read: SavedDialog = serde_json::from_str(&written).unwrap();
+            let dialog = Dialog::restore(&read);
+            prop_assert_eq!(dialog.call_id(), &call_id);
+            prop_assert_eq!(serde_json::to_string(&dialog.save()).unwrap(), written);
+        }
+    }
+}
