@@ -185,17 +185,18 @@ fn a_held_call_costs_a_few_kilobytes_and_an_allocation_less() {
 
     let (held, left) = held_allocation();
     println!("a held allocation: {held} bytes; {left} left of {ALLOCATIONS} when all have ended");
-    assert!(held < 2_500, "{held} bytes");
+    assert!(held < 1_200, "{held} bytes");
     assert!(left < 60_000, "{left} bytes are not given back");
 
     let registered = registered_phone();
     println!("a registered phone: {registered} bytes");
-    assert!(registered < 2_500, "{registered} bytes");
+    assert!(registered < 700, "{registered} bytes");
 
     let pair = held_pair();
     println!("a held pair: {pair} bytes in the relay");
+    assert!(pair < 4_500, "{pair} bytes");
 
     let (bare, relayed) = (held_call(Anchor::Never), held_call(Anchor::Always));
     println!("a held call: {bare} bytes without media, {relayed} with media through the (fake) relay");
-    assert!(bare < 10_000 && relayed < 10_000, "{bare} and {relayed} bytes");
+    assert!(bare < 2_000 && relayed < 5_700, "{bare} and {relayed} bytes");
 }

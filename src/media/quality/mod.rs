@@ -24,7 +24,6 @@ pub struct Quality {
     clocks: ClockRates,
     sources: [Option<Source>; SOURCES],
     missed: Missed,
-    measured: Measured,
 }
 
 impl Quality {
@@ -46,7 +45,7 @@ impl Quality {
         }
         let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
         let sequence = u16::from_be_bytes([high, low]);
-        let Quality { clocks, sources, measured, .. } = self;
+        let Quality { clocks, sources, .. } = self;
         let is_it = |source: &Option<Source>| source.as_ref().is_some_and(|source| source.ssrc == ssrc);
         let source = match sources.iter().position(is_it) {
             Some(at) => sources.get_mut(at).and_then(Option::as_mut),
@@ -54,8 +53,10 @@ impl Quality {
         };
         if let Some(source) = source {
             let timestamp = u32::from_be_bytes(timestamp);
-            source.heard(marker_and_type & 0x7f, sequence, timestamp, now, clocks, measured);
-            counters.store(measured);
+            // This thread is the only writer.
+            let mut measured = counters.read();
+            source.heard(marker_and_type & 0x7f, sequence, timestamp, now, clocks, &mut measured);
+            counters.store(&measured);
         }
     }
 
@@ -66,7 +67,7 @@ impl Quality {
 
     /// An RTCP packet came from the leg, in the clear; `far` are the other leg's reports, which it may speak of.
     pub fn rtcp(&mut self, packet: &[u8], far: &SenderReports, now: Instant, counters: &QualityCounters) {
-        let Quality { missed, measured, .. } = self;
+        let (missed, mut measured) = (&mut self.missed, counters.read());
         far.heard(packet, now, |said| {
             if let Some(time) = said.round_trip {
                 measured.round_trip.add(time.as_micros() as u64);
@@ -74,7 +75,7 @@ impl Quality {
             measured.far_reports += 1;
             measured.far_lost += missed.more(said.ssrc, said.lost);
         });
-        counters.store(measured);
+        counters.store(&measured);
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) struct Source {
     pub heard_at: Instant,
     /// The greatest sequence number up to now.
     highest: u16,
-    /// Which of those up to `highest` have come, that one in the lowest bit.
-    came: u128,
+    /// Which of those up to `highest` have come, that one in the lowest bit. As bytes: a `u128` would want its own alignment.
+    came: [u8; 16],
     /// After a jump: the number that would show that it was one.
     jumped_to: Option<u16>,
     /// The payload type of the last packet that a clock is known for, and its clock.
@@ -42,7 +42,7 @@ impl Source {
             ssrc,
             heard_at: now,
             highest: first.wrapping_sub(1),
-            came: u128::MAX,
+            came: [u8::MAX; 16],
             jumped_to: None,
             clock: None,
             timestamp: 0,
@@ -86,19 +86,20 @@ impl Source {
         let ahead = sequence.wrapping_sub(self.highest);
         let behind = self.highest.wrapping_sub(sequence);
         if behind <= MAX_MISORDER {
-            let bit = 1 << behind;
-            if self.came & bit != 0 {
+            let (came, bit) = (u128::from_ne_bytes(self.came), 1 << behind);
+            if came & bit != 0 {
                 return false;
             }
-            self.came |= bit;
+            self.came = (came | bit).to_ne_bytes();
             measured.lost = measured.lost.saturating_sub(1);
         } else if ahead < MAX_DROPOUT {
             measured.lost += u64::from(ahead - 1);
-            self.came = self.came.checked_shl(ahead.into()).unwrap_or(0) | 1;
+            let came = u128::from_ne_bytes(self.came).checked_shl(ahead.into()).unwrap_or(0) | 1;
+            self.came = came.to_ne_bytes();
             self.highest = sequence;
         } else if self.jumped_to == Some(sequence) {
             self.highest = sequence;
-            self.came = u128::MAX;
+            self.came = [u8::MAX; 16];
         } else {
             self.jumped_to = Some(sequence.wrapping_add(1));
             return true;

@@ -36,8 +36,7 @@ impl Leg {
     }
 
     fn measured(&self) -> Measured {
-        assert_eq!(self.counters.read(), self.quality.measured);
-        self.quality.measured
+        self.counters.read()
     }
 
     fn rtp_and_lost(&self) -> (u64, u64) {
