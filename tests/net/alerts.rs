@@ -64,7 +64,7 @@ impl Receiver {
     }
 
     fn wait_for(&self, taken: usize) -> Vec<Value> {
-        poll(|| self.taken.lock().unwrap().len() >= taken);
+        eventually("taken", || self.taken.lock().unwrap().len() >= taken);
         let taken = self.taken.lock().unwrap();
         taken.iter().map(|(_, body)| serde_json::from_str(body).unwrap()).collect()
     }
@@ -86,14 +86,6 @@ fn read(stream: &mut impl BufRead) -> Posted {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();
     (signature, String::from_utf8(body).unwrap())
-}
-
-fn poll(mut reached: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !reached() {
-        assert!(Instant::now() < end, "not reached in time");
-        std::thread::yield_now();
-    }
 }
 
 /// Refuses everybody, and tells of it.
