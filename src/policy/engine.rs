@@ -1,5 +1,6 @@
 //! Asks the rules in order: within a policy the first that speaks decides, and any policy can refuse.
 
+mod in_call;
 mod routes;
 
 use std::collections::{HashMap, VecDeque};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use super::alert::{Alert, Alerts, Spoken};
 use super::ban::Bans;
-use super::counter::{Counters, Held, Holds, SavedCounters};
+use super::counter::{Counters, Holds, SavedCounters};
 use super::country::Country;
 use super::deck::{Deck, Tariff};
 use super::feed::{Feed, FeedId};
@@ -21,9 +22,9 @@ use super::relay::{self, RefusedAtRelay};
 use super::settings::{Answer, Capacity, Limit, Mode, Policy, Rule, Settings, Verdict, Written};
 use super::trail::{Outcome, Past, Rules, Seen, Trail};
 use super::trial::Counted;
-use super::{Action, Facts, GaugeHold, HangUp, Known, Login, Note, Permit, Refusal, Sealed, Stage};
+use super::{Action, Facts, GaugeHold, Known, Login, Note, Permit, Refusal, Sealed, Stage};
 use crate::base::ban::Banned;
-use crate::base::{ListenerId, NodeKey, Now, TrunkId, ZoneId};
+use crate::base::{ListenerId, NodeKey, Now};
 
 /// All policies, their counters and bans. One per shard.
 #[derive(Debug)]
@@ -81,9 +82,6 @@ struct Asking {
     default: Numbered,
     deck: Option<Arc<Deck>>,
 }
-
-/// How often the policies that speak in a call are asked.
-const ASK_IN_CALL: Duration = Duration::from_secs(60);
 
 /// What is kept over a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -380,91 +378,8 @@ impl Engine {
         &mut self.bans
     }
 
-    /// An answered call has lasted for `talked`: its budgets are paid on, and the policies of `in_call` are asked. Says at
-    /// which length to come again, if ever.
-    ///
-    /// # Errors
-    /// The rule that ends the call.
-    pub fn go_on(
-        &mut self,
-        hold: &mut GaugeHold,
-        talked: Duration,
-        now: Now,
-    ) -> Result<Option<Duration>, HangUp> {
-        let ending = &self.ending;
-        let must = |rule: u64| ending.contains_key(&rule);
-        let paid = self.counters.pay_on(&mut hold.enforced, talked, must, now);
-        let mut again = paid.map_err(|rule| self.hang_up(rule, hold.known.as_deref(), now))?;
-        let audited = loop {
-            let ending = &self.ending;
-            match self.audit_counters.pay_on(&mut hold.audited, talked, |id| ending.contains_key(&id), now) {
-                Ok(audited) => break audited,
-                Err(id) => {
-                    // Said once: what the call goes on to take is no budget's any more.
-                    hold.audited.retain(|held| !matches!(held, Held::Budget(paid) if paid.rule == id));
-                    self.would_end(id, hold.known.as_deref(), now);
-                }
-            }
-        };
-        if let Some(known) = hold.known.as_mut().filter(|_| self.speaks_in_call()) {
-            known.talked = Some(talked);
-            let facts = known.facts();
-            self.ask_in_call(&facts, now)?;
-            again = sooner(again, Some(talked.saturating_add(ASK_IN_CALL)));
-        }
-        Ok(sooner(again, audited))
-    }
-
-    /// An audited rule would end something.
-    pub(super) fn would_end(&mut self, rule: u64, known: Option<&Known>, now: Now) {
-        if let Some(Numbered { rule, index, .. }) = self.ending.get(&rule).cloned() {
-            self.trail.hit(index);
-            let facts = known.map(Known::facts);
-            self.note(&rule, rule.answer.action(), facts.as_ref(), now);
-        }
-    }
-
-    fn ask_in_call(&mut self, facts: &Facts<'_>, now: Now) -> Result<(), HangUp> {
-        let asked = Asked::new(facts, self.geo.as_ref(), &self.feeds, now);
-        let policies = std::mem::take(&mut self.stages);
-        let mut nothing = GaugeHold::default();
-        self.trail.begin();
-        let outcome = self.ask_all(&policies, &asked, &mut nothing, &mut Arc::clone(&self.by_default), now);
-        self.stages = policies;
-        if let Outcome::Refused(rule) = self.trail.outcome {
-            self.trail.outcome = Outcome::HungUp(rule);
-        }
-        outcome.map_err(|refusal| HangUp { rule: refusal.rule, alert: refusal.alert })
-    }
-
-    pub(super) fn hang_up(&mut self, rule: u64, known: Option<&Known>, now: Now) -> HangUp {
-        self.trail.begin();
-        match self.ending.get(&rule) {
-            Some(Numbered { rule, index, .. }) => {
-                self.trail.saw(*index, Seen::Spent);
-                self.trail.outcome = Outcome::HungUp(*index);
-                let alert = rule.answer.alert;
-                if alert {
-                    let facts = known.map(Known::facts);
-                    self.alerts.push(&rule.name, Spoken::HungUp, facts.as_ref(), now);
-                }
-                HangUp { rule: Arc::clone(&rule.name), alert }
-            }
-            None => HangUp { rule: Arc::clone(&self.by_default), alert: false },
-        }
-    }
-
-    fn speaks_in_call(&self) -> bool {
-        self.speaks_at(Stage::InCall)
-    }
-
     pub(super) fn speaks_at(&self, stage: Stage) -> bool {
         self.stages.get(stage as usize).is_some_and(|policies| !policies.is_empty())
-    }
-
-    /// A budget that ends calls tells somebody: then it must be known of whom.
-    fn alerts_in_call(&self) -> bool {
-        self.ending.values().any(|numbered| numbered.rule.answer.alert)
     }
 
     /// True if there is something to save that was not there at the last [`Self::save`].
@@ -593,60 +508,6 @@ impl Engine {
     pub(super) fn holds_nothing(&self) -> bool {
         self.counters.live_gauges() + self.audit_counters.live_gauges() == 0
     }
-}
-
-impl Facts<'_> {
-    /// All that is known before parsing.
-    pub(super) fn of_source(stage: Stage, source: IpAddr) -> Self {
-        Facts {
-            stage,
-            source,
-            source_proven: false,
-            login: Login::Settled,
-            listener: ListenerId(u16::MAX),
-            zone: ZoneId(u16::MAX),
-            trunk: None,
-            from_pbx: false,
-            method: "",
-            user: None,
-            from: None,
-            to: None,
-            agent: None,
-            tls: false,
-            emergency: false,
-            talked: None,
-            trunk_out: None,
-            role: None,
-            peer: None,
-        }
-    }
-
-    /// A user of ours who has just shown us the password. What else names a user may be a stranger's word: From, the To of a
-    /// REGISTER, the address of a registered flow; and of a live call nobody remembers which it was.
-    fn proven_user(&self) -> Option<&str> {
-        let is_ours = !self.from_pbx && self.trunk.is_none();
-        let has_shown = self.login == Login::Settled && !matches!(self.stage, Stage::Routes | Stage::InCall);
-        self.user.filter(|_| is_ours && has_shown)
-    }
-
-    /// What `trunk` means: at `routes` the one that would take the call, elsewhere the one that it comes from.
-    pub(super) fn trunk_in_question(&self) -> Option<TrunkId> {
-        if self.stage == Stage::Routes { self.trunk_out } else { self.trunk }
-    }
-
-    /// It is a call that may cost something.
-    fn is_priced(&self) -> bool {
-        matches!(self.stage, Stage::Calls | Stage::Routes) && self.method == "INVITE"
-    }
-
-    /// It begins a call.
-    fn is_call(&self) -> bool {
-        self.stage == Stage::Calls && self.method == "INVITE"
-    }
-}
-
-fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    one.into_iter().chain(other).min()
 }
 
 impl Capacity {

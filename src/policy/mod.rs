@@ -136,6 +136,56 @@ pub struct Facts<'f> {
     pub peer: Option<IpAddr>,
 }
 
+impl Facts<'_> {
+    /// All that is known before parsing.
+    fn of_source(stage: Stage, source: IpAddr) -> Self {
+        Facts {
+            stage,
+            source,
+            source_proven: false,
+            login: Login::Settled,
+            listener: ListenerId(u16::MAX),
+            zone: ZoneId(u16::MAX),
+            trunk: None,
+            from_pbx: false,
+            method: "",
+            user: None,
+            from: None,
+            to: None,
+            agent: None,
+            tls: false,
+            emergency: false,
+            talked: None,
+            trunk_out: None,
+            role: None,
+            peer: None,
+        }
+    }
+
+    /// A user of ours who has just shown us the password. What else names a user may be a stranger's word: From, the To of a
+    /// REGISTER, the address of a registered flow; and of a live call nobody remembers which it was.
+    fn proven_user(&self) -> Option<&str> {
+        let is_ours = !self.from_pbx && self.trunk.is_none();
+        let has_shown = self.login == Login::Settled && !matches!(self.stage, Stage::Routes | Stage::InCall);
+        self.user.filter(|_| is_ours && has_shown)
+    }
+
+    /// What `trunk` means: at `routes` the one that would take the call, elsewhere the one that it comes from.
+    fn trunk_in_question(&self) -> Option<TrunkId> {
+        if self.stage == Stage::Routes { self.trunk_out } else { self.trunk }
+    }
+
+    /// It is a call that may cost something.
+    fn is_priced(&self) -> bool {
+        matches!(self.stage, Stage::Calls | Stage::Routes) && self.method == "INVITE"
+    }
+
+    /// It begins a call.
+    fn is_call(&self) -> bool {
+        self.stage == Stage::Calls && self.method == "INVITE"
+    }
+}
+
 /// Proof that policy was asked and said yes. Only [`Engine::decide`] makes one; `forward()` takes one.
 #[derive(Debug)]
 pub struct Permit {

@@ -10,7 +10,7 @@ use crate::policy::{Facts, GaugeHold, Refusal, Stage};
 impl Engine {
     /// Has to be asked about trunks.
     pub fn speaks_of_routes(&self) -> bool {
-        self.stages.get(Stage::Routes as usize).is_some_and(|policies| !policies.is_empty())
+        self.speaks_at(Stage::Routes)
     }
 
     /// Asks the policies of `routes` whether the request may go to the trunk in `facts`. What its call held for another trunk is

@@ -1,6 +1,7 @@
 //! What is decided while a call lasts, and what its length decides about the next one.
 
 use super::*;
+use crate::policy::HangUp;
 use crate::policy::deck::{Deck, Money, Tariff};
 use crate::policy::settings::{Allowance, New};
 
