@@ -46,6 +46,26 @@ pub struct Alert {
     pub count: u64,
 }
 
+impl Alert {
+    /// One that says no more.
+    pub fn of(what: &'static str, name: &str) -> Alert {
+        Alert {
+            what,
+            name: name.to_owned(),
+            time: String::new(),
+            text: String::new(),
+            answer: None,
+            user: None,
+            source: None,
+            from: None,
+            to: None,
+            method: None,
+            call_id: None,
+            count: 1,
+        }
+    }
+}
+
 /// Picks alerts out of events and hands them over; never waits.
 #[derive(Debug)]
 pub(super) struct Alerts {
@@ -152,20 +172,7 @@ impl Alerts {
 }
 
 fn plain(what: &'static str, name: &Arc<str>, why: &str, at: UnixTime) -> Alert {
-    Alert {
-        what,
-        name: name.to_string(),
-        time: rfc3339(at),
-        text: format!("{name}: {why}"),
-        answer: None,
-        user: None,
-        source: None,
-        from: None,
-        to: None,
-        method: None,
-        call_id: None,
-        count: 1,
-    }
+    Alert { time: rfc3339(at), text: format!("{name}: {why}"), ..Alert::of(what, name) }
 }
 
 fn sentence(alert: &Alert) -> String {

@@ -360,17 +360,10 @@ impl Counters {
                 Limit::CallsAtOnce(_) | Limit::AllocationsAtOnce(_) => {
                     self.gauges.insert(key, u32::try_from(amount).unwrap_or(u32::MAX));
                 }
-                Limit::NewCalls(rate)
-                | Limit::NewAllocations(rate)
-                | Limit::Requests(rate)
-                | Limit::Packets(rate)
-                | Limit::FailedLogins(rate)
-                | Limit::ShortCalls { rate, .. }
-                | Limit::SequentialNumbers(rate)
-                | Limit::New(_, rate) => {
-                    self.count(key, *rate, u32::try_from(amount).unwrap_or(u32::MAX), at);
-                }
-                Limit::Minutes(_) | Limit::Spend(_) | Limit::Bytes(_) => {
+                _ => {
+                    if let Some(rate) = limit.rate() {
+                        self.count(key, rate, u32::try_from(amount).unwrap_or(u32::MAX), at);
+                    }
                     if let Some(terms) = limit.terms() {
                         self.budgets.preset(key, terms, amount, now.unix);
                     }

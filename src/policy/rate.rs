@@ -86,15 +86,8 @@ impl Rates {
             let due = self.due.get(key).0.max(at);
             self.due.set(key, Tat(due.saturating_add(rate.spacing().saturating_mul(events.into()))));
         }
-        if rate.has_window() {
-            let key = rate.window_key(key);
-            let mut window = self.windows.get(key);
-            let part = window.move_to(rate.part(at), rate);
-            if let Some(here) = window.at(part) {
-                *here = here.saturating_add(u16::try_from(events).unwrap_or(u16::MAX));
-            }
-            self.windows.set(key, window);
-        }
+        let events = u16::try_from(events).unwrap_or(u16::MAX);
+        self.in_window(key, rate, at, |here| here.saturating_add(events));
     }
 
     /// The last one does not count after all.
@@ -102,15 +95,21 @@ impl Rates {
         if rate.is_paced() {
             self.due.set(key, Tat(self.due.get(key).0.saturating_sub(rate.spacing())));
         }
-        if rate.has_window() {
-            let key = rate.window_key(key);
-            let mut window = self.windows.get(key);
-            let part = window.move_to(rate.part(at), rate);
-            if let Some(here) = window.at(part) {
-                *here = here.saturating_sub(1);
-            }
-            self.windows.set(key, window);
+        self.in_window(key, rate, at, |here| here.saturating_sub(1));
+    }
+
+    /// Changes what is counted in the newest part of the window, if the rate has one.
+    fn in_window(&mut self, key: u64, rate: Rate, at: u64, change: impl FnOnce(u16) -> u16) {
+        if !rate.has_window() {
+            return;
         }
+        let key = rate.window_key(key);
+        let mut window = self.windows.get(key);
+        let part = window.move_to(rate.part(at), rate);
+        if let Some(here) = window.at(part) {
+            *here = change(*here);
+        }
+        self.windows.set(key, window);
     }
 
     /// It has been seen, and not so long ago that it is forgotten.

@@ -147,20 +147,7 @@ mod tests {
     use super::*;
 
     fn alert(number: usize) -> Alert {
-        Alert {
-            what: "refused",
-            name: format!("rule {number}"),
-            time: String::new(),
-            text: String::new(),
-            answer: None,
-            user: None,
-            source: None,
-            from: None,
-            to: None,
-            method: None,
-            call_id: None,
-            count: 1,
-        }
+        Alert::of("refused", &format!("rule {number}"))
     }
 
     fn open(folder: &tempfile::TempDir) -> (Queue, Arc<Metrics>) {

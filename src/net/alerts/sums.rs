@@ -79,20 +79,7 @@ mod tests {
     use super::*;
 
     fn alert(name: &str, count: u64) -> Alert {
-        Alert {
-            what: "refused",
-            name: name.into(),
-            time: String::new(),
-            text: String::new(),
-            answer: None,
-            user: None,
-            source: None,
-            from: None,
-            to: None,
-            method: None,
-            call_id: None,
-            count,
-        }
+        Alert { count, ..Alert::of("refused", name) }
     }
 
     #[test]
