@@ -192,6 +192,8 @@ def pbx(folder, ip):
             sip.send(source, "SIP/2.0 200 OK", [*answer, ("Contact", of(fields, "contact")[0] + ";expires=60")])
         elif method == "INVITE" and call_id not in calls:
             media = calls[call_id] = Media(folder, ip, re.search(r"sip:(\w+)@", first)[1], "pbx")
+            # It rings: an attacker has time to speak before the phone has been told where to.
+            time.sleep(0.3)
             sip.send(source, "SIP/2.0 200 OK", [*answer, ("Contact", f"<sip:pbx@{ip}:5060>")], body(media))
             media.start(destinations(content))
         elif method == "BYE" and call_id in calls:

@@ -224,7 +224,7 @@ pub struct Call {
 impl Call {
     /// How long people have talked; zero if nobody has answered.
     pub fn talked(&self, now: Now) -> Duration {
-        self.answered.map_or(Duration::ZERO, |answered| now.unix.0.saturating_sub(answered.0))
+        self.answered.map_or(Duration::ZERO, |answered| now.unix.talked_since(answered))
     }
 
     /// The leg on that side.

@@ -195,7 +195,7 @@ pub struct Cdr {
 impl Cdr {
     /// How long people talked; zero if nobody answered.
     pub fn talked(&self) -> Duration {
-        self.answered.map_or(Duration::ZERO, |answered| self.ended.0.saturating_sub(answered.0))
+        self.answered.map_or(Duration::ZERO, |answered| self.ended.talked_since(answered))
     }
 }
 

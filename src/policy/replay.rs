@@ -28,7 +28,7 @@ pub struct Call {
 impl Call {
     /// How long people talked.
     pub fn talked(&self) -> Duration {
-        self.answered.map_or(Duration::ZERO, |answered| self.ended.0.saturating_sub(answered.0))
+        self.answered.map_or(Duration::ZERO, |answered| self.ended.talked_since(answered))
     }
 }
 
@@ -84,7 +84,7 @@ pub fn replay(engine: &mut Engine, calls: &[Call], epoch: Instant) -> Vec<Played
             continue;
         };
         let now = Now { instant: epoch + at.0.saturating_sub(first.0), unix: at };
-        let talked = call.answered.map_or(Duration::ZERO, |answered| at.0.saturating_sub(answered.0));
+        let talked = call.answered.map_or(Duration::ZERO, |answered| at.talked_since(answered));
         match what {
             Happens::Begins => match begin(engine, &call.known, now) {
                 Ok(holding) => {

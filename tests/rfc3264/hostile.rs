@@ -88,6 +88,7 @@ fn an_untrusted_phone_on_loopback_works_by_its_sip_source() {
     sides.a.sip_source = Some(ip("127.0.0.1"));
     let mut call = Call::new(sides);
     call.offer(Side::A, &audio("127.0.0.1", 4000));
+    call.answer(Side::B, &audio("10.20.0.20", 5000));
     let rules = call.relay.rules(0, Side::A);
     assert_eq!((rules.rtp, rules.sip_source), (None, Some(ip("127.0.0.1"))));
 }
@@ -136,5 +137,25 @@ fn networks_of_the_zone_may_latch() {
     sides.a.allowed = ["198.51.100.0/24".parse().unwrap()].into();
     let mut call = Call::new(sides);
     call.offer(Side::A, &audio("192.168.1.5", 4000));
+    call.answer(Side::B, &audio("10.20.0.20", 5000));
     assert_eq!(call.relay.rules(0, Side::A).allowed.len(), 1);
+}
+
+/// Who answers may have been told the port as soon as the offer is out; who offers hears of his with the answer alone.
+#[test]
+fn nobody_speaks_for_a_side_that_has_been_shown_no_port() {
+    let mut sides = phone_and_pbx();
+    sides.a.allowed = ["198.51.100.0/24".parse().unwrap()].into();
+    sides.b.allowed = ["10.20.0.0/24".parse().unwrap()].into();
+    let mut call = Call::new(sides);
+    call.offer(Side::A, &audio("192.168.1.5", 4000));
+    let (a, b) = (call.relay.rules(0, Side::A), call.relay.rules(0, Side::B));
+    assert_eq!((a.sip_source, a.allowed.len()), (None, 0), "a neighbour behind the phone's NAT is no phone");
+    assert_eq!(b.allowed.len(), 1, "RFC 3264 §5.1: media may come before the answer");
+    call.answer(Side::B, &audio("10.20.0.20", 5000));
+    let a = call.relay.rules(0, Side::A).clone();
+    assert_eq!((a.sip_source, a.allowed.len()), (Some(ip(PHONE)), 1));
+    call.offer(Side::A, &audio("192.168.1.5", 4002));
+    let again = call.relay.rules(0, Side::A);
+    assert_eq!((again.sip_source, again.allowed.len()), (a.sip_source, 1), "a re-INVITE interrupts nothing");
 }

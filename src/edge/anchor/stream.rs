@@ -345,14 +345,17 @@ impl Stream {
         let is_rtp = here.or(there).is_some_and(|said| said.is_rtp);
         let translation = self.translation();
         let is_dtls = translation.is_some_and(|translation| translation.is_dtls(side));
+        // Before the other side has said something, this one has been shown no port of ours: whoever speaks there now, from behind
+        // the same NAT perhaps, is a stranger.
+        let may_be_elsewhere = there.is_some() && !destination.ours;
         LegRules {
             rtp: destination.address,
             rtcp: destination::of(rtcp, settings, own, relay).address,
             send_before_latch: destination.send_before_latch,
             epoch: self.leg(side).epoch,
             relayed: here.map(|said| said.relayed.to_vec()).unwrap_or_default(),
-            sip_source: settings.sip_source.filter(|_| !destination.ours),
-            allowed: if destination.ours { Arc::default() } else { settings.allowed.clone() },
+            sip_source: settings.sip_source.filter(|_| may_be_elsewhere),
+            allowed: if may_be_elsewhere { settings.allowed.clone() } else { Arc::default() },
             // RFC 3264 §6.1: a side sends what the other one listed. Phones that number telephone-event differently
             // than the other side also send it under their own number, so both lists count.
             payload_types: match is_rtp {
