@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use turnpike::base::ban::Banned;
-use turnpike::base::{ListenerId, NodeKey, Now, UnixTime, ZoneId};
+use turnpike::base::{ListenerId, NodeKey, Now, UnixTime};
 use turnpike::config::compiled::Names;
 use turnpike::config::policy::load;
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::network::NetworkSet;
 use turnpike::policy::settings::{Answer, Capacity, Mode, Place, Policy, Rule, Settings, Verdict, Written};
-use turnpike::policy::{Action, Engine, Facts, Login, Stage};
+use turnpike::policy::{Action, Engine, Facts, Stage};
 
 /// 195 rules of the common kinds, none of which speaks, among 5 that count.
 fn two_hundred_rules() -> Settings {
@@ -48,25 +48,14 @@ fn two_hundred_rules() -> Settings {
 
 fn call() -> Facts<'static> {
     Facts {
-        stage: Stage::Calls,
-        source: IpAddr::from([203, 0, 113, 7]),
         source_proven: true,
-        login: Login::Settled,
-        listener: ListenerId(0),
-        zone: ZoneId(0),
-        trunk: None,
-        from_pbx: false,
         method: "INVITE",
         user: Some("201"),
         from: Some("201"),
         to: Some("+493012345678"),
         agent: Some("Yealink SIP-T54W 96.86.0.100"),
         tls: true,
-        emergency: false,
-        talked: None,
-        trunk_out: None,
-        role: None,
-        peer: None,
+        ..Facts::of_source(Stage::Calls, IpAddr::from([203, 0, 113, 7]))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Subcommands as a shell sees them.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in tests, but looks for #[test] alone
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,6 +9,11 @@ use std::time::Duration;
 
 use turnpike::base::UnixTime;
 use turnpike::turn::credentials::SharedSecret;
+
+#[path = "support/running.rs"]
+mod running;
+
+use running::Running;
 
 const SECRET: &str = "a secret that nobody guesses";
 
@@ -120,50 +125,6 @@ fn hashes_for_the_users_file_are_those_of_digest() {
     assert!(!ok && complained.contains("no password came"), "{complained}");
 }
 
-/// A running `turnpike run`; killed when it is dropped.
-struct Running {
-    child: std::process::Child,
-    admin: String,
-    /// What it says when it starts.
-    said: String,
-}
-
-impl Running {
-    fn start(folder: &Path) -> Running {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
-        command.args(["run", "--config", "turnpike.yaml"]).current_dir(folder);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut running = Running { child, admin: String::new(), said: String::new() };
-        let out = running.child.stdout.take().unwrap();
-        for line in BufReader::new(out).lines().map_while(Result::ok) {
-            running.said += &format!("{line}\n");
-            if let Some((admin, _)) = line.split_once(" admin:") {
-                running.admin = admin.trim().to_owned();
-                return running;
-            }
-        }
-        panic!("no admin listener: {}", running.said);
-    }
-
-    fn listener(&self, name: &str) -> SocketAddr {
-        let line = self.said.lines().find(|line| line.contains(&format!(" {name} (zone "))).unwrap();
-        line.split_whitespace().next().unwrap().split_once("://").unwrap().1.parse().unwrap()
-    }
-
-    /// SIGKILL: nothing more is written.
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn bans_are_added_listed_and_lifted_and_outlive_a_killed_node() {
     let folder = tempfile::tempdir().unwrap();
@@ -178,16 +139,17 @@ routes: [ { name: nothing, reject: 404 } ]
 policies: []
 "#;
     std::fs::write(folder.path().join("turnpike.yaml"), config).unwrap();
-    let node = Running::start(folder.path());
-    let ban = |node: &Running, arguments: &[&str]| {
+    let mut node = Running::start(folder.path(), Stdio::null());
+    let mut admin = node.admin().to_string();
+    let ban = |admin: &str, arguments: &[&str]| {
         let (ok, said, complained) =
-            turnpike(&[&["ban"], arguments, &["--admin", &node.admin]].concat(), folder.path(), "");
+            turnpike(&[&["ban"], arguments, &["--admin", admin]].concat(), folder.path(), "");
         (ok, said + &complained)
     };
-    assert_eq!(ban(&node, &["ls"]), (true, "nobody is banned\n".into()));
-    let (ok, said) = ban(&node, &["add", "203.0.113.7", "--for", "1h", "--reason", "noise at night"]);
+    assert_eq!(ban(&admin, &["ls"]), (true, "nobody is banned\n".into()));
+    let (ok, said) = ban(&admin, &["add", "203.0.113.7", "--for", "1h", "--reason", "noise at night"]);
     assert!(ok && said.starts_with("203.0.113.7 is banned until 2"), "{said}");
-    let (ok, said) = ban(&node, &["add", "user:201", "--hang-up"]);
+    let (ok, said) = ban(&admin, &["add", "user:201", "--hang-up"]);
     assert!(ok && said == "user:201 is banned until you lift it; 0 live calls ended\n", "{said}");
     for (wrong, help) in [
         (&["add", "201"][..], "error: `201` is nobody who can be banned: write an address"),
@@ -201,26 +163,28 @@ policies: []
         ),
         (&["rm", "203.0.113.8"], "error: 203.0.113.8 is not banned\n"),
     ] {
-        let (ok, said) = ban(&node, wrong);
+        let (ok, said) = ban(&admin, wrong);
         assert!(!ok && said.starts_with(help), "{said}");
     }
-    let (_, listed) = ban(&node, &["ls"]);
-    let asked = |what: &[&str]| turnpike(&[what, &["--admin", &node.admin]].concat(), folder.path(), "");
+    let (_, listed) = ban(&admin, &["ls"]);
+    let asked = |what: &[&str]| turnpike(&[what, &["--admin", &admin]].concat(), folder.path(), "");
     assert_eq!(asked(&["calls"]), (true, "no live calls\n".into(), "".into()));
     let (ok, _, complained) = asked(&["calls", "a/b"]);
     assert!(!ok && complained.starts_with("error: no call of this Call-ID is live"), "{complained}");
     assert!(asked(&["policies"]).1.starts_with("no policies"), "{:?}", asked(&["policies"]));
-    node.kill();
+    // SIGKILL: nothing more is written.
+    drop(node);
 
-    let node = Running::start(folder.path());
-    assert_eq!(ban(&node, &["ls"]), (true, listed.clone()));
+    let mut node = Running::start(folder.path(), Stdio::null());
+    admin = node.admin().to_string();
+    assert_eq!(ban(&admin, &["ls"]), (true, listed.clone()));
     assert!(listed.contains("203.0.113.7") && listed.contains("noise at night"), "{listed}");
     assert!(listed.contains("user:201") && listed.contains("by hand"), "{listed}");
-    assert_eq!(ban(&node, &["rm", "user:201"]), (true, "user:201 is no longer banned\n".into()));
-    let (_, json) = ban(&node, &["ls", "--json"]);
+    assert_eq!(ban(&admin, &["rm", "user:201"]), (true, "user:201 is no longer banned\n".into()));
+    let (_, json) = ban(&admin, &["ls", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["bans"].as_array().unwrap().len(), 1);
-    node.kill();
+    drop(node);
     let (ok, _, complained) = turnpike(&["ban", "ls", "--admin", "127.0.0.1:1"], folder.path(), "");
     assert!(!ok && complained.contains("Is turnpike running there?"), "{complained}");
 }
@@ -309,8 +273,8 @@ policies: [house.yaml]
     {
         std::fs::write(folder.path().join(file), text).unwrap();
     }
-    let node = Running::start(folder.path());
-    let edge = node.listener("phones");
+    let mut node = Running::start(folder.path(), Stdio::null());
+    let (edge, admin) = (node.listener("phones"), node.admin().to_string());
     phone.calls(edge, "+8821612345", "far");
     let (refused, _) = phone.expect("SIP/2.0 4");
     assert!(refused.starts_with("SIP/2.0 403 Forbidden\r\n") && !refused.contains("never"), "{refused}");
@@ -326,7 +290,7 @@ policies: [house.yaml]
     phone.calls(edge, "+4930123", "broke");
     phone.expect("SIP/2.0 403");
     let why = |call_id: &str| {
-        let (ok, said, complained) = turnpike(&["why", call_id, "--admin", &node.admin], folder.path(), "");
+        let (ok, said, complained) = turnpike(&["why", call_id, "--admin", &admin], folder.path(), "");
         assert!(ok, "{complained}");
         let is_time = |line: &str| {
             ["Mon ", "Tue ", "Wed ", "Thu ", "Fri ", "Sat ", "Sun "].iter().any(|day| line.starts_with(day))

@@ -5,11 +5,11 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use turnpike::base::{ListenerId, NodeKey, Now, UnixTime, ZoneId};
+use turnpike::base::{NodeKey, Now, UnixTime};
 use turnpike::config::compiled::Names;
 use turnpike::config::policy::load;
 use turnpike::policy::settings::{Capacity, Settings};
-use turnpike::policy::{Engine, Facts, Login, Stage};
+use turnpike::policy::{Engine, Facts, Stage};
 
 #[path = "support/counting.rs"]
 mod counting;
@@ -42,25 +42,14 @@ fn engine() -> Engine {
 
 fn request(stage: Stage, method: &'static str, to: &'static str) -> Facts<'static> {
     Facts {
-        stage,
-        source: IpAddr::from([203, 0, 113, 7]),
         source_proven: true,
-        login: Login::Settled,
-        listener: ListenerId(0),
-        zone: ZoneId(0),
-        trunk: None,
-        from_pbx: false,
         method,
         user: Some("201"),
         from: Some("201"),
         to: Some(to),
         agent: Some("Yealink SIP-T54W 96.86.0.100"),
         tls: true,
-        emergency: false,
-        talked: None,
-        trunk_out: None,
-        role: None,
-        peer: None,
+        ..Facts::of_source(stage, IpAddr::from([203, 0, 113, 7]))
     }
 }
 

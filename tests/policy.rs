@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use turnpike::base::{ListenerId, NodeKey, Now, TrunkId, UnixTime, ZoneId};
+use turnpike::base::{ListenerId, NodeKey, Now, TrunkId, UnixTime};
 use turnpike::config::compiled::Names;
 use turnpike::config::policy::{Loaded, load};
 use turnpike::policy::country::Country;
 use turnpike::policy::settings::{Capacity, Settings};
-use turnpike::policy::{Action, Engine, Facts, Login, Stage};
+use turnpike::policy::{Action, Engine, Facts, Stage};
 
 fn loaded(files: &[&str]) -> Loaded {
     let paths: Vec<PathBuf> =
@@ -43,25 +43,14 @@ fn tuesday(start: Instant, hour: u64, seconds: u64) -> Now {
 
 fn phone<'f>(user: &'f str, to: &'f str) -> Facts<'f> {
     Facts {
-        stage: Stage::Calls,
-        source: IpAddr::from([203, 0, 113, 7]),
         source_proven: true,
-        login: Login::Settled,
-        listener: ListenerId(0),
-        zone: ZoneId(0),
-        trunk: None,
-        from_pbx: false,
         method: "INVITE",
         user: Some(user),
         from: Some(user),
         to: Some(to),
         agent: Some("Yealink SIP-T54W 96.86.0.100"),
         tls: true,
-        emergency: false,
-        talked: None,
-        trunk_out: None,
-        role: None,
-        peer: None,
+        ..Facts::of_source(Stage::Calls, IpAddr::from([203, 0, 113, 7]))
     }
 }
 

@@ -1,5 +1,6 @@
 //! One question to a running node's admin listener, for `status`, `ban` and their like.
 
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -31,6 +32,31 @@ pub struct Whom {
     /// Its config file, which names admin listener and token
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// A question whose answer is printed.
+#[derive(Debug, clap::Args)]
+pub struct Asking {
+    #[command(flatten)]
+    pub whom: Whom,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Asking {
+    /// Asks `GET path`, and prints.
+    pub fn show<T: DeserializeOwned + Serialize + Display>(&self, path: &str) -> ExitCode {
+        self.print(self.whom.ask::<T>(path))
+    }
+
+    /// Prints what was answered.
+    pub fn print(&self, answer: Result<impl Serialize + Display, ExitCode>) -> ExitCode {
+        match answer {
+            Ok(report) => super::show(&report, self.json),
+            Err(code) => code,
+        }
+    }
 }
 
 impl Whom {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::ask::{Whom, segment};
+use super::ask::{Asking, Whom, segment};
 use crate::admin::{BanReport, BanRequest, BansReport};
 
 /// Who is banned, and by whom.
@@ -10,22 +10,12 @@ use crate::admin::{BanReport, BanRequest, BansReport};
 pub enum Command {
     /// Lists everyone who is banned, why, and until when
     #[command(visible_alias = "list")]
-    Ls(Ls),
+    Ls(Asking),
     /// Bans a source, a network or a user
     Add(Add),
     /// Ends a ban
     #[command(visible_alias = "remove")]
     Rm(Rm),
-}
-
-/// Arguments of `turnpike ban ls`.
-#[derive(Debug, clap::Args)]
-pub struct Ls {
-    #[command(flatten)]
-    whom: Whom,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// Arguments of `turnpike ban add`.
@@ -44,10 +34,7 @@ pub struct Add {
     #[arg(long)]
     hang_up: bool,
     #[command(flatten)]
-    whom: Whom,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 /// Arguments of `turnpike ban rm`.
@@ -63,10 +50,10 @@ pub struct Rm {
 /// Asks, or says what is to be done, and prints.
 pub fn run(command: Command) -> ExitCode {
     match command {
-        Command::Ls(args) => shown(args.whom.ask::<BansReport>("/bans"), args.json),
-        Command::Add(Add { banned, length, reason, hang_up, whom, json }) => {
+        Command::Ls(asking) => asking.show::<BansReport>("/bans"),
+        Command::Add(Add { banned, length, reason, hang_up, asking }) => {
             let request = BanRequest { banned, length, reason, hang_up };
-            shown(whom.post::<BanReport>("/bans", &request), json)
+            asking.print(asking.whom.post::<BanReport>("/bans", &request))
         }
         Command::Rm(args) => {
             match args.whom.delete::<BanReport>(&format!("/bans/{}", segment(&args.banned))) {
@@ -77,12 +64,5 @@ pub fn run(command: Command) -> ExitCode {
                 Err(code) => code,
             }
         }
-    }
-}
-
-fn shown<T: std::fmt::Display + serde::Serialize>(answer: Result<T, ExitCode>, json: bool) -> ExitCode {
-    match answer {
-        Ok(report) => super::show(&report, json),
-        Err(code) => code,
     }
 }

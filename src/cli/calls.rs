@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::ask::{Whom, segment};
+use super::ask::{Asking, segment};
 use crate::admin::CallsReport;
 
 /// Arguments of `turnpike calls`.
@@ -12,10 +12,7 @@ pub struct Args {
     #[arg(value_name = "CALL-ID")]
     call_id: Option<String>,
     #[command(flatten)]
-    whom: Whom,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 /// Asks and prints.
@@ -24,8 +21,5 @@ pub fn run(args: Args) -> ExitCode {
         Some(call_id) => format!("/calls/{}", segment(call_id)),
         None => "/calls".to_owned(),
     };
-    match args.whom.ask::<CallsReport>(&path) {
-        Ok(report) => super::show(&report, args.json),
-        Err(code) => code,
-    }
+    args.asking.show::<CallsReport>(&path)
 }

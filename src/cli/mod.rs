@@ -1,4 +1,4 @@
-//! The command line: one file per subcommand.
+//! The command line: a file per subcommand that does more than ask one thing.
 
 mod allocations;
 mod ask;
@@ -9,12 +9,10 @@ mod check_trunk;
 mod credentials;
 mod demo;
 mod explain;
-mod policies;
 mod preset;
 mod reload;
 mod replay;
 mod run;
-mod status;
 mod trunk_report;
 mod why;
 
@@ -25,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::admin::{PoliciesReport, StatusReport};
 use crate::config::{self, Compiled};
 
 /// SIP edge proxy (SBC) with a media relay and YAML policies in one process.
@@ -54,15 +53,15 @@ enum Command {
     /// Plays yesterday's call records to tomorrow's policies: which calls would be refused or hung up, what that saves, whom it hits
     Replay(replay::Args),
     /// Asks a running Turnpike what is live
-    Status(status::Args),
+    Status(ask::Asking),
     /// Asks a running Turnpike why a call was carried, refused or hung up: every rule that was looked at
     Why(why::Args),
     /// Asks a running Turnpike which calls are live, for how long, and what they have cost
     Calls(calls::Args),
     /// Asks a running Turnpike how often each rule of its policies spoke
-    Policies(policies::Args),
+    Policies(ask::Asking),
     /// Has a running Turnpike read its policies anew, all of them or none; counters, budgets, bans and live calls go on
-    Reload(reload::Args),
+    Reload(ask::Asking),
     /// Asks a running Turnpike who relays over TURN
     Allocations(allocations::Args),
     /// Bans sources, networks and users at a running Turnpike, lists bans and ends them
@@ -82,11 +81,11 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Replay(args) => replay::run(args),
-        Command::Status(args) => status::run(args),
+        Command::Status(asking) => asking.show::<StatusReport>("/status"),
         Command::Why(args) => why::run(args),
         Command::Calls(args) => calls::run(args),
-        Command::Policies(args) => policies::run(args),
-        Command::Reload(args) => reload::run(args),
+        Command::Policies(asking) => asking.show::<PoliciesReport>("/policies"),
+        Command::Reload(asking) => reload::run(&asking),
         Command::Allocations(args) => allocations::run(args),
         Command::Ban(command) => ban::run(command),
         Command::Credentials(command) => credentials::run(command),

@@ -4,27 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ask::Whom;
+use super::ask::Asking;
 use crate::admin::{Reload, ReloadReport};
 use crate::config::compiled::Names;
 use crate::net::Handle;
 
-/// Arguments of `turnpike reload`.
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(flatten)]
-    whom: Whom,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
-
 /// Asks, and prints what is in force or what is wrong.
-pub fn run(args: Args) -> ExitCode {
-    match args.whom.post::<ReloadReport>("/reload", &serde_json::json!({})) {
-        Ok(report) => super::show(&report, args.json),
-        Err(code) => code,
-    }
+pub fn run(asking: &Asking) -> ExitCode {
+    asking.print(asking.whom.post::<ReloadReport>("/reload", &serde_json::json!({})))
 }
 
 /// What a node was started with, as far as it does not change while it runs.
@@ -58,8 +45,8 @@ impl Started {
         }
         let report = ReloadReport { policies: policies.policies.len(), tests: policies.tests, warnings };
         let feeds = policies.feeds.clone();
-        let stopped = |stopped: crate::net::Stopped| stopped.to_string();
-        self.node.replace_policies(policies.settings(&config), feeds).map_err(stopped)?;
+        let replaced = self.node.replace_policies(policies.settings(&config), feeds);
+        replaced.map_err(|error| format!("{error}: the policies of before are in force"))?;
         Ok(report)
     }
 }

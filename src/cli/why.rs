@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::ask::{Whom, segment};
+use super::ask::{Asking, segment};
 use crate::admin::WhyReport;
 
 /// Arguments of `turnpike why`.
@@ -12,16 +12,10 @@ pub struct Args {
     #[arg(value_name = "CALL-ID")]
     call_id: String,
     #[command(flatten)]
-    whom: Whom,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    asking: Asking,
 }
 
 /// Asks and prints.
 pub fn run(args: Args) -> ExitCode {
-    match args.whom.ask::<WhyReport>(&format!("/calls/{}/why", segment(&args.call_id))) {
-        Ok(report) => super::show(&report, args.json),
-        Err(code) => code,
-    }
+    args.asking.show::<WhyReport>(&format!("/calls/{}/why", segment(&args.call_id)))
 }

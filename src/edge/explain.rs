@@ -286,12 +286,10 @@ pub struct Recorded<'r> {
 /// What policy was told of it, as far as the record says; none: its party is not in the settings any more.
 pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
     let Recorded { party, source, user, agent, from, to, to_party, .. } = call;
-    let trunk_of = |name: &str| (0..).zip(&settings.trunks).find(|(_, trunk)| &*trunk.name == name);
-    let trunk = trunk_of(party);
-    let zone = settings.zone_ids().find(|id| settings.zone(*id).is_some_and(|zone| &*zone.name == party));
+    let (trunk, zone) = (settings.trunk_named(party), settings.zone_named(party));
     let (speaker, zone) = match (trunk, &settings.pbx) {
         (_, Some(pbx)) if party == "pbx" => (Speaker::Pbx, pbx.zone),
-        (Some((id, trunk)), _) => (Speaker::Trunk(TrunkId(id)), trunk.zone),
+        (Some((id, trunk)), _) => (Speaker::Trunk(id), trunk.zone),
         _ => (Speaker::Stranger, zone?),
     };
     let who = Who { speaker, zone, trust: settings.zone(zone)?.trust };
@@ -318,7 +316,7 @@ pub fn recorded(call: Recorded<'_>, settings: &Settings) -> Option<Known> {
         tls: matches!(met.transport, Transport::Tls | Transport::Wss),
         emergency: is_emergency_call(settings, to, &who),
         talked: None,
-        trunk_out: trunk_of(to_party).map(|(id, _)| TrunkId(id)),
+        trunk_out: settings.trunk_named(to_party).map(|(id, _)| id),
         role: None,
         peer: None,
     };

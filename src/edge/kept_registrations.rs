@@ -2,23 +2,24 @@
 //! could neither call nor be called.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::flow::FlowEnd;
 use super::registration::Binding;
-use super::settings::{Listener, Settings};
+use super::settings::Settings;
 use super::{Edge, Timer};
-use crate::base::{FlowId, ListenerId, Now, Transport, UnixTime, ZoneId};
+use crate::base::{Now, Transport, UnixTime, ZoneId};
 
 /// An accepted contact as it is written down: by names, for after a restart the config may be another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedBinding {
-    user: String,
+    user: Arc<str>,
     contact: String,
-    zone: String,
-    listener: String,
+    zone: Arc<str>,
+    listener: Arc<str>,
     remote: SocketAddr,
     /// Expires then: seconds since 1970.
     until: u64,
@@ -28,10 +29,10 @@ impl SavedBinding {
     /// `None`: there is nothing that could be written down.
     fn of(binding: &Binding, settings: &Settings) -> Option<SavedBinding> {
         Some(SavedBinding {
-            user: binding.user.to_string(),
+            user: binding.user.clone(),
             contact: String::from_utf8(binding.contact.to_vec()).ok()?,
-            zone: settings.zone(binding.zone)?.name.to_string(),
-            listener: settings.listener(binding.flow.listener)?.name.to_string(),
+            zone: settings.zone(binding.zone)?.name.clone(),
+            listener: settings.listener(binding.flow.listener)?.name.clone(),
             remote: binding.flow.remote,
             until: binding.until.0.as_secs(),
         })
@@ -39,13 +40,10 @@ impl SavedBinding {
 
     /// The flow, if the config still has its listener, and the zone.
     fn place(&self, settings: &Settings) -> Option<(FlowEnd, ZoneId)> {
-        let zone =
-            settings.zone_ids().find(|id| settings.zone(*id).is_some_and(|zone| *zone.name == self.zone))?;
-        let faces = |listener: &Listener| {
-            *listener.name == self.listener && listener.transport == Transport::Udp && listener.zone == zone
-        };
-        let listener = ListenerId(u16::try_from(settings.listeners.iter().position(faces)?).ok()?);
-        Some((FlowEnd { listener, transport: Transport::Udp, flow: FlowId(0), remote: self.remote }, zone))
+        let zone = settings.zone_named(&self.zone)?;
+        let (id, listener) = settings.listener_named(&self.listener, zone)?;
+        let flow = FlowEnd::again(id, listener.transport, self.remote);
+        (flow.transport == Transport::Udp).then_some((flow, zone))
     }
 }
 
@@ -72,7 +70,7 @@ impl Edge {
             }
             let contact = saved.contact.into_bytes().into();
             let timer = self.timers.set(now.instant + left, Timer::BindingExpires(key));
-            let binding = Binding { user: saved.user.into(), contact, flow, zone, until, timer };
+            let binding = Binding { user: saved.user, contact, flow, zone, until, timer };
             self.registrations.insert(key, binding);
         }
         self.registrations.len()

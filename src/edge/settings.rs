@@ -50,6 +50,22 @@ impl Settings {
         (0..).map(ZoneId).take(self.zones.len())
     }
 
+    /// The zone of that name.
+    pub fn zone_named(&self, name: &str) -> Option<ZoneId> {
+        self.zone_ids().find(|id| self.zone(*id).is_some_and(|zone| *zone.name == *name))
+    }
+
+    /// The trunk of that name.
+    pub fn trunk_named(&self, name: &str) -> Option<(TrunkId, &Trunk)> {
+        (0..).map(TrunkId).zip(&self.trunks).find(|(_, trunk)| *trunk.name == *name)
+    }
+
+    /// The listener of that name in that zone.
+    pub fn listener_named(&self, name: &str, zone: ZoneId) -> Option<(ListenerId, &Listener)> {
+        let is_it = |listener: &Listener| *listener.name == *name && listener.zone == zone;
+        (0..).map(ListenerId).zip(&self.listeners).find(|(_, listener)| is_it(listener))
+    }
+
     /// The listener of that index.
     pub fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(usize::from(id.0))

@@ -4,7 +4,7 @@
 //! A record is `length (4 bytes) | key (8 bytes) | sealed bytes`; of length 0: the key is gone. Sealed with the node's key
 //! and bound to its own: what is damaged does not open, and whoever copies the file reads nothing.
 //!
-//! Nothing waits for the disk itself: what a power cut takes are calls and flows that it has ended anyway.
+//! No record waits for the disk itself: what a power cut takes are calls and flows that it has ended anyway.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

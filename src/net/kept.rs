@@ -100,7 +100,7 @@ impl Kept {
     /// Returns when all bans are on the disk.
     pub async fn write_bans(&self, shard: &RefCell<Shard>) {
         let _writing = self.writing.lock().await;
-        let saved = shard.borrow_mut().save_bans();
+        let saved = shard.borrow_mut().edge().save_bans(shard::now());
         if let Some(saved) = saved {
             write(saved, &self.bans, "bans").await;
         }
@@ -109,7 +109,7 @@ impl Kept {
     /// Returns when all registrations that outlast us are written.
     pub async fn write_registrations(&self, shard: &RefCell<Shard>) {
         let _writing = self.writing.lock().await;
-        let changes = shard.borrow_mut().save_registrations();
+        let changes = shard.borrow_mut().edge().save_registrations();
         self.registrations.write(changes).await;
     }
 
@@ -144,7 +144,7 @@ impl Kept {
     /// Returns when all that policies counted is on the disk. How many bytes were written, if anything had changed.
     pub async fn write_counted(&self, shard: &RefCell<Shard>) -> Option<usize> {
         let _writing = self.writing.lock().await;
-        let saved = shard.borrow_mut().save_policy()?;
+        let saved = shard.borrow_mut().edge().save_policy(shard::now())?;
         Some(write(saved, &self.counted, "what policies counted").await)
     }
 }

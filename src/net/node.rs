@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::bind::{bind_all, bind_turn};
 use super::certificates::{CertificateError, OwnCertificate, OwnCertificates};
+use super::feeds::Fetched;
 use super::places::Places;
 use super::relay::{TurnServer, TurnWorkers, UdpRelay, dtls, streams};
 use super::settings::{FeedSource, NetSettings, TurnListener, TurnSettings, TurnTransport};
@@ -118,6 +119,16 @@ pub struct TurnAllocation {
 #[error("the node has stopped")]
 pub struct Stopped;
 
+/// Why the policies of before are in force.
+#[allow(missing_docs)]
+#[derive(Debug, thiserror::Error)]
+pub enum NotReplaced {
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    #[error("the system gave no thread to fetch lists: {0}")]
+    System(#[from] io::Error),
+}
+
 /// What the signalling thread is asked.
 pub(super) enum Command {
     Status(oneshot::Sender<Status>),
@@ -126,7 +137,7 @@ pub(super) enum Command {
     EndCalls,
     LeaveCalls(oneshot::Sender<()>),
     Reload,
-    Policies { policies: Box<policy::Settings>, feeds: Vec<FeedSource>, done: oneshot::Sender<()> },
+    Policies { policies: Box<policy::Settings>, fetched: Fetched, done: oneshot::Sender<()> },
     Edge(AtEdge),
     KeepBans(oneshot::Sender<()>),
     Stop,
@@ -150,7 +161,8 @@ impl Node {
         let NodeSettings { mut edge, mut policy, relay, mut net, admin, numbers } = settings;
         let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };
         data_dir::make(&net.data_dir).map_err(in_data_dir)?;
-        policy.feeds = feeds::from_copies(&net.feeds, &net.data_dir);
+        let (lists, fetched) = feeds::start(std::mem::take(&mut net.feeds), &net.data_dir)?;
+        policy.feeds = lists;
         let policy = policy::Shared::from(policy::Engine::new(policy, &edge.key));
         open_files::raise(&edge, &relay, &net);
         let of_turn = net.turn.iter().flat_map(|turn| turn.listeners.iter().map(|listener| &listener.name));
@@ -195,7 +207,6 @@ impl Node {
         let turn_listeners = turn.iter().flat_map(|turn| turn.settings.listeners.clone()).collect();
 
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let feeds = feeds::start(std::mem::take(&mut net.feeds), &net.data_dir)?;
         let certificate = data_dir::media_certificate(&net.data_dir).map_err(in_data_dir)?;
         let relay = UdpRelay::start(relay, edge.relay_addresses(), certificate, turn)?;
         let turn = relay.turn();
@@ -212,7 +223,7 @@ impl Node {
             tls_clients,
             sockets,
             observers,
-            feeds,
+            fetched,
             commands: inbox,
         };
         let thread = signalling::start(signalling)?;
@@ -405,12 +416,13 @@ impl Handle {
         &self,
         mut policies: policy::Settings,
         feeds: Vec<FeedSource>,
-    ) -> Result<(), Stopped> {
-        policies.feeds = feeds::from_copies(&feeds, &self.data_dir);
+    ) -> Result<(), NotReplaced> {
+        let (lists, fetched) = feeds::start(feeds, &self.data_dir)?;
+        policies.feeds = lists;
         let (done, replaced) = oneshot::channel();
-        let command = Command::Policies { policies: Box::new(policies), feeds, done };
+        let command = Command::Policies { policies: Box::new(policies), fetched, done };
         self.commands.blocking_send(command).map_err(|_| Stopped)?;
-        replaced.blocking_recv().map_err(|_| Stopped)
+        Ok(replaced.blocking_recv().map_err(|_| Stopped)?)
     }
 
     /// Reads certificates that have changed, opens the CDR file anew.

@@ -26,11 +26,8 @@ use super::udp::Batch;
 use crate::base::{ClientAddr, FlowId, ListenerId, Now, Transport, UnixTime};
 use crate::edge::event::Event;
 use crate::edge::settings::{Listener, Settings};
-use crate::edge::{Edge, Output, SavedBinding};
+use crate::edge::{Edge, Output};
 use crate::observe::Observers;
-use crate::policy;
-use crate::policy::ban::Ban;
-use crate::policy::feed::{Feed, FeedId};
 use crate::relay::SideCounters;
 use crate::sip::framing::{Frame, Framer};
 use crate::sip::locate::{Server, Wanted};
@@ -120,24 +117,9 @@ impl Shard {
         self.carry_out(now);
     }
 
-    /// Bans, if they have changed since this was last asked.
-    pub fn save_bans(&mut self) -> Option<Vec<Ban>> {
-        self.edge.save_bans(now())
-    }
-
-    /// Registrations that outlast us, as far as they have changed since this was last asked.
-    pub fn save_registrations(&mut self) -> Vec<(u64, Option<SavedBinding>)> {
-        self.edge.save_registrations()
-    }
-
-    /// For those who only ask: what the edge wants done is not carried out.
+    /// For what makes the edge want nothing: it would not be carried out.
     pub fn edge(&mut self) -> &mut Edge {
         &mut self.edge
-    }
-
-    /// What policies counted, if that has changed since this was last asked.
-    pub fn save_policy(&mut self) -> Option<policy::Saved> {
-        self.edge.save_policy(now())
     }
 
     // ---- what arrives ----
@@ -329,16 +311,6 @@ impl Shard {
         let now = now();
         self.edge.start(now);
         self.carry_out(now);
-    }
-
-    /// A list that policies look in was fetched.
-    pub fn refresh_list(&mut self, id: FeedId, feed: Feed) {
-        self.edge.refresh_list(id, feed);
-    }
-
-    /// Other policies are in force.
-    pub fn replace_policies(&mut self, policies: policy::Settings) {
-        self.edge.replace_policies(policies);
     }
 
     /// The DNS said where hosts are.

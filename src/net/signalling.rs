@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,13 +19,13 @@ use super::bind::Socketed;
 use super::certificates::OwnCertificate;
 use super::datagrams::Datagrams;
 use super::dns::Dns;
-use super::feeds::{self, Fetched};
+use super::feeds::Fetched;
 use super::flow::Flows;
 use super::kept::Kept;
 use super::node::Command;
 use super::places::Places;
 use super::relay::UdpRelay;
-use super::settings::{FeedSource, ListenerWeb, NetSettings, Patience};
+use super::settings::{ListenerWeb, NetSettings, Patience};
 use super::shard::{Shard, Ways};
 use super::{lag, stream, tls};
 use crate::base::{ListenerId, Rng};
@@ -59,7 +58,7 @@ pub(super) struct Signalling {
     pub tls_clients: Vec<tls::Client>,
     pub sockets: Vec<Socketed>,
     pub observers: Observers,
-    pub feeds: Fetched,
+    pub fetched: Fetched,
     pub commands: mpsc::Receiver<Command>,
 }
 
@@ -99,9 +98,8 @@ impl Signalling {
         let certificates = Rc::new(self.certificates);
         spawn_local(watch(certificates.clone()));
         spawn_local(kept.clone().keep(shard.clone()));
-        let fetched = self.feeds;
-        let folder = self.net.data_dir.clone();
-        let obeying = Obeying { shard: shard.clone(), certificates, kept: kept.clone(), fetched, folder };
+        let fetched = self.fetched;
+        let obeying = Obeying { shard: shard.clone(), certificates, kept: kept.clone(), fetched };
         obeying.run(self.commands).await;
         kept.write_all(&shard).await;
         Ok(())
@@ -137,8 +135,6 @@ struct Obeying {
     certificates: Rc<Vec<Arc<OwnCertificate>>>,
     kept: Kept,
     fetched: Fetched,
-    /// `data_dir`.
-    folder: PathBuf,
 }
 
 impl Obeying {
@@ -151,7 +147,7 @@ impl Obeying {
                     None | Some(Command::Stop) => return,
                     Some(command) => self.obey(command, &hurry),
                 },
-                Some((id, feed)) = self.fetched.recv() => self.shard.borrow_mut().refresh_list(id, feed),
+                Some((id, feed)) = self.fetched.recv() => self.shard.borrow_mut().edge().refresh_list(id, feed),
             }
         }
     }
@@ -176,8 +172,9 @@ impl Obeying {
                 refresh(&self.certificates);
                 shard.borrow_mut().reopen_files();
             }
-            Command::Policies { policies, feeds, done } => {
-                self.replace_policies(*policies, feeds);
+            Command::Policies { policies, fetched, done } => {
+                shard.borrow_mut().edge().replace_policies(*policies);
+                self.fetched = fetched;
                 let _ = done.send(());
             }
             Command::Edge(what) => shard.borrow_mut().at_edge(what),
@@ -189,14 +186,6 @@ impl Obeying {
                 });
             }
             Command::Stop => {}
-        }
-    }
-
-    fn replace_policies(&mut self, policies: policy::Settings, sources: Vec<FeedSource>) {
-        self.shard.borrow_mut().replace_policies(policies);
-        match feeds::start(sources, &self.folder) {
-            Ok(fetched) => self.fetched = fetched,
-            Err(error) => tracing::warn!(%error, "lists are not fetched: the system gave no thread"),
         }
     }
 }

@@ -137,8 +137,8 @@ pub struct Facts<'f> {
 }
 
 impl Facts<'_> {
-    /// All that is known before parsing.
-    fn of_source(stage: Stage, source: IpAddr) -> Self {
+    /// All that is known before parsing; `listener` and `zone` are none that there is.
+    pub fn of_source(stage: Stage, source: IpAddr) -> Self {
         Facts {
             stage,
             source,

@@ -103,9 +103,7 @@ impl Engine {
         }
         spent.map_err(|id| self.hang_up(id, hold.known.as_deref(), now))
     }
-}
 
-impl Engine {
     /// The same of one that has ended.
     pub fn relayed_at_last(&mut self, hold: &mut GaugeHold, bytes: u64, now: Now) {
         let Engine { counters, audit_counters, .. } = self;

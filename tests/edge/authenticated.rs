@@ -373,6 +373,23 @@ fn guessing_is_slowed_down_and_locks_nobody_else_out() {
     assert!(guesses(&mut world, &thief, 0), "it is a brake, not a ban");
 }
 
+/// With this rule alone; alice is the only user.
+fn world_under(stages: Vec<Stage>, rule: Rule) -> World {
+    let policy = Policy {
+        name: "policy".into(),
+        mode: Mode::Enforce,
+        stages,
+        rules: vec![rule],
+        default: Answer::ALLOW,
+        deck: None,
+        place: Default::default(),
+    };
+    let mut settings = super::world::settings();
+    settings.zones[0].admit = Admit::Authenticated;
+    settings.users = users(&["alice"]);
+    World::under(policy, settings)
+}
+
 /// Over UDP too: an answer to a nonce of ours shows that the source is not forged.
 #[test]
 fn policy_counts_wrong_passwords_and_bans_who_guesses() {
@@ -388,19 +405,7 @@ fn policy_counts_wrong_passwords_and_bans_who_guesses() {
         },
         written: Default::default(),
     };
-    let policy = Policy {
-        name: "floods".into(),
-        mode: Mode::Enforce,
-        stages: vec![Stage::Registrations, Stage::Calls],
-        rules: vec![guessing],
-        default: Answer::ALLOW,
-        deck: None,
-        place: Default::default(),
-    };
-    let mut settings = super::world::settings();
-    settings.zones[0].admit = Admit::Authenticated;
-    settings.users = users(&["alice"]);
-    let mut world = World::under(policy, settings);
+    let mut world = world_under(vec![Stage::Registrations, Stage::Calls], guessing);
     let (thief, owner) = (Actor::udp_phone("198.18.0.1:5060"), Actor::udp_phone("192.0.2.7:5060"));
     let asked = challenged(&mut world, &thief, &register_text(&thief, "alice"));
     let mut answered = 0;
@@ -431,19 +436,7 @@ fn a_rule_bans_the_user_whose_password_was_shown_and_nobody_whom_a_stranger_name
         answer,
         written: Default::default(),
     };
-    let policy = Policy {
-        name: "toll".into(),
-        mode: Mode::Enforce,
-        stages: vec![Stage::Calls],
-        rules: vec![stolen],
-        default: Answer::ALLOW,
-        deck: None,
-        place: Default::default(),
-    };
-    let mut settings = super::world::settings();
-    settings.zones[0].admit = Admit::Authenticated;
-    settings.users = users(&["alice"]);
-    let mut world = World::under(policy, settings);
+    let mut world = world_under(vec![Stage::Calls], stolen);
     let (thief, owner) = (Actor::udp_phone("198.18.0.1:5060"), Actor::tls_phone(8, "192.0.2.7:5061"));
     let text = invite_text(&thief, "alice");
     let asked = challenged(&mut world, &thief, &text);

@@ -20,6 +20,8 @@ mod mutual_tls;
 mod outgoing_tls;
 mod reload;
 mod restart;
+#[path = "../support/running.rs"]
+mod running;
 mod sip_attacks;
 mod streams;
 mod stun_keep_alives;

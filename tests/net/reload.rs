@@ -1,13 +1,13 @@
 //! Policies are read anew while `turnpike run` runs: all of them or none.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use turnpike::base::Transport;
 
+use crate::drain::signal;
 use crate::harness::*;
-use crate::restart::Killed;
+use crate::running::Running;
 
 /// Numbers of this prefix are not there, and nobody may call more than twice an hour.
 fn policy(refused: &str) -> String {
@@ -71,16 +71,8 @@ policies: ["house.yaml"]
     );
     write(dir.path(), "turnpike.yaml", &config);
     write(dir.path(), "house.yaml", &policy("6"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
-    command.args(["run", "--config"]).arg(dir.path().join("turnpike.yaml"));
-    let mut node = Killed(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-    let lines = BufReader::new(node.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let said: Vec<String> = lines.skip(1).take(3).collect();
-    let at = |what: &str| {
-        let line = said.iter().find(|line| line.contains(what)).expect("it says where it listens");
-        line.split_whitespace().next().unwrap().split("//").nth(1).unwrap().to_owned()
-    };
-    let (admin, edge) = (format!("http://{}", at("admin")), at("outside").parse().unwrap());
+    let mut node = Running::start(dir.path(), Stdio::null());
+    let (admin, edge) = (format!("http://{}", node.admin()), node.listener("outside"));
     let phone = Udp::at("127.0.0.2", edge);
     let reload = || turnpike(&["reload", "--admin", &admin]);
     let call = |number: &str| {
@@ -114,7 +106,6 @@ policies: ["house.yaml"]
     assert_eq!(call("62"), 404);
 
     write(dir.path(), "house.yaml", &policy("63"));
-    let killed = Command::new("kill").args(["-HUP", &node.0.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    signal(&node, "HUP");
     eventually("SIGHUP does the same", || call("63") == 404);
 }

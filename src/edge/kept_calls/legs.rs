@@ -6,11 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::base::{ListenerId, Transport, TrunkId, ZoneId};
+use crate::base::{ListenerId, Transport, ZoneId};
 use crate::edge::call::{Hops, Leg};
 use crate::edge::flow::FlowEnd;
 use crate::edge::identify::Speaker;
-use crate::edge::settings::{Listener, Settings, Target, Trunk, Trust};
+use crate::edge::settings::{Settings, Target, Trust};
 use crate::sip::transaction::Destination;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,8 +80,7 @@ pub(super) fn lost(saved: &SavedLeg) -> Leg {
 
 /// The leg, as the config is now. `None`: its zone, its trunk or its listener is gone, or is another one by now.
 pub(super) fn leg(saved: &SavedLeg, settings: &Settings) -> Option<Leg> {
-    let is_it = |id: &ZoneId| settings.zone(*id).is_some_and(|zone| zone.name == saved.zone);
-    let zone = settings.zone_ids().find(is_it)?;
+    let zone = settings.zone_named(&saved.zone)?;
     let (speaker, hosts) = speaker(&saved.speaker, zone, settings)?;
     let listener = listener(saved, zone, settings)?;
     let flow = saved.flow.map(|remote| FlowEnd::again(listener, saved.transport, remote));
@@ -117,21 +116,16 @@ fn speaker<'s>(
             Some((Speaker::Pbx, &pbx.hosts))
         }
         SavedSpeaker::Trunk(name) => {
-            let is_it = |trunk: &Trunk| trunk.name == *name && trunk.zone == zone;
-            let index = settings.trunks.iter().position(is_it)?;
-            Some((Speaker::Trunk(TrunkId(u16::try_from(index).ok()?)), &settings.trunks.get(index)?.hosts))
+            let (id, trunk) = settings.trunk_named(name).filter(|(_, trunk)| trunk.zone == zone)?;
+            Some((Speaker::Trunk(id), &trunk.hosts))
         }
     }
 }
 
 /// What is called may be faced by a listener of another transport.
 fn listener(saved: &SavedLeg, zone: ZoneId, settings: &Settings) -> Option<ListenerId> {
-    let faces = |listener: &Listener| {
-        listener.name == saved.listener
-            && listener.zone == zone
-            && (saved.flow.is_none() || listener.transport == saved.transport)
-    };
-    Some(ListenerId(u16::try_from(settings.listeners.iter().position(faces)?).ok()?))
+    let (id, listener) = settings.listener_named(&saved.listener, zone)?;
+    (saved.flow.is_none() || listener.transport == saved.transport).then_some(id)
 }
 
 /// Where the PBX or a trunk is called: where it was; or, if it came over a connection, where the config says that it takes them.

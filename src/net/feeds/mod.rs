@@ -53,7 +53,7 @@ enum FetchError {
 }
 
 /// What each feed held when it was last fetched, by its copy in `data_dir`; nothing, where there is none.
-pub(super) fn from_copies(sources: &[FeedSource], data_dir: &Path) -> Vec<Feed> {
+fn from_copies(sources: &[FeedSource], data_dir: &Path) -> Vec<Feed> {
     let read = |source: &FeedSource| {
         let file = copy(source, data_dir);
         let text = match std::fs::read_to_string(&file) {
@@ -80,11 +80,12 @@ fn copy(source: &FeedSource, data_dir: &Path) -> PathBuf {
 /// Lists as they are fetched.
 pub(super) type Fetched = mpsc::Receiver<(FeedId, Feed)>;
 
-/// Fetches the lists for as long as somebody takes them.
-pub(super) fn start(sources: Vec<FeedSource>, data_dir: &Path) -> io::Result<Fetched> {
+/// The lists as they were when last fetched; and fetches them for as long as somebody takes them.
+pub(super) fn start(sources: Vec<FeedSource>, data_dir: &Path) -> io::Result<(Vec<Feed>, Fetched)> {
+    let known = from_copies(&sources, data_dir);
     let (lists, fetched) = mpsc::channel(1);
     if sources.is_empty() {
-        return Ok(fetched);
+        return Ok((known, fetched));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let data_dir = data_dir.to_owned();
@@ -100,7 +101,7 @@ pub(super) fn start(sources: Vec<FeedSource>, data_dir: &Path) -> io::Result<Fet
         // A name look-up that hangs must not hold us up.
         runtime.shutdown_background();
     })?;
-    Ok(fetched)
+    Ok((known, fetched))
 }
 
 /// Keeps one list fresh.

@@ -1,18 +1,17 @@
 //! CVE-2021-1000004: what strangers write must not look like a line of the log's own, nor steer the terminal that it is read on.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
 
 use turnpike::base::Transport;
 
 use super::TRANSPORTS;
 use crate::harness::*;
-use crate::restart::Killed;
+use crate::running::Running;
 use crate::tls;
 
 /// A node that writes its log here; where it listens, by transport.
-fn run(folder: &std::path::Path, format: &str) -> (Killed, [SocketAddr; 3]) {
+fn run(folder: &std::path::Path, format: &str) -> (Running, [SocketAddr; 3]) {
     let config = format!(
         r#"
 name: logs
@@ -33,18 +32,10 @@ logging: {{ format: {format}, level: trace }}
 "#
     );
     std::fs::write(folder.join("turnpike.yaml"), config).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
-    command.args(["run", "--config", "turnpike.yaml"]).current_dir(folder);
-    let log = std::fs::File::create(folder.join("log")).unwrap();
-    let mut node = Killed(command.stdout(Stdio::piped()).stderr(log).spawn().unwrap());
-    let mut out = BufReader::new(node.0.stdout.take().unwrap());
-    let listens = TRANSPORTS.map(|transport| {
-        let name = format!("outside_{}", transport.uri_param());
-        let line = out.by_ref().lines().map(Result::unwrap).find(|line| line.contains(&name)).unwrap();
-        let at = line.split_whitespace().next().unwrap();
-        at.split_once("://").unwrap().1.parse().unwrap()
-    });
+    let mut node = Running::start(folder, std::fs::File::create(folder.join("log")).unwrap());
+    let listens = TRANSPORTS.map(|transport| node.listener(&format!("outside_{}", transport.uri_param())));
     // Nobody reads further, and it has nothing more to say there but its log, if it logs there.
+    let mut out = node.out.take().unwrap();
     std::thread::spawn({
         let path = folder.join("said");
         move || std::io::copy(&mut out, &mut std::fs::File::create(path).unwrap())
