@@ -248,6 +248,11 @@ impl Edge {
         self.policy.replace(policies, &self.settings.key);
     }
 
+    /// See [`Transactions::waits_for`].
+    pub fn waits_for(&self, beginning: &[u8], to: &Destination) -> bool {
+        self.transactions.waits_for(beginning, to)
+    }
+
     /// Sending to `to` failed (refused, no route, queue full).
     pub fn handle_send_failed(&mut self, to: Destination, now: Now) {
         if let Destination::Address { transport: Transport::Tcp, remote, .. } = to {

@@ -13,7 +13,7 @@ use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
 use super::shard::Shard;
-use super::udp::{Batch, SendBatch, next_undelivered};
+use super::udp::{Batch, SendBatch, Undelivered, next_undelivered};
 use crate::base::ListenerId;
 
 /// Datagrams received per system call.
@@ -98,8 +98,8 @@ async fn receive(shard: Rc<RefCell<Shard>>, listener: ListenerId, socket: Rc<Udp
     }
 }
 
-/// Where ICMP says that datagrams did not arrive; some may be left to ask for, and then the socket stays ready.
-fn undelivered(socket: &UdpSocket) -> Vec<SocketAddr> {
+/// What ICMP says did not arrive; some may be left to ask for, and then the socket stays ready.
+fn undelivered(socket: &UdpSocket) -> Vec<Undelivered> {
     // Nothing but WouldBlock is expected; another error, kept as it is, would leave the socket ready for ever.
     let next = || next_undelivered(socket).map_err(|_| io::ErrorKind::WouldBlock.into());
     (0..ERRORS).map_while(|_| socket.try_io(Interest::ERROR, next).ok()).flatten().collect()
@@ -171,9 +171,11 @@ mod tests {
         }
         let ready = socket.ready(Interest::READABLE | Interest::ERROR).await.unwrap();
         assert!(ready.is_error() && !ready.is_readable());
-        assert_eq!(undelivered(&socket), [closed; ERRORS]);
+        let closed = |errors| vec![closed; errors];
+        let taken = || undelivered(&socket).into_iter().map(|one| one.to).collect::<Vec<_>>();
+        assert_eq!(taken(), closed(ERRORS));
         assert!(socket.ready(Interest::ERROR).await.unwrap().is_error());
-        assert_eq!(undelivered(&socket), [closed]);
+        assert_eq!(taken(), closed(1));
         tokio::task::yield_now().await;
         let again = socket.try_io(Interest::ERROR, || Ok(()));
         assert_eq!(again.unwrap_err().kind(), io::ErrorKind::WouldBlock);

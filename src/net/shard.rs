@@ -22,7 +22,7 @@ use super::relay::TurnWorkers;
 use super::settings::{NetSettings, Patience};
 use super::stream::{self, End, Opening};
 use super::tls;
-use super::udp::Batch;
+use super::udp::{Batch, Undelivered};
 use crate::base::{ClientAddr, FlowId, ListenerId, Now, Transport, UnixTime};
 use crate::edge::event::Event;
 use crate::edge::settings::{Listener, Settings};
@@ -183,12 +183,16 @@ impl Shard {
         }
     }
 
-    /// ICMP says that what a UDP listener sent to these addresses did not arrive (RFC 3261 §18.4).
-    pub fn handle_undelivered(&mut self, listener: ListenerId, remotes: &[SocketAddr]) {
+    /// ICMP says that what a UDP listener sent did not arrive (RFC 3261 §18.4). It is believed if it quotes a request that waits there:
+    /// anybody can say so who knows our address and the other.
+    pub fn handle_undelivered(&mut self, listener: ListenerId, undelivered: &[Undelivered]) {
         let now = now();
-        for &remote in remotes {
-            tracing::trace!(%remote, listener = %self.listener(listener).name, "unreachable");
-            self.udp_failed(listener, remote, now);
+        for Undelivered { to: remote, quote } in undelivered {
+            let waits = self.at_udp(listener, *remote).any(|to| self.edge.waits_for(quote, &to));
+            tracing::trace!(%remote, listener = %self.listener(listener).name, waits, "unreachable");
+            if waits {
+                self.udp_failed(listener, *remote, now);
+            }
         }
         self.carry_out(now);
     }
@@ -396,11 +400,17 @@ impl Shard {
     }
 
     fn udp_failed(&mut self, listener: ListenerId, remote: SocketAddr, now: Now) {
+        self.at_udp(listener, remote).for_each(|to| self.edge.handle_send_failed(to, now));
+    }
+
+    /// As what the edge knows it.
+    fn at_udp(
+        &mut self,
+        listener: ListenerId,
+        remote: SocketAddr,
+    ) -> impl Iterator<Item = Destination> + use<> {
         let address = Destination::Address { listener, transport: Transport::Udp, remote, tls: u16::MAX };
-        if let Some(flow) = self.flows.known_udp(listener, remote) {
-            self.edge.handle_send_failed(Destination::Flow(flow), now);
-        }
-        self.edge.handle_send_failed(address, now);
+        self.flows.known_udp(listener, remote).map(Destination::Flow).into_iter().chain([address])
     }
 
     fn send(&mut self, to: Destination, bytes: &[u8], now: Now) {

@@ -22,7 +22,7 @@ pub use interfaces::own_addresses;
 pub use open_files::raise_open_files;
 pub use queue::{QueueFull, Sent};
 pub use send_batch::{Refused, SendBatch};
-pub use undelivered::{keep_undelivered, next_icmp, next_undelivered};
+pub use undelivered::{Undelivered, keep_undelivered, next_icmp, next_undelivered};
 
 use std::io;
 

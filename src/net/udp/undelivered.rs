@@ -39,17 +39,31 @@ pub fn keep_undelivered(socket: &impl AsFd, is_ipv6: bool) -> io::Result<()> {
     counted(result).map(drop)
 }
 
-/// Takes one error off the queue: where the datagram was sent that did not arrive, or `None` if it is an error of
-/// another kind. Never blocks; `WouldBlock` means that the queue is empty.
-pub fn next_undelivered(socket: &impl AsFd) -> io::Result<Option<SocketAddr>> {
-    let (error, to) = next_error(socket)?;
-    Ok(error.filter(says_undelivered).and(to))
+/// Of a datagram: ICMP quotes no more of one (RFC 1812 §4.3.2.3: 576 bytes with all headers; RFC 4443 §3.1: 1280).
+const QUOTE: usize = 1_280;
+
+/// A datagram that did not arrive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Where it was sent.
+    pub to: SocketAddr,
+    /// As much of it as ICMP quotes, from its beginning; RFC 792 asks for nothing of it. Whoever forges ICMP has to guess it.
+    pub quote: Vec<u8>,
+}
+
+/// Takes one error off the queue: the datagram that did not arrive, or `None` if it is an error of another kind. Never blocks;
+/// `WouldBlock` means that the queue is empty.
+pub fn next_undelivered(socket: &impl AsFd) -> io::Result<Option<Undelivered>> {
+    let mut quote = vec![0; QUOTE];
+    let (error, to, length) = next_error(socket, &mut quote)?;
+    quote.truncate(length);
+    Ok(error.filter(says_undelivered).and(to).map(|to| Undelivered { to, quote }))
 }
 
 /// Takes one error off the queue: where the datagram was sent, and what ICMP said of it; the kernel's own word that it is too
 /// long for the way there counts as ICMP's. Otherwise like [`next_undelivered`].
 pub fn next_icmp(socket: &impl AsFd) -> io::Result<Option<(SocketAddr, Icmp)>> {
-    let (error, to) = next_error(socket)?;
+    let (error, to, _) = next_error(socket, &mut [])?;
     let (Some(error), Some(to)) = (error, to) else { return Ok(None) };
     Ok(as_icmp(&error, to.is_ipv6()).map(|icmp| (to, icmp)))
 }
@@ -67,28 +81,34 @@ fn as_icmp(error: &sock_extended_err, is_ipv6: bool) -> Option<Icmp> {
     Some(Icmp { kind, code: code.into(), data })
 }
 
-/// The next error, and where what it is about was sent.
-fn next_error(socket: &impl AsFd) -> io::Result<(Option<sock_extended_err>, Option<SocketAddr>)> {
+/// The next error, where what it is about was sent, and how many bytes of that stand in `quote` now.
+fn next_error(
+    socket: &impl AsFd,
+    quote: &mut [u8],
+) -> io::Result<(Option<sock_extended_err>, Option<SocketAddr>, usize)> {
     let mut name = Name::empty();
+    let mut room = libc::iovec { iov_base: quote.as_mut_ptr().cast(), iov_len: quote.len() };
     // Room for the error and the address of who reports it, aligned as control messages are.
     let mut control = [0_u64; 16];
     // SAFETY: msghdr is plain data, for which zeroes (null pointers, no lengths) are a valid value.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_name = (&raw mut name).cast();
     header.msg_namelen = Name::LEN;
+    header.msg_iov = &raw mut room;
+    header.msg_iovlen = 1;
     header.msg_control = control.as_mut_ptr().cast();
     header.msg_controllen = size_of_val(&control) as _;
     let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
-    loop {
-        // SAFETY: the header points to `name` and `control`, with their sizes; both outlive it. It asks for no bytes.
+    let length = loop {
+        // SAFETY: the header points to `name`, `control` and, by `room`, `quote`, with their sizes; all outlive it.
         let result = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut header, flags) };
         match counted(result as libc::c_int) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-            Ok(_) => break,
+            Ok(length) => break length,
         }
-    }
-    Ok((extended_error(&header), name.decode()))
+    };
+    Ok((extended_error(&header), name.decode(), length.min(quote.len())))
 }
 
 /// The first control message, which is the only one that these sockets ask for.
@@ -131,7 +151,8 @@ mod tests {
             assert_eq!(next_undelivered(&here).unwrap_err().kind(), io::ErrorKind::WouldBlock);
             here.send_to(b"anybody there?", closed).unwrap();
             // On loopback the answer is there before the call returns.
-            assert_eq!(next_undelivered(&here).unwrap(), Some(closed));
+            let undelivered = Undelivered { to: closed, quote: b"anybody there?".to_vec() };
+            assert_eq!(next_undelivered(&here).unwrap(), Some(undelivered));
             assert_eq!(next_undelivered(&here).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         }
     }

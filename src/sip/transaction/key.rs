@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use memchr::{memchr, memchr3, memmem};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::sip::message::{Message, Name};
@@ -75,6 +76,15 @@ impl Keys {
 /// True if the request's branch names the transaction on its own. RFC 4475 §3.2.1: the bare cookie does not.
 pub(super) fn is_rfc3261(request: &Message) -> bool {
     request.top_via().branch().is_some_and(is_unique)
+}
+
+/// Method and whole branch of a request of ours, of which only the beginning is there.
+pub(super) fn top_branch(beginning: &[u8]) -> Option<(&[u8], &[u8])> {
+    let after = |bytes: &[u8], what: &[u8]| memmem::find(bytes, what).map(|at| at + what.len());
+    let method = beginning.get(..memchr(b' ', beginning)?)?;
+    let via = beginning.get(after(beginning, b"\r\nVia: ")?..)?;
+    let branch = via.get(after(via, b";branch=")?..)?;
+    Some((method, branch.get(..memchr3(b';', b',', b'\r', branch)?)?))
 }
 
 fn is_unique(branch: &[u8]) -> bool {

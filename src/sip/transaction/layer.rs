@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::clients::{Client, ClientEvent};
 use super::clock::{Clock, Owner};
-use super::key::Keys;
+use super::key::{Keys, top_branch};
 use super::peers::Peers;
 use super::servers::{Server, ServerEvent};
 use super::table::{self, Table};
@@ -153,6 +153,14 @@ impl Transactions {
     /// §9.1: builds and sends a CANCEL for this INVITE client transaction, as soon as a provisional response allows it.
     pub fn cancel(&mut self, id: ClientId, now: Instant) {
         self.step_client(id.0, ClientEvent::Cancel, None, now);
+    }
+
+    /// True if this, the beginning of a datagram, is that of a request which waits at `to` for its answer: its branch says so, which
+    /// nobody guesses who has not seen the request. One that is too short to have it says nothing.
+    pub fn waits_for(&self, beginning: &[u8], to: &Destination) -> bool {
+        let number = top_branch(beginning)
+            .and_then(|(method, branch)| self.clients.find(self.keys.client(branch, method)));
+        number.and_then(|number| self.clients.get(number)).is_some_and(|client| client.to == *to)
     }
 
     /// The transport failed for this destination: for what waits there for an answer, [`TransactionOutput::SendFailed`].

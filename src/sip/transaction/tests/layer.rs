@@ -122,6 +122,29 @@ fn a_failed_destination_ends_only_what_waits_there() {
     assert_eq!(layer.len(), (0, 0));
 }
 
+/// RFC 3261 §18.4, and ATTACKS.md: a forged "port unreachable" has to quote a branch.
+#[test]
+fn the_beginning_of_a_request_says_whether_it_waits() {
+    let now = Instant::now();
+    let mut layer = Transactions::new(TimerValues::default(), 8);
+    let invite = request("INVITE", "z9hG4bKa");
+    let sent = invite.bytes().clone();
+    let after_branch = 1 + sent.windows(9).position(|bytes| bytes == b"z9hG4bKa\r").unwrap() + 8;
+    layer.send_request(invite, TO, Transport::Udp, now);
+    for end in 0..sent.len() {
+        assert_eq!(layer.waits_for(&sent[..end], &TO), end >= after_branch, "{end}");
+    }
+    assert!(!layer.waits_for(&sent, &Destination::Flow(FlowId(3))));
+    let text = String::from_utf8(sent.to_vec()).unwrap();
+    for (part, forged) in [("z9hG4bKa", "z9hG4bKb"), ("INVITE ", "OPTIONS ")] {
+        assert!(!layer.waits_for(text.replacen(part, forged, 1).as_bytes(), &TO), "{forged}");
+    }
+    let odd = text.replacen(" SIP/2.0\r", ";branch=z9hG4bKb SIP/2.0\r", 1);
+    assert!(layer.waits_for(odd.as_bytes(), &TO), "what a phone dials is no Via");
+    layer.send_failed(TO, now);
+    assert!(!layer.waits_for(text.as_bytes(), &TO), "it waits no more");
+}
+
 /// What may happen to a layer, in any order.
 #[derive(Clone, Copy, Debug)]
 enum Step {
