@@ -78,12 +78,16 @@ pub enum LegCrypto {
     },
 }
 
-/// One side of a stream: who may speak on it, and who has.
+/// One side of a stream: who may speak on it, and who has. Of its rules it keeps what it needs itself.
 #[derive(Debug, Default)]
 pub struct Leg {
-    rules: LegRules,
     rtp: Latch,
     rtcp: Latch,
+    relayed: Box<[(Component, SocketAddr)]>,
+    allowed: Arc<[ipnetwork::IpNetwork]>,
+    epoch: u32,
+    sip_source: Option<IpAddr>,
+    send_before_latch: bool,
 }
 
 /// One component's.
@@ -92,29 +96,35 @@ struct Latch {
     /// The last address that SDP named: `None` in the rules (hold) does not forget it.
     named: Option<SocketAddr>,
     source: Option<SocketAddr>,
+    /// Not so since.
+    is_named_now: bool,
+}
+
+impl Latch {
+    fn named_now(&self) -> Option<SocketAddr> {
+        self.named.filter(|_| self.is_named_now)
+    }
 }
 
 impl Leg {
     /// New rules from an offer or answer. A component's latch survives if SDP names the same address (or none: hold)
     /// and its source would still be let in.
     pub fn set_rules(&mut self, rules: LegRules) {
-        let new_epoch = rules.epoch != self.rules.epoch;
-        self.rules = rules;
-        for component in [Component::Rtp, Component::Rtcp] {
-            let named = self.named_now(component);
+        let LegRules { rtp, rtcp, relayed, allowed, epoch, sip_source, send_before_latch, .. } = rules;
+        let new_epoch = epoch != self.epoch;
+        self.relayed = relayed.into();
+        (self.allowed, self.epoch, self.sip_source) = (allowed, epoch, sip_source);
+        self.send_before_latch = send_before_latch;
+        for (component, named) in [(Component::Rtp, rtp), (Component::Rtcp, rtcp)] {
             let latch = self.latch_mut(component);
             let moved = new_epoch || (named.is_some() && named != latch.named);
             latch.named = if new_epoch { named } else { named.or(latch.named) };
+            latch.is_named_now = named.is_some();
             let source = latch.source;
             if moved || source.is_some_and(|source| !self.is_permitted(component, source)) {
                 self.latch_mut(component).source = None;
             }
         }
-    }
-
-    /// The rules in force.
-    pub fn rules(&self) -> &LegRules {
-        &self.rules
     }
 
     /// The only source that is heard, once there is one.
@@ -124,7 +134,7 @@ impl Leg {
 
     /// Where to send: to the latched source; before, to the SDP address, if that is allowed.
     pub fn destination(&self, component: Component) -> Option<SocketAddr> {
-        let unproved = || self.named_now(component).filter(|_| self.rules.send_before_latch);
+        let unproved = || self.latch(component).named_now().filter(|_| self.send_before_latch);
         self.source(component).or_else(unproved)
     }
 
@@ -141,7 +151,7 @@ impl Leg {
     /// True if `source` need not show that it is where its packets say: it has, or is believed.
     pub fn is_proved(&self, component: Component, source: SocketAddr) -> bool {
         self.source(component) == Some(source)
-            || self.rules.send_before_latch && self.is_named(component, source)
+            || self.send_before_latch && self.is_named(component, source)
             || self.is_believed(source)
     }
 
@@ -160,7 +170,7 @@ impl Leg {
 
     /// Only `source` is heard, as it was before a restart. Where SDP names no address, as on hold, it need not be permitted again.
     pub fn latch_again(&mut self, component: Component, source: SocketAddr) {
-        if self.named_now(component).is_none() || self.may_latch(component, source) {
+        if self.latch(component).named_now().is_none() || self.may_latch(component, source) {
             self.latch_to(component, source);
         }
     }
@@ -171,22 +181,15 @@ impl Leg {
 
     /// Its SIP comes from there, or the configuration says so.
     fn is_believed(&self, source: SocketAddr) -> bool {
-        self.rules.sip_source == Some(source.ip())
-            || self.rules.allowed.iter().any(|network| network.contains(source.ip()))
+        self.sip_source == Some(source.ip())
+            || self.allowed.iter().any(|network| network.contains(source.ip()))
     }
 
     /// The same IP and port; a scope that the kernel adds to a link-local address does not count.
     fn is_named(&self, component: Component, source: SocketAddr) -> bool {
         let is_source = |named: SocketAddr| named.ip() == source.ip() && named.port() == source.port();
-        let relayed = self.rules.relayed.iter().filter(|(of, _)| *of == component);
+        let relayed = self.relayed.iter().filter(|(of, _)| *of == component);
         self.latch(component).named.into_iter().chain(relayed.map(|(_, named)| *named)).any(is_source)
-    }
-
-    fn named_now(&self, component: Component) -> Option<SocketAddr> {
-        match component {
-            Component::Rtp => self.rules.rtp,
-            Component::Rtcp => self.rules.rtcp,
-        }
     }
 
     fn latch(&self, component: Component) -> &Latch {

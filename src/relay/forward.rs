@@ -60,12 +60,11 @@ pub enum Reason {
     Undeliverable,
 }
 
-/// A pair of relayed transport addresses: two legs, and a row for each of its four sockets.
+/// A pair of relayed transport addresses: two legs, and a row for each.
 #[derive(Debug, Default)]
 pub struct Pair {
     legs: [Leg; 2],
-    /// By side, then component.
-    rows: [[Row; 2]; 2],
+    rows: [Row; 2],
     /// Our relay addresses.
     own: Arc<[IpAddr]>,
     /// Of the sides that do ICE, by side, then component.
@@ -95,6 +94,7 @@ impl Pair {
             }
         }
         self.quality[side as usize].set_clocks(&rules.clocks);
+        self.rows[side as usize].set_rules(&rules);
         self.legs[side as usize].set_rules(rules);
         self.compile();
     }
@@ -109,14 +109,16 @@ impl Pair {
     #[inline]
     pub fn forward(&mut self, arrived: &Arrived, packet: &[u8]) -> Verdict {
         let Arrived { side, component, source, .. } = *arrived;
-        let row = &self.rows[side as usize][component as usize];
-        let latched = match row.source {
+        let leg = &self.legs[side as usize];
+        let latched = match leg.source(component) {
             Some(latched) if latched == source => true,
-            None if self.legs[side as usize].may_latch(component, source) => false,
+            None if leg.may_latch(component, source) => false,
             _ => return Verdict::Drop(Reason::Source),
         };
-        let Some(kind) = row.kind(packet) else { return Verdict::Drop(Reason::Payload) };
-        let exit = row.exit(kind);
+        let Some(kind) = self.rows[side as usize].kind(component, packet) else {
+            return Verdict::Drop(Reason::Payload);
+        };
+        let exit = self.rows[side.other() as usize].exit(component, kind);
         if !latched && !self.is_credible(arrived, kind, packet) {
             return Verdict::Drop(Reason::Source);
         }
@@ -147,11 +149,11 @@ impl Pair {
 
     fn compile(&mut self) {
         for side in [Side::A, Side::B] {
+            let leg = &self.legs[side as usize];
+            self.rows[side as usize].set_exits(leg, &self.own);
             for component in [Component::Rtp, Component::Rtcp] {
-                let (from, to) = (&self.legs[side as usize], &self.legs[side.other() as usize]);
-                self.rows[side as usize][component as usize] = Row::compile(from, to, component, &self.own);
                 if self.agents[side as usize][component as usize].is_none() {
-                    self.tell_latched(side, component, from.source(component));
+                    self.tell_latched(side, component, leg.source(component));
                 }
             }
         }

@@ -1,24 +1,21 @@
-//! Flat flow rows: what the packet path needs to know about one socket, compiled from the legs whenever they change.
+//! Flat flow rows: what the packet path needs to know about one side, compiled from its rules and its leg whenever they change.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::Component;
-use crate::media::latch::Leg;
+use crate::media::latch::{Leg, LegRules};
 use crate::media::packet;
 
-/// One of a pair's four sockets: whom it hears, what it takes, where that goes.
+/// One side of a pair: what its two sockets take, and where what leaves from them goes.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// The latched source; `None`: nobody is heard yet.
-    pub source: Option<SocketAddr>,
-    /// Where RTP goes, and whatever else is not RTCP: it leaves from the other side's socket of the same component.
-    pub media: Option<Exit>,
-    /// Where RTCP goes: the other side may have it on another port than this one.
-    pub rtcp: Option<Exit>,
     /// Payload types that pass, by bit.
-    pub payload_types: u128,
-    /// What this socket takes.
-    pub takes: Takes,
+    payload_types: u128,
+    takes: Takes,
+    /// RTCP shares RTP's port.
+    rtcp_mux: bool,
+    /// By component; `None`: nobody is there yet.
+    exits: [Option<Exit>; 2],
 }
 
 /// Where a packet leaves.
@@ -41,63 +38,77 @@ pub enum Kind {
     Rtcp,
 }
 
-/// What a socket takes.
+/// What the sockets of a side take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Takes {
+enum Takes {
     /// Nothing: the stream has not been described yet.
     #[default]
     Nothing,
     /// Any datagram that is not empty (T.38, data channels).
     Anything,
-    /// Valid packets of these kinds.
-    #[allow(missing_docs)]
-    Media { rtp: bool, rtcp: bool, stun_and_dtls: bool },
+    /// Valid RTP and RTCP, and what else is said.
+    Media { stun_and_dtls: bool },
 }
 
 impl Row {
-    /// The row for what arrives from `from` on its socket `component` and goes to `to`; `own` are our relay addresses.
-    pub fn compile(from: &Leg, to: &Leg, component: Component, own: &[IpAddr]) -> Row {
-        let exit = |component| {
-            let exit = |to: SocketAddr| Exit { component, to, ours: own.contains(&to.ip()) };
-            to.destination(component).map(exit)
-        };
-        let rules = from.rules();
+    /// New rules for the side.
+    pub fn set_rules(&mut self, rules: &LegRules) {
         let all = rules.payload_types.is_empty();
-        Row {
-            source: from.source(component),
-            media: exit(component),
-            // RFC 5761 §3: with rtcp-mux, RTCP shares RTP's port.
-            rtcp: exit(if to.rules().rtcp_mux { Component::Rtp } else { Component::Rtcp }),
-            payload_types: if all { u128::MAX } else { bits(&rules.payload_types) },
-            takes: match (rules.rtp_only, component) {
-                (false, _) => Takes::Anything,
-                (true, Component::Rtp) => {
-                    Takes::Media { rtp: true, rtcp: rules.rtcp_mux, stun_and_dtls: rules.stun_and_dtls }
-                }
-                (true, Component::Rtcp) => {
-                    Takes::Media { rtp: false, rtcp: true, stun_and_dtls: rules.stun_and_dtls }
-                }
-            },
-        }
+        self.payload_types = if all { u128::MAX } else { bits(&rules.payload_types) };
+        self.takes = match rules.rtp_only {
+            false => Takes::Anything,
+            true => Takes::Media { stun_and_dtls: rules.stun_and_dtls },
+        };
+        self.rtcp_mux = rules.rtcp_mux;
     }
 
-    /// Where a packet of this kind goes; `None` if nobody is there yet.
+    /// The side is reached where `leg` says; `own` are our relay addresses.
+    pub fn set_exits(&mut self, leg: &Leg, own: &[IpAddr]) {
+        self.exits = [Component::Rtp, Component::Rtcp].map(|component| {
+            let exit = |to: SocketAddr| Exit { component, to, ours: own.contains(&to.ip()) };
+            leg.destination(component).map(exit)
+        });
+    }
+
+    /// From which of its sockets a packet of this kind leaves that came to the other side's `component`.
     #[inline]
-    pub fn exit(&self, kind: Kind) -> Option<Exit> {
+    pub fn exit_component(&self, component: Component, kind: Kind) -> Component {
         match kind {
-            Kind::Media => self.media,
-            Kind::Rtcp => self.rtcp,
+            Kind::Media => component,
+            // RFC 5761 §3: with rtcp-mux, RTCP shares RTP's port.
+            Kind::Rtcp if self.rtcp_mux => Component::Rtp,
+            Kind::Rtcp => Component::Rtcp,
         }
     }
 
-    /// What `packet` is, if the socket takes it.
+    /// Where such a packet goes; `None` if nobody is there yet.
     #[inline]
-    pub fn kind(&self, packet: &[u8]) -> Option<Kind> {
-        let (rtp, rtcp, stun_and_dtls) = match self.takes {
-            Takes::Media { rtp, rtcp, stun_and_dtls } => (rtp, rtcp, stun_and_dtls),
+    pub fn exit(&self, component: Component, kind: Kind) -> Option<Exit> {
+        self.exits[self.exit_component(component, kind) as usize]
+    }
+
+    /// RTCP shares RTP's port.
+    #[inline]
+    pub fn does_rtcp_mux(&self) -> bool {
+        self.rtcp_mux
+    }
+
+    /// The side sends RTP.
+    #[inline]
+    pub fn takes_rtp(&self) -> bool {
+        matches!(self.takes, Takes::Media { .. })
+    }
+
+    /// What `packet` is, if the socket `component` takes it.
+    #[inline]
+    pub fn kind(&self, component: Component, packet: &[u8]) -> Option<Kind> {
+        let stun_and_dtls = match self.takes {
+            Takes::Media { stun_and_dtls } => stun_and_dtls,
             Takes::Anything => return (!packet.is_empty()).then_some(Kind::Media),
             Takes::Nothing => return None,
         };
+        let rtp = component == Component::Rtp;
+        let rtcp = !rtp || self.rtcp_mux;
         // RFC 7983 §7: 128 to 191 is RTP or RTCP.
         match packet.first()? {
             128..=191 if rtcp && packet::looks_like_rtcp(packet) => {

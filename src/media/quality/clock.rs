@@ -1,5 +1,7 @@
 //! How fast the timestamps of a payload type run.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -12,19 +14,20 @@ pub struct ClockRates(SmallVec<[(u8, Tick); 4]>);
 
 /// Microseconds between two values of a timestamp, times 2^16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Tick(u32);
+pub(super) struct Tick(NonZeroU32);
 
 impl Tick {
     /// `None`: no rate that a medium has.
     fn of(rate: u32) -> Option<Tick> {
         // 1000/s is text (RFC 4103); what is slower would not fit below.
-        (rate >= 100).then(|| Tick(((1_000_000_u64 << 16) / u64::from(rate)) as u32))
+        let micros = if rate >= 100 { (1_000_000_u64 << 16) / u64::from(rate) } else { 0 };
+        NonZeroU32::new(micros as u32).map(Tick)
     }
 
     /// How many microseconds pass in so many.
     #[inline]
     pub fn times(self, ticks: i32) -> i64 {
-        (i64::from(self.0) * i64::from(ticks)) >> 16
+        (i64::from(self.0.get()) * i64::from(ticks)) >> 16
     }
 }
 

@@ -6,6 +6,7 @@ mod clock;
 mod counters;
 mod reception;
 mod reports;
+mod since;
 
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ pub use clock::{ClockRates, static_rate};
 pub use counters::{Measured, QualityCounters, Sampled};
 use reception::Source;
 pub use reports::SenderReports;
+use since::Since;
 
 /// Senders (SSRCs) of one leg that are told apart at a time; the one that was heard longest ago makes room. A bundle has some:
 /// audio, video, its retransmissions.
@@ -24,6 +26,7 @@ pub struct Quality {
     clocks: ClockRates,
     sources: [Option<Source>; SOURCES],
     missed: Missed,
+    since: Since,
 }
 
 impl Quality {
@@ -45,7 +48,8 @@ impl Quality {
         }
         let ssrc = u32::from_be_bytes([s0, s1, s2, s3]);
         let sequence = u16::from_be_bytes([high, low]);
-        let Quality { clocks, sources, .. } = self;
+        let Quality { clocks, sources, since, .. } = self;
+        let now = since.micros(now);
         let is_it = |source: &Option<Source>| source.as_ref().is_some_and(|source| source.ssrc == ssrc);
         let source = match sources.iter().position(is_it) {
             Some(at) => sources.get_mut(at).and_then(Option::as_mut),
@@ -83,7 +87,7 @@ impl Quality {
 #[derive(Debug, Default)]
 struct Missed {
     of: [Option<(u32, u32)>; SOURCES],
-    next: usize,
+    next: u8,
 }
 
 impl Missed {
@@ -93,10 +97,10 @@ impl Missed {
         let before = match known {
             Some((_, most)) => std::mem::replace(most, lost.max(*most)),
             None => {
-                if let Some(oldest) = self.of.get_mut(self.next) {
+                if let Some(oldest) = self.of.get_mut(usize::from(self.next)) {
                     *oldest = Some((ssrc, lost));
                 }
-                self.next = (self.next + 1) % SOURCES;
+                self.next = (self.next + 1) % SOURCES as u8;
                 0
             }
         };

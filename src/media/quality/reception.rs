@@ -1,7 +1,5 @@
 //! One sender's packets, by their sequence numbers and timestamps.
 
-use std::time::Instant;
-
 use super::clock::{ClockRates, Tick};
 use super::counters::Measured;
 
@@ -10,7 +8,7 @@ const MAX_DROPOUT: u16 = 3000;
 /// RFC 3550 A.1: a packet that is later is none either.
 const MAX_MISORDER: u16 = 100;
 /// A greater difference is not of the network: a sender that was silent, or began another count of time.
-const MOST_JITTER_MICROS: u64 = 5_000_000;
+const MOST_JITTER_MICROS: u32 = 5_000_000;
 
 // What may come late is remembered.
 const _: () = assert!((MAX_MISORDER as u32) < u128::BITS);
@@ -19,7 +17,8 @@ const _: () = assert!((MAX_MISORDER as u32) < u128::BITS);
 #[derive(Debug)]
 pub(super) struct Source {
     pub ssrc: u32,
-    pub heard_at: Instant,
+    /// In steps of 1,024 microseconds: which of a few was heard longest ago need not be known better.
+    pub heard_at: u32,
     /// The greatest sequence number up to now.
     highest: u16,
     /// Which of those up to `highest` have come, that one in the lowest bit. As bytes: a `u128` would want its own alignment.
@@ -29,25 +28,25 @@ pub(super) struct Source {
     /// The payload type of the last packet that a clock is known for, and its clock.
     clock: Option<(u8, Tick)>,
     timestamp: u32,
-    /// Of the packet with that timestamp.
-    arrived: Instant,
     /// In microseconds, times 16.
-    jitter: u64,
+    jitter: u32,
+    /// When the packet with that timestamp came, in microseconds.
+    arrived: u64,
 }
 
 impl Source {
     /// Its first packet has this number. Nothing before it was lost.
-    pub fn new(ssrc: u32, first: u16, now: Instant) -> Source {
+    pub fn new(ssrc: u32, first: u16, now: u64) -> Source {
         Source {
             ssrc,
-            heard_at: now,
+            heard_at: coarse(now),
             highest: first.wrapping_sub(1),
             came: [u8::MAX; 16],
             jumped_to: None,
             clock: None,
             timestamp: 0,
-            arrived: now,
             jitter: 0,
+            arrived: now,
         }
     }
 
@@ -58,11 +57,11 @@ impl Source {
         payload_type: u8,
         sequence: u16,
         timestamp: u32,
-        now: Instant,
+        now: u64,
         clocks: &ClockRates,
         measured: &mut Measured,
     ) {
-        self.heard_at = now;
+        self.heard_at = coarse(now);
         if !self.number(sequence, measured) {
             return;
         }
@@ -110,14 +109,18 @@ impl Source {
 
     /// RFC 3550 §6.4.1: J(i) = J(i-1) + (|D(i-1,i)| - J(i-1))/16, in whole numbers as in A.8.
     #[inline]
-    fn arrive(&mut self, tick: Tick, timestamp: u32, now: Instant, measured: &mut Measured) {
-        let since = now.saturating_duration_since(self.arrived);
-        let arrival = (since.as_secs() * 1_000_000 + u64::from(since.subsec_micros())) as i64;
+    fn arrive(&mut self, tick: Tick, timestamp: u32, now: u64, measured: &mut Measured) {
+        let arrival = now.saturating_sub(self.arrived) as i64;
         let sent = tick.times(timestamp.wrapping_sub(self.timestamp) as i32);
         let difference = arrival.abs_diff(sent);
-        if difference <= MOST_JITTER_MICROS {
-            self.jitter = (self.jitter + difference).saturating_sub((self.jitter + 8) >> 4);
-            measured.jitter.add(self.jitter >> 4);
+        if difference <= u64::from(MOST_JITTER_MICROS) {
+            self.jitter = (self.jitter + difference as u32).saturating_sub((self.jitter + 8) >> 4);
+            measured.jitter.add((self.jitter >> 4).into());
         }
     }
+}
+
+#[inline]
+fn coarse(micros: u64) -> u32 {
+    (micros >> 10) as u32
 }

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::since::Since;
+
 /// Sender reports of one leg that are remembered; the oldest makes room. A receiver speaks of the last one of each sender.
 const REPORTS: usize = 8;
 
@@ -11,8 +13,12 @@ const RECEIVER_REPORT: u8 = 201;
 /// The sender reports of one leg that have passed.
 #[derive(Debug, Default)]
 pub struct SenderReports {
-    passed: [Option<Passed>; REPORTS],
-    next: usize,
+    passed: [Passed; REPORTS],
+    /// How many of those there are,
+    known: u8,
+    /// and which one is written next.
+    next: u8,
+    since: Since,
 }
 
 /// What a receiver says of a sender.
@@ -25,12 +31,13 @@ pub(super) struct Hearsay {
     pub round_trip: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Default)]
 struct Passed {
     ssrc: u32,
     /// The middle of its NTP timestamp, as the far end names it (LSR).
     middle: u32,
-    at: Instant,
+    /// In microseconds, as far as 32 bits go: see [`SenderReports::hearsay`].
+    at: u32,
 }
 
 impl SenderReports {
@@ -40,16 +47,18 @@ impl SenderReports {
             // RFC 3550 §6.4.1: SSRC, NTP timestamp, RTP timestamp, counts.
             if part.kind == SENDER_REPORT
                 && let Some((ssrc, middle)) = word(part.body, 0).zip(word(part.body, 6))
-                && let Some(place) = self.passed.get_mut(self.next)
+                && let Some(place) = self.passed.get_mut(usize::from(self.next))
             {
-                *place = Some(Passed { ssrc, middle, at: now });
-                self.next = (self.next + 1) % REPORTS;
+                *place = Passed { ssrc, middle, at: self.since.micros(now) as u32 };
+                self.known = self.known.max(self.next + 1);
+                self.next = (self.next + 1) % REPORTS as u8;
             }
         }
     }
 
     /// What an RTCP packet of the other leg says of these senders.
     pub(super) fn heard(&self, packet: &[u8], now: Instant, mut each: impl FnMut(Hearsay)) {
+        let now = self.since.micros_so_far(now) as u32;
         for part in parts(packet) {
             let blocks = match part.kind {
                 SENDER_REPORT => part.body.get(24..),
@@ -63,16 +72,18 @@ impl SenderReports {
     }
 
     /// One report block (RFC 3550 §6.4.1); `None`: of a sender that nobody has heard of.
-    fn hearsay(&self, block: &[u8], now: Instant) -> Option<Hearsay> {
+    fn hearsay(&self, block: &[u8], now: u32) -> Option<Hearsay> {
         let (ssrc, loss, middle, delay) =
             (word(block, 0)?, word(block, 4)?, word(block, 16)?, word(block, 20)?);
-        let mut of_sender = self.passed.iter().flatten().filter(|report| report.ssrc == ssrc).peekable();
+        let known = self.passed.iter().take(self.known.into());
+        let mut of_sender = known.filter(|report| report.ssrc == ssrc).peekable();
         of_sender.peek()?;
-        // A - LSR - DLSR, where A is now, and LSR is when we saw the report pass.
-        let delay = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
+        // A - LSR - DLSR, where A is now, and LSR is when we saw the report pass. As there, what goes beyond 32 bits cancels out:
+        // the report may be hours old.
+        let delay = ((u64::from(delay) * 1_000_000) >> 16) as u32;
         let answered = of_sender.find(|report| report.middle == middle);
-        let round_trip =
-            answered.and_then(|report| now.saturating_duration_since(report.at).checked_sub(delay));
+        let micros = answered.map(|report| now.wrapping_sub(report.at).wrapping_sub(delay) as i32);
+        let round_trip = micros.and_then(|micros| u64::try_from(micros).ok()).map(Duration::from_micros);
         // 24 bits with a sign: what came twice may make it negative.
         let lost = (((loss << 8) as i32) >> 8).max(0) as u32;
         Some(Hearsay { ssrc, lost, round_trip })

@@ -278,7 +278,7 @@ impl Pair {
         let Some(dtls) = self.srtp[side as usize].dtls_mut() else { return };
         let talk = &mut dtls.now.talks[component as usize];
         // RFC 5764 §4.1: with rtcp-mux there is one association.
-        let is_used = component == Component::Rtp || !leg.rules().rtcp_mux;
+        let is_used = component == Component::Rtp || !self.rows[side as usize].does_rtcp_mux();
         if !is_used || talk.is_some() || dtls.retry.is_some() || dtls.now.terms.role() != Role::Client {
             return;
         }

@@ -106,8 +106,8 @@ impl Pair {
     /// Whether the source is heard, and the socket takes such a packet.
     pub(super) fn admit(&mut self, arrived: &Arrived, packet: &[u8]) -> Result<Admitted, Reason> {
         let latches = self.hears(arrived)?;
-        let row = &self.rows[arrived.side as usize][arrived.component as usize];
-        let kind = row.kind(packet).ok_or(Reason::Payload)?;
+        let row = &self.rows[arrived.side as usize];
+        let kind = row.kind(arrived.component, packet).ok_or(Reason::Payload)?;
         if latches && !self.srtp[arrived.side as usize].is_used() && !self.is_credible(arrived, kind, packet)
         {
             return Err(Reason::Source);
@@ -118,9 +118,9 @@ impl Pair {
     /// Whether the source is heard, and (true) would be the first that is.
     pub(super) fn hears(&mut self, arrived: &Arrived) -> Result<bool, Reason> {
         let Arrived { side, component, source, now } = *arrived;
-        let (leg, row) = (&self.legs[side as usize], &self.rows[side as usize][component as usize]);
+        let leg = &self.legs[side as usize];
         let agent = &mut self.agents[side as usize][component as usize];
-        let (is_heard, latches) = match (agent, row.source) {
+        let (is_heard, latches) = match (agent, leg.source(component)) {
             (Some(agent), _) => (agent.hears(source, now), false),
             (None, Some(latched)) => (latched == source, false),
             (None, None) => (leg.may_latch(component, source), true),
@@ -138,13 +138,7 @@ impl Pair {
 
     /// From which socket of the other side a packet leaves.
     pub(super) fn exit_of(&self, arrived: &Arrived, kind: Kind) -> Component {
-        let muxed = self.legs[arrived.side.other() as usize].rules().rtcp_mux;
-        match kind {
-            Kind::Media => arrived.component,
-            // RFC 5761 §3.
-            Kind::Rtcp if muxed => Component::Rtp,
-            Kind::Rtcp => Component::Rtcp,
-        }
+        self.rows[arrived.side.other() as usize].exit_component(arrived.component, kind)
     }
 
     /// To where the other side's endpoint is; before it has shown that, to where its SDP says, if that is allowed.

@@ -15,7 +15,7 @@ impl Pair {
         let (here, there) = (arrived.side as usize, arrived.side.other() as usize);
         let counters = &self.counters.leg(arrived.side).quality;
         match kind {
-            Kind::Media if self.legs[here].rules().rtp_only => {
+            Kind::Media if self.rows[here].takes_rtp() => {
                 self.quality[here].media(packet, arrived.now, counters);
             }
             Kind::Media => {}

@@ -209,7 +209,7 @@ proptest! {
             let heard = *latched[component as usize].get_or_insert(source);
             match verdict {
                 Verdict::Forward(_) => prop_assert_eq!(heard, source),
-                Verdict::Drop(reason) if pair.rows[0][component as usize].source.is_none() => {
+                Verdict::Drop(reason) if pair.legs[0].source(component).is_none() => {
                     latched[component as usize] = None;
                     if reason == Reason::Source {
                         prop_assert_eq!(component, Rtcp);

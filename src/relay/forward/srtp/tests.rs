@@ -31,6 +31,19 @@ fn report() -> Vec<u8> {
     vec![0x80, 201, 0, 1, 1, 2, 3, 4]
 }
 
+fn rules(rtp: &str) -> LegRules {
+    let rtp = at(rtp);
+    LegRules {
+        rtp: Some(rtp),
+        rtcp: Some(SocketAddr::new(rtp.ip(), rtp.port() + 1)),
+        payload_types: vec![0],
+        rtp_only: true,
+        send_before_latch: true,
+        stun_and_dtls: true,
+        ..LegRules::default()
+    }
+}
+
 /// A pair between an SRTP phone on side A and whatever the trunk on side B is.
 struct World {
     pair: Pair,
@@ -44,18 +57,8 @@ impl World {
         let mut pair = Pair::default();
         let now = Instant::now();
         for (side, rtp, crypto) in [(Side::A, PHONE, sdes(1, 2)), (Side::B, TRUNK, trunk)] {
-            let rtp = at(rtp);
-            let rules = LegRules {
-                rtp: Some(rtp),
-                rtcp: Some(SocketAddr::new(rtp.ip(), rtp.port() + 1)),
-                payload_types: vec![0],
-                rtp_only: true,
-                send_before_latch: true,
-                stun_and_dtls: true,
-                ..LegRules::default()
-            };
             pair.set_crypto(side, &crypto, now);
-            pair.set_leg(side, rules);
+            pair.set_leg(side, rules(rtp));
         }
         World { pair, now, phone_sends: Outbound::new(&key(1)), phone_hears: Inbound::new(&key(2)) }
     }
@@ -124,8 +127,7 @@ fn an_srtp_phone_and_a_plain_trunk_hear_each_other() {
 fn rtcp_from_an_unexpected_port_latches_only_if_it_is_authentic() {
     let mut world = World::new(LegCrypto::Pass);
     for (side, address) in [(Side::A, PHONE), (Side::B, TRUNK)] {
-        let rules = world.pair.legs[side as usize].rules().clone();
-        world.pair.set_leg(side, LegRules { sip_source: Some(at(address).ip()), ..rules });
+        world.pair.set_leg(side, LegRules { sip_source: Some(at(address).ip()), ..rules(address) });
     }
     let other_port = |address| SocketAddr::new(at(address).ip(), 9000);
     let plain = report();
