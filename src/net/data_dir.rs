@@ -1,8 +1,8 @@
 //! What the node keeps for itself: its key and its self-signed certificates, readable by nobody else.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::NodeKey;
 use crate::media::dtls::Certificate;
@@ -17,16 +17,29 @@ pub(super) fn make(folder: &Path) -> io::Result<()> {
 }
 
 /// Writes a file that only we may read; whoever reads it meanwhile sees the old one or the new one.
-pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = file.with_extension("new");
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = begin_private(path)?;
+    new.write_all(bytes)?;
+    put_in_place(&new, path)
+}
+
+/// An empty file that only we may read, which [`put_in_place`] makes the one at `path`.
+pub(super) fn begin_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.read(true).write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut out = options.open(&new)?;
-    out.write_all(bytes)?;
-    out.sync_all()?;
-    fs::rename(&new, file)
+    options.open(new(path))
+}
+
+/// See [`begin_private`].
+pub(super) fn put_in_place(new_file: &File, path: &Path) -> io::Result<()> {
+    new_file.sync_all()?;
+    fs::rename(new(path), path)
+}
+
+fn new(path: &Path) -> PathBuf {
+    path.with_extension("new")
 }
 
 /// The node's key, made on first start: with it, tokens minted before a restart are still ours after it.

@@ -1,13 +1,15 @@
-//! A file of records in `data_dir` that outlasts the node, however it ends: changes are appended, the last one of each key
-//! counts, and what no longer counts is left out when it takes up half of the file.
+//! A file of records in `data_dir` that outlasts the node, however it ends: changes are appended, and the last one of each key
+//! counts. When what counts no more takes up half of the file, the rest is copied to a new one, a piece with each write: no write
+//! takes long, however large the file is.
 //!
 //! A record is `length (4 bytes) | key (8 bytes) | sealed bytes`; of length 0: the key is gone. Sealed with the node's key
 //! and bound to its own: what is damaged does not open, and whoever copies the file reads nothing.
 //!
 //! No record waits for the disk itself: what a power cut takes are calls and flows that it has ended anyway.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,6 +26,10 @@ type Change<T> = (u64, Option<T>);
 
 /// So much may lie in a file without counting, whatever the rest.
 const SLACK: u64 = 64 * 1024;
+/// So much is copied to a new file with each write; or twice what is written, so that the copy comes to an end.
+const PIECE: usize = 64 * 1024;
+/// When so much counts (some 100,000 calls), new keys are turned away.
+const MOST: u64 = 256 * 1024 * 1024;
 const HEAD: usize = 4 + 8;
 
 /// A journal, written to by another thread, for the disk may be slow. There is none where its file could not be opened.
@@ -71,25 +77,63 @@ impl Journal {
             let json = |record: Option<T>| record.and_then(|record| serde_json::to_vec(&record).ok());
             let changes: Vec<_> = changes.into_iter().map(|(id, record)| (id, json(record))).collect();
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = file.append(&changes) {
-                tracing::warn!(path = %file.path.display(), %error, "cannot keep {what}: a restart will forget them");
+            let written = file.write(&changes);
+            if let Some(error) = file.complaint(written) {
+                tracing::warn!(path = %file.path.display(), error, "cannot keep all {what}: a restart will forget some");
             }
         };
         let _ = spawn_blocking(write).await;
     }
 }
 
-/// The file.
+/// A journal's file, and the next one while that is made.
 #[derive(Debug)]
 struct Records {
     path: PathBuf,
     purpose: &'static str,
     key: NodeKey,
-    out: File,
+    /// See [`MOST`].
+    most: u64,
+    current: Frames,
+    next: Option<Next>,
+    /// Something could not be written, and the current file still says what was before.
+    is_behind: bool,
+    has_complained: bool,
+}
+
+/// The file that takes the place of the current one when all is in there that counts.
+#[derive(Debug)]
+struct Next {
+    frames: Frames,
+    /// What is to be copied, the first last, and where it was when this began. What has changed since is here already.
+    left: Vec<(u64, Place)>,
+}
+
+/// A file of records.
+#[derive(Debug)]
+struct Frames {
+    file: File,
     bytes: u64,
-    /// Length of the record that counts, by key.
-    counting: FxHashMap<u64, u32>,
+    /// Where the record is that counts, by key.
+    counting: FxHashMap<u64, Place>,
     counting_bytes: u64,
+}
+
+/// Of a record with its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    at: u64,
+    length: u32,
+}
+
+/// Records that are written together.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Keys, and how long each one's record is with its head.
+    lengths: Vec<(u64, u32)>,
+    /// New keys that there was no room for.
+    turned_away: usize,
 }
 
 /// What was in a file.
@@ -104,73 +148,162 @@ struct Read {
 impl Records {
     /// Reads the file, or begins it, and leaves out what no longer counts.
     fn open(path: &Path, purpose: &'static str, key: NodeKey) -> io::Result<(Records, Read)> {
-        let bytes = match std::fs::read(path) {
+        let bytes = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
         let (frames, rest) = frames(&bytes);
         let mut read = Read { records: Vec::new(), damaged: usize::from(rest > 0) };
-        let mut file = Vec::new();
-        let mut counting = FxHashMap::default();
+        let mut batch = Batch::default();
         for (id, frame) in last_of_each(&frames) {
             match key.open(purpose, &id.to_be_bytes(), frame.get(HEAD..).unwrap_or_default()) {
                 Some(plain) => {
-                    file.extend_from_slice(frame);
-                    counting.insert(id, frame.len() as u32);
+                    batch.bytes.extend_from_slice(frame);
+                    batch.lengths.push((id, frame.len() as u32));
                     read.records.push((id, plain));
                 }
                 None => read.damaged += 1,
             }
         }
-        data_dir::write_private(path, &file)?;
-        let out = OpenOptions::new().append(true).open(path)?;
-        let bytes = file.len() as u64;
-        let records =
-            Records { path: path.into(), purpose, key, out, bytes, counting, counting_bytes: bytes };
-        Ok((records, read))
+        let mut current = Frames::begin(path)?;
+        current.append(&batch)?;
+        current.take_place(path)?;
+        let (next, is_behind, has_complained) = (None, false, false);
+        let path = path.into();
+        Ok((Records { path, purpose, key, most: MOST, current, next, is_behind, has_complained }, read))
     }
 
-    /// Writes changes down. After an error the file is as it was.
-    fn append(&mut self, changes: &[Change<Vec<u8>>]) -> io::Result<()> {
-        let mut frames = Vec::new();
-        let lengths = changes.iter().map(|(id, change)| (*id, self.put(*id, change.as_deref(), &mut frames)));
-        let lengths: Vec<(u64, Option<u32>)> = lengths.collect();
-        if let Err(error) = self.out.write_all(&frames) {
+    /// Writes changes down. How many new keys were turned away.
+    fn write(&mut self, changes: &[Change<Vec<u8>>]) -> io::Result<usize> {
+        let batch = self.sealed(changes);
+        let written = self.append(&batch);
+        if written.is_err() {
+            // A call that is over must not stand in the file for ever: the next one is begun anew, without it.
+            self.next = None;
+            self.is_behind = true;
+            let gone = changes.iter().filter(|(_, change)| change.is_none());
+            gone.for_each(|(id, _)| self.current.count(*id, None));
+        }
+        written.map(|()| batch.turned_away)
+    }
+
+    fn sealed(&self, changes: &[Change<Vec<u8>>]) -> Batch {
+        let mut batch = Batch::default();
+        for (id, change) in changes {
+            let is_known = self.current.counting.contains_key(id);
+            let is_full = self.current.counting_bytes + batch.bytes.len() as u64 >= self.most;
+            match change {
+                Some(_) if !is_known && is_full => batch.turned_away += 1,
+                None if !is_known => {}
+                Some(plain) => batch.put(*id, &self.key.seal(self.purpose, &id.to_be_bytes(), plain)),
+                None => batch.put(*id, &[]),
+            }
+        }
+        batch
+    }
+
+    fn append(&mut self, batch: &Batch) -> io::Result<()> {
+        self.current.append(batch)?;
+        let Some(next) = &mut self.next else {
+            if self.is_behind || self.current.bytes > 2 * self.current.counting_bytes + SLACK {
+                self.next = Some(Next::begin(&self.path, &self.current)?);
+            }
+            return Ok(());
+        };
+        next.frames.append(batch)?;
+        next.copy(&self.current, PIECE.max(2 * batch.bytes.len()))?;
+        if let Some(next) = self.next.take_if(|next| next.left.is_empty()) {
+            next.frames.take_place(&self.path)?;
+            self.current = next.frames;
+            self.is_behind = false;
+        }
+        Ok(())
+    }
+
+    /// What to say of a write: once when something is not kept, and not again before there is room for much.
+    fn complaint(&mut self, written: io::Result<usize>) -> Option<String> {
+        let error = match written {
+            Ok(0) => {
+                self.has_complained &= self.current.counting_bytes > self.most / 8 * 7;
+                return None;
+            }
+            Ok(_) => {
+                format!("the journal is full ({} MiB): it takes new ones when others end", self.most >> 20)
+            }
+            Err(error) => error.to_string(),
+        };
+        (!std::mem::replace(&mut self.has_complained, true)).then_some(error)
+    }
+}
+
+impl Next {
+    fn begin(path: &Path, current: &Frames) -> io::Result<Next> {
+        let mut left: Vec<_> = current.counting.iter().map(|(id, place)| (*id, *place)).collect();
+        left.sort_unstable_by_key(|(_, place)| std::cmp::Reverse(place.at));
+        Ok(Next { frames: Frames::begin(path)?, left })
+    }
+
+    /// Copies so many bytes of what still counts, or a record more.
+    fn copy(&mut self, current: &Frames, bytes: usize) -> io::Result<()> {
+        let mut batch = Batch::default();
+        while batch.bytes.len() < bytes
+            && let Some((id, place)) = self.left.pop()
+        {
+            if current.counting.get(&id) == Some(&place) {
+                let start = batch.bytes.len();
+                batch.bytes.resize(start + place.length as usize, 0);
+                current.file.read_exact_at(&mut batch.bytes[start..], place.at)?;
+                batch.lengths.push((id, place.length));
+            }
+        }
+        self.frames.append(&batch)
+    }
+}
+
+impl Frames {
+    /// An empty file beside the one at `path`.
+    fn begin(path: &Path) -> io::Result<Frames> {
+        let file = data_dir::begin_private(path)?;
+        Ok(Frames { file, bytes: 0, counting: FxHashMap::default(), counting_bytes: 0 })
+    }
+
+    /// It takes the place of the one at `path`.
+    fn take_place(&self, path: &Path) -> io::Result<()> {
+        data_dir::put_in_place(&self.file, path)
+    }
+
+    /// After an error the file is as it was.
+    fn append(&mut self, batch: &Batch) -> io::Result<()> {
+        if let Err(error) = self.file.write_all_at(&batch.bytes, self.bytes) {
             // What follows a torn record would be lost with it.
-            self.out.set_len(self.bytes)?;
+            self.file.set_len(self.bytes)?;
             return Err(error);
         }
-        self.bytes += frames.len() as u64;
-        for (id, length) in lengths {
-            let before = match length {
-                Some(length) => self.counting.insert(id, length),
-                None => self.counting.remove(&id),
-            };
-            self.counting_bytes += u64::from(length.unwrap_or(0));
-            self.counting_bytes -= u64::from(before.unwrap_or(0));
+        for &(id, length) in &batch.lengths {
+            let counts = length as usize > HEAD;
+            self.count(id, counts.then_some(Place { at: self.bytes, length }));
+            self.bytes += u64::from(length);
         }
-        if self.bytes > 2 * self.counting_bytes + SLACK { self.rewrite() } else { Ok(()) }
-    }
-
-    /// Appends a change to `out`; how long it is there, if it will count.
-    fn put(&self, id: u64, change: Option<&[u8]>, out: &mut Vec<u8>) -> Option<u32> {
-        let sealed = change.map(|plain| self.key.seal(self.purpose, &id.to_be_bytes(), plain));
-        let length = sealed.as_ref().map_or(0, Vec::len) as u32;
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&id.to_be_bytes());
-        out.extend_from_slice(sealed.as_deref().unwrap_or_default());
-        sealed.map(|_| HEAD as u32 + length)
-    }
-
-    /// Leaves out what no longer counts.
-    fn rewrite(&mut self) -> io::Result<()> {
-        let bytes = std::fs::read(&self.path)?;
-        let (frames, _) = frames(&bytes);
-        let file: Vec<u8> = last_of_each(&frames).flat_map(|(_, frame)| frame).copied().collect();
-        data_dir::write_private(&self.path, &file)?;
-        self.out = OpenOptions::new().append(true).open(&self.path)?;
-        self.bytes = file.len() as u64;
         Ok(())
+    }
+
+    /// Only this record of the key counts from now on.
+    fn count(&mut self, id: u64, place: Option<Place>) {
+        let before = match place {
+            Some(place) => self.counting.insert(id, place),
+            None => self.counting.remove(&id),
+        };
+        self.counting_bytes += place.map_or(0, |place| u64::from(place.length));
+        self.counting_bytes -= before.map_or(0, |place| u64::from(place.length));
+    }
+}
+
+impl Batch {
+    fn put(&mut self, id: u64, sealed: &[u8]) {
+        self.bytes.extend_from_slice(&(sealed.len() as u32).to_be_bytes());
+        self.bytes.extend_from_slice(&id.to_be_bytes());
+        self.bytes.extend_from_slice(sealed);
+        self.lengths.push((id, (HEAD + sealed.len()) as u32));
     }
 }
 
@@ -195,77 +328,4 @@ fn last_of_each<'f>(frames: &[(u64, &'f [u8])]) -> impl Iterator<Item = (u64, &'
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key() -> NodeKey {
-        NodeKey::new([7; 16])
-    }
-
-    fn open(path: &Path) -> (Records, Vec<(u64, Vec<u8>)>, usize) {
-        let (journal, mut read) = Records::open(path, "test", key()).unwrap();
-        read.records.sort();
-        (journal, read.records, read.damaged)
-    }
-
-    fn set(id: u64, text: &str) -> Change<Vec<u8>> {
-        (id, Some(text.into()))
-    }
-
-    #[test]
-    fn the_last_word_about_each_key_is_read_again_and_the_file_shows_none() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.journal");
-        let (mut journal, read, _) = open(&path);
-        assert!(read.is_empty());
-        journal.append(&[set(1, "one"), set(2, "two"), set(3, "three")]).unwrap();
-        journal.append(&[set(1, "another one"), (2, None), (9, None)]).unwrap();
-        assert!(!std::fs::read(&path).unwrap().windows(3).any(|window| window == b"one"));
-        // As after kill -9: nothing more is written.
-        let (_, read, damaged) = open(&path);
-        assert_eq!(read, [(1, b"another one".to_vec()), (3, b"three".to_vec())]);
-        assert_eq!(damaged, 0);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn what_is_damaged_is_left_out_and_the_rest_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.journal");
-        let (mut journal, ..) = open(&path);
-        journal.append(&[set(1, "one"), set(2, "two"), set(3, "three")]).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        for length in 0..whole.len() {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            let (_, read, damaged) = open(&path);
-            assert!(read.len() < 3);
-            assert!(read.iter().all(|record| [(1, b"one".to_vec()), (2, b"two".to_vec())].contains(record)));
-            assert!(damaged <= 1);
-        }
-        for at in 0..whole.len() {
-            let mut bent = whole.clone();
-            bent[at] ^= 0x10;
-            std::fs::write(&path, bent).unwrap();
-            let (_, read, damaged) = open(&path);
-            assert!(read.len() < 3 && damaged > 0, "byte {at}: {read:?}");
-        }
-        std::fs::write(&path, &whole).unwrap();
-        assert_eq!(Records::open(&path, "another", key()).unwrap().1.damaged, 3);
-    }
-
-    #[test]
-    fn the_file_stays_within_twice_what_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.journal");
-        let (mut journal, ..) = open(&path);
-        for round in 0..2_000 {
-            journal.append(&[set(round % 10, &"x".repeat(200)), (round % 10 + 1, None)]).unwrap();
-        }
-        assert!(std::fs::metadata(&path).unwrap().len() < SLACK + 10 * 500);
-        let mut counting: Vec<u64> = journal.counting.keys().copied().collect();
-        counting.sort_unstable();
-        let (_, read, _) = open(&path);
-        assert_eq!(read.iter().map(|(id, _)| *id).collect::<Vec<_>>(), counting);
-    }
-}
+mod tests;

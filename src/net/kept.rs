@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +31,9 @@ const COUNTED_BYTES: usize = 512 * 1024;
 /// For so long a call that is over would come back if the node were killed, and be recorded twice.
 const ENDED: Duration = Duration::from_millis(100);
 /// Calls that are written down in one go, while no message is read.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 50;
+/// After that nothing is written for as many times as long as it took.
+const REST: u32 = 3;
 
 /// The files of one node.
 #[derive(Clone)]
@@ -77,8 +79,7 @@ impl Kept {
                 sleep(QUICK).await;
                 self.write_bans(&shard).await;
                 self.write_registrations(&shard).await;
-                let changed = shard.borrow_mut().edge().changed_calls();
-                self.write_calls(&changed, &shard).await;
+                self.write_changed_calls(&shard).await;
             }
         };
         let ended = async {
@@ -120,17 +121,28 @@ impl Kept {
         self.write_registrations(shard).await;
         self.write_ended_calls(shard).await;
         let all = shard.borrow_mut().edge().all_calls();
-        self.write_calls(&all, shard).await;
+        for some in all.chunks(AT_ONCE) {
+            self.write_calls(some, shard).await;
+        }
     }
 
-    /// Returns when these calls are written.
-    async fn write_calls(&self, keys: &[u64], shard: &RefCell<Shard>) {
-        for some in keys.chunks(AT_ONCE) {
-            let _writing = self.writing.lock().await;
-            let save = |key: &u64| Some((*key, Some(shard.borrow_mut().edge().save_call(*key)?)));
-            let saved: Vec<_> = some.iter().filter_map(save).collect();
-            self.calls.write(saved).await;
+    /// Takes a part of the time only, however many they are and however little of a processor we get: calls that are set up
+    /// meanwhile must not wait for those that stand.
+    async fn write_changed_calls(&self, shard: &RefCell<Shard>) {
+        let changed = shard.borrow_mut().edge().changed_calls();
+        for some in changed.chunks(AT_ONCE) {
+            let began = Instant::now();
+            self.write_calls(some, shard).await;
+            sleep(began.elapsed() * REST).await;
         }
+    }
+
+    /// Returns when these calls are written, of which there are no more than [`AT_ONCE`].
+    async fn write_calls(&self, keys: &[u64], shard: &RefCell<Shard>) {
+        let _writing = self.writing.lock().await;
+        let save = |key: &u64| Some((*key, Some(shard.borrow_mut().edge().save_call(*key)?)));
+        let saved: Vec<_> = keys.iter().filter_map(save).collect();
+        self.calls.write(saved).await;
     }
 
     /// Returns when no call is in the journal that is over.

@@ -156,7 +156,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// Binds, reads or makes certificates, starts the threads.
+    /// Binds, reads or makes certificates, starts the threads. Returns when the calls of before a restart are taken up again and
+    /// messages are read.
     pub fn start(settings: NodeSettings) -> Result<Node, StartError> {
         let NodeSettings { mut edge, mut policy, relay, mut net, admin, numbers } = settings;
         let in_data_dir = |error| StartError::DataDir { path: net.data_dir.clone(), error };

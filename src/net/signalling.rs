@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -62,21 +63,33 @@ pub(super) struct Signalling {
     pub commands: mpsc::Receiver<Command>,
 }
 
-/// Starts it.
+/// Starts it. Returns when the calls of before a restart are taken up again, and then the sockets are read.
 pub(super) fn start(signalling: Signalling) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("signalling".into()).spawn(move || {
-        let outcome = LocalSet::new().block_on(&runtime, signalling.run());
-        if let Err(error) = outcome {
-            tracing::error!(%error, "signalling stopped");
-        }
+    let (ready, begun) = sync_channel(1);
+    let thread = std::thread::Builder::new().name("signalling".into()).spawn(move || {
+        LocalSet::new().block_on(&runtime, signalling.run(ready));
         // A name look-up that hangs must not hold us up.
         runtime.shutdown_background();
-    })
+    })?;
+    begun.recv().unwrap_or_else(|_| Err(io::Error::other("the signalling thread panicked")))?;
+    Ok(thread)
 }
 
 impl Signalling {
-    async fn run(self) -> io::Result<()> {
+    async fn run(self, ready: SyncSender<io::Result<()>>) {
+        // Whoever starts us waits for this.
+        let (obeying, commands) = match self.begin() {
+            Ok(begun) => begun,
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        let _ = ready.send(Ok(()));
+        let (kept, shard) = (obeying.kept.clone(), obeying.shard.clone());
+        obeying.run(commands).await;
+        kept.write_all(&shard).await;
+    }
+
+    fn begin(self) -> io::Result<(Obeying, mpsc::Receiver<Command>)> {
         let mut rng: Rng = Box::new(rand::make_rng::<rand::rngs::StdRng>());
         let (kept, left) = Kept::open(&self.net.data_dir, &self.edge.key);
         kept.restore(&mut self.policy.open());
@@ -98,11 +111,7 @@ impl Signalling {
         let certificates = Rc::new(self.certificates);
         spawn_local(watch(certificates.clone()));
         spawn_local(kept.clone().keep(shard.clone()));
-        let fetched = self.fetched;
-        let obeying = Obeying { shard: shard.clone(), certificates, kept: kept.clone(), fetched };
-        obeying.run(self.commands).await;
-        kept.write_all(&shard).await;
-        Ok(())
+        Ok((Obeying { shard, certificates, kept, fetched: self.fetched }, self.commands))
     }
 }
 

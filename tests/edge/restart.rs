@@ -21,7 +21,7 @@ use super::world::{Actor, CARRIER_TCP, CARRIER_UDP, CARRIERS, INSIDE, World, set
 const AWAY: Duration = Duration::from_secs(3);
 
 /// The journal of calls, as the disk has it.
-type Journal = BTreeMap<u64, String>;
+pub type Journal = BTreeMap<u64, String>;
 
 /// Writes down what has changed.
 fn write(world: &mut World, journal: &mut Journal) {
@@ -34,7 +34,7 @@ fn write(world: &mut World, journal: &mut Journal) {
     }
 }
 
-fn read(journal: &Journal) -> Vec<(u64, SavedCall)> {
+pub fn read(journal: &Journal) -> Vec<(u64, SavedCall)> {
     journal.iter().map(|(key, saved)| (*key, serde_json::from_str(saved).unwrap())).collect()
 }
 

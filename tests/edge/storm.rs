@@ -12,6 +12,8 @@ use super::ends::cancel_of;
 use super::ua::{self, Leg, answer, header, request, response, sdp};
 use super::world::{Actor, World};
 
+mod crash;
+
 const CALLS: usize = 20;
 const PHONES: usize = 4;
 const PBX: usize = PHONES;
@@ -50,6 +52,15 @@ struct Storm {
     agents: Vec<Agent>,
     agenda: BTreeMap<(Instant, u64), What>,
     serial: u64,
+    /// Until then nothing reaches the edge.
+    deaf_until: Instant,
+}
+
+/// Each carrier takes as many calls as there are.
+fn world() -> World {
+    World::with(|settings| {
+        settings.trunks.iter_mut().for_each(|trunk| trunk.calls_at_once = Some(CALLS as u32))
+    })
 }
 
 fn key_of(text: &str) -> String {
@@ -65,7 +76,7 @@ fn final_key(text: &str) -> String {
 
 impl Storm {
     fn new(seed: u64) -> Storm {
-        let mut world = World::new();
+        let mut world = world();
         let mut actors: Vec<Actor> =
             (0..PHONES).map(|i| Actor::udp_phone(&format!("192.0.2.{}:5060", 10 + i))).collect();
         let mut contacts: Vec<String> =
@@ -83,7 +94,8 @@ impl Storm {
             legs: HashMap::new(),
         };
         let agents = actors.into_iter().zip(contacts).map(agent).collect();
-        Storm { world, rng: StdRng::seed_from_u64(seed), agents, agenda: BTreeMap::new(), serial: 0 }
+        let (rng, deaf_until) = (StdRng::seed_from_u64(seed), world.now.instant);
+        Storm { world, rng, agents, agenda: BTreeMap::new(), serial: 0, deaf_until }
     }
 
     fn chance(&mut self, percent: u32) -> bool {
@@ -119,7 +131,7 @@ impl Storm {
     }
 
     /// Until nothing is on its way and nobody has anything to do.
-    fn run(&mut self) {
+    fn run(&mut self, mut after_step: impl FnMut(&mut Storm)) {
         for _ in 0..CALLS {
             let pbx = PBX + usize::from(self.chance(20));
             let (phone, carrier) = (self.rng.random_range(0..PHONES), CARRIER + usize::from(self.chance(50)));
@@ -139,11 +151,13 @@ impl Storm {
                 let agent = self.agents.iter().position(|agent| agent.actor.is_at(&to)).expect("somebody");
                 self.travel(|| What::At(agent, text.clone()));
             }
+            after_step(self);
         }
     }
 
     fn step(&mut self, what: What) {
         match what {
+            What::AtEdge(..) if self.world.now.instant < self.deaf_until => {}
             What::AtEdge(agent, text) => {
                 let actor = self.agents[agent].actor;
                 self.world.send(&actor, text);
@@ -355,7 +369,7 @@ impl Storm {
 fn weather(seed: u64, relay_pairs: usize) -> usize {
     let mut storm = Storm::new(seed);
     storm.world.ports.lock().expect("lock").capacity = relay_pairs;
-    storm.run();
+    storm.run(|_| {});
     let in_call: Vec<_> = storm.agents.iter().flat_map(|agent| agent.legs.keys()).collect();
     assert!(in_call.is_empty(), "seed {seed}: still in a call: {in_call:?}");
     assert_eq!(

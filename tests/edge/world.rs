@@ -126,8 +126,14 @@ impl Relay for FakeRelay {
             return Err(OpenError::PortsExhausted);
         }
         ports.binds.extend([a.bind, b.bind]);
-        let first = 40_000 + ports.next % 5_000 * 4;
-        ports.next = ports.next.wrapping_add(1);
+        let first = loop {
+            let first = 40_000 + ports.next % 5_000 * 4;
+            ports.next = ports.next.wrapping_add(1);
+            // One of before a restart may have it.
+            if !ports.open.values().any(|pair| pair.a.rtp().0.port() == first) {
+                break first;
+            }
+        };
         let id = PairId(u64::from(ports.next));
         Ok(ports.open_at(id, [(a, first), (b, first + 2)], PairCounters::default()))
     }

@@ -39,15 +39,7 @@ impl Call {
 
     /// A request of the caller's in the dialog.
     fn request(&self, method: &str, cseq: u32) -> String {
-        let contact = values(&self.ok, "Contact")[0].trim_matches(['<', '>']);
-        let mut request = request(method, contact, Transport::Udp, self.caller.addr());
-        for name in ["From", "To", "Call-ID"] {
-            request = request.replace(values(&request, name)[0], values(&self.ok, name)[0]);
-        }
-        let routes: Vec<_> =
-            values(&self.ok, "Record-Route").iter().flat_map(|v| v.split(',')).rev().collect();
-        request = request.replace("Contact:", &format!("Route: {}\r\nContact:", routes.join(",")));
-        request.replace(&format!("CSeq: 1 {method}"), &format!("CSeq: {cseq} {method}"))
+        in_dialog(&self.ok, method, cseq, self.caller.addr())
     }
 
     /// The caller hangs up.
@@ -57,6 +49,18 @@ impl Call {
         self.callee.send(&answer(&bye, "200 OK", self.callee.addr(), ""));
         assert_eq!(status(&self.caller.receive_final()), 200);
     }
+}
+
+/// A request in the dialog that this 2xx made, from its caller over UDP.
+pub fn in_dialog(ok: &str, method: &str, cseq: u32, caller: SocketAddr) -> String {
+    let contact = values(ok, "Contact")[0].trim_matches(['<', '>']);
+    let mut request = request(method, contact, Transport::Udp, caller);
+    for name in ["From", "To", "Call-ID"] {
+        request = request.replace(values(&request, name)[0], values(ok, name)[0]);
+    }
+    let routes: Vec<_> = values(ok, "Record-Route").iter().flat_map(|v| v.split(',')).rev().collect();
+    request = request.replace("Contact:", &format!("Route: {}\r\nContact:", routes.join(",")));
+    request.replace(&format!("CSeq: 1 {method}"), &format!("CSeq: {cseq} {method}"))
 }
 
 pub fn sdp(media: SocketAddr) -> String {

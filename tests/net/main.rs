@@ -20,6 +20,7 @@ mod mutual_tls;
 mod outgoing_tls;
 mod reload;
 mod restart;
+mod restart_connections;
 #[path = "../support/running.rs"]
 mod running;
 mod sip_attacks;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -24,8 +25,8 @@ impl Drop for Killed {
 /// Its listeners, inside and outside.
 type At = [SocketAddr; 2];
 
-/// Starts it with its listeners at these addresses; where they really are.
-fn run(folder: &Path, pbx: SocketAddr, [inside, outside]: At) -> (Killed, At) {
+/// Starts it with its listeners at these addresses and its media at these ports; where the listeners really are.
+fn run(folder: &Path, pbx: SocketAddr, ports: &RangeInclusive<u16>, [inside, outside]: At) -> (Killed, At) {
     let config = format!(
         r#"
 name: restarted
@@ -41,10 +42,12 @@ routes:
   - {{ name: phones, from: internet, send_to: pbx }}
 relay:
   addresses: {{ office: {{ bind: 127.0.0.1 }}, internet: {{ bind: 127.0.0.1 }} }}
-  ports: 41000-41099
+  ports: {first}-{last}
 policies: []
 "#,
         ip = pbx.ip(),
+        first = ports.start(),
+        last = ports.end(),
     );
     let file = folder.join("turnpike.yaml");
     std::fs::write(&file, config).unwrap();
@@ -86,14 +89,15 @@ fn is_written(folder: &Path, journal: &str) -> bool {
 fn a_registered_phone_calls_and_is_called_after_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut pbx = Udp::at("127.0.0.5", ANYWHERE);
-    let (node, at) = run(dir.path(), pbx.addr(), [ANYWHERE; 2]);
+    let ports = ports();
+    let (node, at) = run(dir.path(), pbx.addr(), &ports, [ANYWHERE; 2]);
     pbx.to = at[0];
     let phone = Udp::at("127.0.0.2", at[1]);
     let contact = register(&phone, &pbx);
     eventually("the registration is written down", || is_written(dir.path(), "registrations.journal"));
     drop(node);
 
-    let (_node, again) = run(dir.path(), pbx.addr(), at);
+    let (_node, again) = run(dir.path(), pbx.addr(), &ports, at);
     assert_eq!(at, again);
     phone.send(&request("MESSAGE", "sip:100@example.com", Transport::Udp, phone.addr()));
     pbx.receive_request("MESSAGE");
@@ -108,7 +112,8 @@ fn a_registered_phone_calls_and_is_called_after_kill_9() {
 fn a_call_goes_on_after_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut pbx = Udp::at("127.0.0.5", ANYWHERE);
-    let (node, at) = run(dir.path(), pbx.addr(), [ANYWHERE; 2]);
+    let ports = ports();
+    let (node, at) = run(dir.path(), pbx.addr(), &ports, [ANYWHERE; 2]);
     pbx.to = at[0];
     let phone = Udp::at("127.0.0.2", at[1]);
     register(&phone, &pbx);
@@ -135,7 +140,7 @@ fn a_call_goes_on_after_kill_9() {
     eventually("the call is written down", || is_written(dir.path(), "calls.journal"));
     drop(node);
 
-    let (_node, again) = run(dir.path(), call.callee.addr(), at);
+    let (_node, again) = run(dir.path(), call.callee.addr(), &ports, at);
     assert_eq!(at, again);
     heard_both_ways(2);
     call.hang_up();
