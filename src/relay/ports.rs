@@ -166,7 +166,7 @@ impl PortPool {
 }
 
 /// One of the half that has rested longest.
-fn draw(rested: &mut VecDeque<u16>, rng: &mut dyn rand::Rng) -> Option<u16> {
+pub fn draw<T>(rested: &mut VecDeque<T>, rng: &mut dyn rand::Rng) -> Option<T> {
     let half = rested.len().div_ceil(2);
     if half > 1 {
         rested.swap(0, rng.random_range(..half));

@@ -14,7 +14,7 @@
 //! | `dtls` | TURN clients over DTLS |
 //! | `streams` | TURN clients over TCP and TLS |
 //! | `peers` | connections with peers of TCP allocations |
-//! | `pools`, `directory` | shared by all: which ports are free, who has which |
+//! | `pools`, `resting`, `directory` | shared by all: which ports are free, which rest with their sockets, who has which |
 //! | `shortcut` | from one relayed address of ours to another, also between workers |
 
 mod directory;
@@ -25,6 +25,7 @@ mod pairs;
 mod path;
 mod peers;
 mod pools;
+mod resting;
 mod shortcut;
 mod start;
 pub(super) mod streams;
@@ -33,7 +34,7 @@ mod turn;
 mod worker;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,7 +54,7 @@ use crate::turn::totals::{Counters, Totals};
 use directory::Directory;
 use mailbox::{Command, Mailbox, WorkerHandle};
 use pairs::NewPair;
-use pools::{Pools, Taken};
+use pools::{Opened, Pools, Taken};
 use start::Started;
 pub use start::TurnServer;
 
@@ -168,29 +169,38 @@ impl std::fmt::Debug for TurnWorkers {
 }
 
 impl UdpRelay {
-    /// Opens a pair on `addresses`, by side, with the sockets that `bind` finds there.
+    /// Opens a pair on `addresses`, by side, with the sockets that `bind` finds there for a worker.
     fn open_with(
         &mut self,
         addresses: [RelayAddress; 2],
-        bind: impl Fn(&Pools, Side, IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError>,
+        bind: impl Fn(&Pools, Side, IpAddr, usize) -> Result<Opened, OpenError>,
         counters: PairCounters,
         saved: [Option<Box<SavedLeg>>; 2],
     ) -> Result<OpenPair, OpenError> {
         let [a, b] = addresses;
-        let (taken_a, sockets_a) = bind(&self.pools, Side::A, a.bind)?;
-        let (taken_b, sockets_b) =
-            bind(&self.pools, Side::B, b.bind).inspect_err(|_| self.pools.give_back_pair(taken_a))?;
+        let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.pairs);
+        let worker = least.map_or(0, |(number, _)| number);
+        let of_a = bind(&self.pools, Side::A, a.bind, worker)?;
+        let taken_a = of_a.taken;
+        let of_b = match bind(&self.pools, Side::B, b.bind, worker) {
+            Ok(of_b) => of_b,
+            Err(error) => {
+                drop(of_a);
+                self.pools.give_back_pair(taken_a);
+                return Err(error);
+            }
+        };
+        let taken_b = of_b.taken;
         self.last_id += 1;
         let id = PairId(self.last_id);
         let counters = Arc::new(counters);
-        let least = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.pairs);
-        let worker = least.map_or(0, |(number, _)| number);
         let shown = [SideAddrs::new(a.advertise, taken_a.port), SideAddrs::new(b.advertise, taken_b.port)];
         for address in all_of(&shown) {
             self.directory.promise(address, worker);
         }
-        let sockets = [sockets_a, sockets_b].map(|side| side.map(Some));
-        let pair = NewPair { id, sockets, shown, counters: counters.clone(), saved };
+        let rested = [of_a.rested, of_b.rested];
+        let sockets = [of_a.sockets, of_b.sockets].map(|side| side.map(Some));
+        let pair = NewPair { id, sockets, rested, shown, counters: counters.clone(), saved };
         if !self.workers[worker].tell(Command::Open(pair)) {
             all_of(&shown).for_each(|address| self.directory.remove(address));
             self.pools.give_back_pair(taken_a);
@@ -206,13 +216,14 @@ impl UdpRelay {
 
 impl Relay for UdpRelay {
     fn open(&mut self, a: RelayAddress, b: RelayAddress) -> Result<OpenPair, OpenError> {
-        self.open_with([a, b], |pools, _, ip| pools.bind_pair(ip), PairCounters::default(), [None, None])
+        let bind = |pools: &Pools, _, ip, worker| pools.open_pair(ip, worker);
+        self.open_with([a, b], bind, PairCounters::default(), [None, None])
     }
 
     fn reopen(&mut self, a: RelayAddress, b: RelayAddress, saved: &SavedPair) -> Result<OpenPair, OpenError> {
         let port_of = |side| saved.side(side).rtp.port();
         let legs = [Side::A, Side::B].map(|side| Some(Box::new(saved.side(side).clone())));
-        let bind = |pools: &Pools, side, ip| pools.bind_pair_at(ip, port_of(side));
+        let bind = |pools: &Pools, side, ip, _| pools.bind_pair_at(ip, port_of(side)).map(Opened::fresh);
         self.open_with([a, b], bind, saved.counters(), legs)
     }
 

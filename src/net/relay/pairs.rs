@@ -29,6 +29,8 @@ pub(super) type Sockets = [[Option<UdpSocket>; 2]; 2];
 pub(super) struct NewPair {
     pub id: PairId,
     pub sockets: Sockets,
+    /// By side: the sockets rested on this worker, and are in its poll.
+    pub rested: [bool; 2],
     /// By side.
     pub shown: [SideAddrs; 2],
     pub counters: Arc<PairCounters>,
@@ -90,10 +92,11 @@ impl Pairs {
         let entry = self.open.vacant_entry();
         let slot = entry.key();
         for side in [Side::A, Side::B] {
+            let rested = new.rested[side as usize];
             for component in [Component::Rtp, Component::Rtcp] {
                 let socket = PairSocket { slot, side, component };
                 if let Some(opened) = &new.sockets[side as usize][component as usize] {
-                    watch(opened, socket, registry);
+                    watch(opened, socket, rested, registry);
                 }
                 directory.keep_promise(shown(&new, side, component).0, worker, Home::Pair(socket));
             }
@@ -116,13 +119,16 @@ impl Pairs {
         open.let_talk(slot, &mut self.talking);
     }
 
-    /// Closes the sockets, which takes them out of the poll, too.
-    pub fn close(&mut self, id: PairId) {
+    /// Its sockets, which are still in the poll; closing them takes them out.
+    pub fn close(&mut self, id: PairId) -> Sockets {
         let slot = self.slots.remove(&id);
-        let closed = slot.and_then(|slot| self.open.try_remove(slot));
-        if let Some((timer, _)) = closed.as_ref().and_then(|closed| closed.dtls.timer) {
+        let Some(closed) = slot.and_then(|slot| self.open.try_remove(slot)) else {
+            return Sockets::default();
+        };
+        if let Some((timer, _)) = closed.dtls.timer {
             self.timers.cancel(timer);
         }
+        closed.new.sockets
     }
 
     pub fn socket(&self, socket: PairSocket) -> Option<&UdpSocket> {
@@ -285,7 +291,7 @@ impl OpenPair {
         {
             match bind_above(rtp) {
                 Ok(socket) => {
-                    watch(&socket, at, registry);
+                    watch(&socket, at, false, registry);
                     *rtcp = Some(socket);
                 }
                 Err(error) => {
@@ -344,9 +350,14 @@ impl OpenPair {
     }
 }
 
-fn watch(socket: &UdpSocket, at: PairSocket, registry: &Registry) {
-    let token = Ready::Pair(at).token();
-    if let Err(error) = registry.register(&mut SourceFd(&socket.as_raw_fd()), token, Interest::READABLE) {
+/// `again`: it is in the poll already, under another token.
+fn watch(socket: &UdpSocket, at: PairSocket, again: bool, registry: &Registry) {
+    let (fd, token) = (socket.as_raw_fd(), Ready::Pair(at).token());
+    let watched = match again {
+        true => registry.reregister(&mut SourceFd(&fd), token, Interest::READABLE),
+        false => registry.register(&mut SourceFd(&fd), token, Interest::READABLE),
+    };
+    if let Err(error) = watched {
         tracing::warn!(%error, "a media socket cannot be watched: raise fs.epoll.max_user_watches");
     }
 }

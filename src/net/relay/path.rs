@@ -500,7 +500,8 @@ mod tests {
             let sockets = sockets.map(|side| side.map(Some));
             shown[n].iter().for_each(|side| directory.promise(side.rtp().0, 0));
             let counters = counters[n].clone();
-            let pair = NewPair { id, sockets, shown: shown[n], counters, saved: [None, None] };
+            let (rested, saved) = ([false; 2], [None, None]);
+            let pair = NewPair { id, sockets, rested, shown: shown[n], counters, saved };
             pairs.open(pair, poll.registry(), &directory, 0);
             for side in [Side::A, Side::B] {
                 let rtp = Some(shown[1 - n][side as usize].rtp().0);

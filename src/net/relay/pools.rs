@@ -1,21 +1,24 @@
-//! Ports and their sockets: which are free on each bind address, and binding one. Shared by the edge's thread (pairs) and
-//! the workers (allocations): locked per request, never per packet.
+//! Ports and their sockets: which are free on each bind address, which rest, and binding one. Shared by the edge's thread (pairs)
+//! and the workers (allocations): locked per request, never per packet.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rustc_hash::FxHashMap;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::pairs::Sockets;
+use super::resting::{Rested, Resting};
 use crate::relay::OpenError;
 use crate::relay::ports::PortPool;
 
 /// What the kernel may hold for one socket: more than a second of HD video, less than what thousands of flooded sockets
 /// would need to exhaust a small machine. (It doubles this for its own bookkeeping.)
-const RECEIVE_BUFFER: usize = 128 * 1024;
+pub(super) const RECEIVE_BUFFER: usize = 128 * 1024;
 /// Connections of peers that the kernel holds until we accept them.
 const BACKLOG: i32 = 64;
 /// Ports tried when others have bound them.
@@ -28,6 +31,15 @@ pub(super) struct Taken {
     pub port: u16,
 }
 
+/// The sockets of one side of a pair.
+pub(super) struct Opened {
+    pub taken: Taken,
+    /// For RTP and RTCP.
+    pub sockets: [UdpSocket; 2],
+    /// They rested on the worker that they are for: they are in its poll already.
+    pub rested: bool,
+}
+
 /// The pools of all bind addresses.
 pub(super) struct Pools(Mutex<Inner>);
 
@@ -35,6 +47,8 @@ struct Inner {
     by_address: FxHashMap<IpAddr, PortPool>,
     /// Ports of pairs that a worker has been told to close.
     closing: usize,
+    /// In the eyes of the pools they are taken.
+    resting: Resting,
     rng: StdRng,
 }
 
@@ -43,16 +57,26 @@ impl Pools {
     pub fn new(
         ports: &RangeInclusive<u16>,
         binds: impl IntoIterator<Item = IpAddr>,
+        resting: Resting,
         mut rng: StdRng,
     ) -> Pools {
         let mut by_address = FxHashMap::default();
         for bind in binds {
             by_address.entry(bind).or_insert_with(|| PortPool::new(ports.clone(), &mut rng));
         }
-        Pools(Mutex::new(Inner { by_address, closing: 0, rng }))
+        Pools(Mutex::new(Inner { by_address, closing: 0, resting, rng }))
     }
 
-    /// An even port of `bind` and the next one, for RTP and RTCP or for a reservation.
+    /// An even port of `bind` and the next one, for RTP and RTCP of a pair on `worker`.
+    pub fn open_pair(&self, bind: IpAddr, worker: usize) -> Result<Opened, OpenError> {
+        let rested = self.open().rested(worker, bind);
+        match rested {
+            Some(rested) => Ok(rested.wake()),
+            None => self.bind_pair(bind).map(Opened::fresh),
+        }
+    }
+
+    /// An even port of `bind` and the next one, that nobody had a moment ago: for a reservation, or where none rests.
     pub fn bind_pair(&self, bind: IpAddr) -> Result<(Taken, [UdpSocket; 2]), OpenError> {
         self.bind(bind, 2, PortPool::take_pair, pair_of_sockets(bind))
     }
@@ -79,9 +103,7 @@ impl Pools {
 
     /// Both ports of a pair, whose sockets are closed, can be had again.
     pub fn give_back_pair(&self, pair: Taken) {
-        if let Some(pool) = self.open().by_address.get_mut(&pair.bind) {
-            pool.give_back_pair(pair.port);
-        }
+        self.open().give_back_pair(pair);
     }
 
     /// The ports of a pair count as free from now on. They are not before [`Self::give_back_closed`].
@@ -89,10 +111,43 @@ impl Pools {
         self.open().closing += 2 * pair.len();
     }
 
-    /// Its sockets are closed: only now can its ports be bound again.
-    pub fn give_back_closed(&self, pair: [Taken; 2]) {
-        self.open().closing -= 2 * pair.len();
-        pair.into_iter().for_each(|side| self.give_back_pair(side));
+    /// It is closed on `worker`: its sockets rest. Those that cannot are closed; only then can their ports be bound again.
+    pub fn give_back_closed(&self, pair: [Taken; 2], sockets: Sockets, worker: usize, now: Instant) {
+        let may_rest = self.open().resting.has_places();
+        for (taken, sockets) in pair.into_iter().zip(sockets) {
+            match sockets {
+                [Some(rtp), Some(rtcp)] if may_rest => {
+                    let rested = Rested::new(taken, [rtp, rtcp], now);
+                    let mut inner = self.open();
+                    inner.closing -= 2;
+                    let unwanted = inner.resting.put(worker, rested);
+                    drop(inner);
+                    self.close(unwanted);
+                }
+                others => {
+                    drop(others);
+                    let mut inner = self.open();
+                    inner.closing -= 2;
+                    inner.give_back_pair(taken);
+                }
+            }
+        }
+    }
+
+    /// Sockets need not rest any longer.
+    fn close(&self, rested: Vec<Rested>) {
+        for Rested { taken, sockets, .. } in rested {
+            drop(sockets);
+            self.give_back_pair(taken);
+        }
+    }
+
+    /// Closes all that rest, at one address or everywhere; false if there are none.
+    fn close_all(&self, bind: Option<IpAddr>) -> bool {
+        let all = self.open().resting.clear(bind);
+        let were_any = !all.is_empty();
+        self.close(all);
+        were_any
     }
 
     /// A port whose socket is closed can be had again.
@@ -110,7 +165,18 @@ impl Pools {
     /// Ports that are handed out.
     pub fn taken(&self) -> usize {
         let inner = self.open();
-        inner.by_address.values().map(PortPool::taken).sum::<usize>().saturating_sub(inner.closing)
+        let taken: usize = inner.by_address.values().map(PortPool::taken).sum();
+        taken.saturating_sub(inner.closing + 2 * inner.resting.len())
+    }
+
+    #[cfg(test)]
+    pub fn let_rest(&self, most: usize) {
+        self.open().resting = Resting::new(most);
+    }
+
+    #[cfg(test)]
+    pub fn at_rest(&self) -> usize {
+        self.open().resting.len()
     }
 
     /// Takes `count` ports from the one that `take` says on, and binds them; meanwhile, others can have theirs.
@@ -122,7 +188,11 @@ impl Pools {
         sockets: impl Fn(u16) -> io::Result<S>,
     ) -> Result<(Taken, S), OpenError> {
         for _ in 0..BIND_ATTEMPTS {
-            let port = self.open().take(bind, &take)?;
+            let mut taken = self.open().take(bind, &take);
+            if taken == Err(OpenError::PortsExhausted) && self.close_all(Some(bind)) {
+                taken = self.open().take(bind, &take);
+            }
+            let port = taken?;
             let all = port..=port + (count - 1);
             match sockets(port) {
                 Ok(sockets) => return Ok((Taken { bind, port }, sockets)),
@@ -133,6 +203,9 @@ impl Pools {
                 }
                 Err(error) => {
                     all.for_each(|port| self.give_back_one(Taken { bind, port }));
+                    if is_out_of_files(&error) && self.close_all(None) {
+                        continue;
+                    }
                     tracing::warn!(%bind, port, %error, "a relay port cannot be bound: {}", advice(&error));
                     return Err(OpenError::CannotBind);
                 }
@@ -147,7 +220,23 @@ impl Pools {
     }
 }
 
+impl Opened {
+    pub fn fresh((taken, sockets): (Taken, [UdpSocket; 2])) -> Opened {
+        Opened { taken, sockets, rested: false }
+    }
+}
+
 impl Inner {
+    fn give_back_pair(&mut self, pair: Taken) {
+        if let Some(pool) = self.by_address.get_mut(&pair.bind) {
+            pool.give_back_pair(pair.port);
+        }
+    }
+
+    fn rested(&mut self, worker: usize, bind: IpAddr) -> Option<Rested> {
+        self.resting.take(worker, bind, &mut self.rng)
+    }
+
     fn quarantine(&mut self, bind: IpAddr, port: u16) {
         if let Some(pool) = self.by_address.get_mut(&bind) {
             pool.quarantine(port);
@@ -197,10 +286,14 @@ fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// What an administrator can do about it.
 fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE) => "raise the limit of open files (ulimit -n, LimitNOFILE=)",
+        _ if is_out_of_files(error) => "raise the limit of open files (ulimit -n, LimitNOFILE=)",
         Some(libc::EADDRNOTAVAIL) => {
             "relay.addresses must name an address of this machine (see `ip address`)"
         }

@@ -1,7 +1,8 @@
 //! Starting the workers.
 
+use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mio::Poll;
@@ -15,6 +16,7 @@ use super::mailbox::{Mailbox, WorkerHandle};
 use super::pairs::Pairs;
 use super::path::PacketPath;
 use super::pools::Pools;
+use super::resting::{self, Resting};
 use super::shortcut::shortcuts;
 use super::streams::{self, Streams};
 use super::turn::{Grounds, Policies, RelayedSockets, Reserve, Turn};
@@ -24,6 +26,7 @@ use crate::media::dtls::Certificate;
 use crate::net::bind::TurnSocket;
 use crate::net::settings::TurnSettings;
 use crate::net::shard::now;
+use crate::net::udp;
 use crate::policy;
 use crate::relay::forward::Handshakes;
 use crate::relay::{RelayAddress, Settings, SideCounters};
@@ -100,9 +103,10 @@ pub(super) fn start(
 ) -> io::Result<Started> {
     addresses.extend(turn.iter().flat_map(|turn| &turn.settings.addresses).map(|turn| turn.address));
     let binds = addresses.iter().map(|address| address.bind);
-    let pools = Arc::new(Pools::new(&settings.ports, binds, seeded()?));
-    let directory = Arc::new(Directory::new(addresses.iter().map(|address| address.advertise)));
     let count = settings.workers.clamp(1, MOST_WORKERS);
+    let resting = Resting::new(most_at_rest(&settings, &addresses, count));
+    let pools = Arc::new(Pools::new(&settings.ports, binds, resting, seeded()?));
+    let directory = Arc::new(Directory::new(addresses.iter().map(|address| address.advertise)));
     let (turn, sockets) = match turn {
         Some(turn) => {
             let (serving, sockets) = Serving::new(turn, &settings, &addresses, count)?;
@@ -142,6 +146,13 @@ pub(super) fn start(
     }
     let turn = alternates.map(|alternates| TurnWorkers { mailboxes, counters, alternates });
     Ok(Started { workers, totals, turn, pools, directory })
+}
+
+/// How many pairs of sockets may rest on each worker, at each address.
+fn most_at_rest(settings: &Settings, addresses: &[RelayAddress], workers: usize) -> usize {
+    let binds: HashSet<IpAddr> = addresses.iter().map(|address| address.bind).collect();
+    let files = udp::raise_open_files().unwrap_or_default();
+    resting::most_at_each(binds.len() * workers, settings.ports.len() / 2, files)
 }
 
 impl Serving {

@@ -305,6 +305,73 @@ fn ports_are_free_again_after_close_and_full_is_an_error() {
     }
 }
 
+/// ATTACKS.md, RTP bleed and inject: not even the same phone's packets of its last call get into the next one on the same ports.
+#[test]
+fn a_port_that_rested_brings_nothing_of_its_last_call_into_the_next() {
+    let mut relay = relay(21120..=21127);
+    relay.pools.let_rest(2);
+    let ((alice, alice_addr), (bob, bob_addr)) = (phone(loopback()), phone(loopback()));
+    let call = |relay: &mut Prompt| {
+        let pair = relay.open(here(loopback()), here(loopback())).unwrap();
+        relay.set_leg(pair.id, Side::A, LegRules { send_before_latch: true, ..rules(alice_addr) });
+        relay.set_leg(pair.id, Side::B, LegRules { send_before_latch: true, ..rules(bob_addr) });
+        pair
+    };
+    let ports_of = |pair: &OpenPair| {
+        let mut ports = [pair.a.rtp().0, pair.b.rtp().0];
+        ports.sort_unstable();
+        ports
+    };
+    let old = call(&mut relay);
+    alice.send_to(&rtp(1), old.a.rtp().0).unwrap();
+    assert_eq!(receive(&bob), (rtp(1), old.b.rtp().0));
+    let goes_on = || {
+        for sequence in 2..60 {
+            alice.send_to(&rtp(sequence), old.a.rtp().0).unwrap();
+            alice.send_to(&rtp(sequence), old.b.rtp().0).unwrap();
+        }
+    };
+    relay.close(old.id);
+    goes_on();
+    wait_until("its sockets rest", || relay.pools.at_rest() == 2);
+    assert_eq!(relay.usage(), RelayUsage { pairs: 0, ports_taken: 0, ports_total: 8 });
+    assert_eq!(relay.owner_of(old.a.rtp().0), None);
+    goes_on();
+    // What was relayed before the worker closed it.
+    bob.set_nonblocking(true).unwrap();
+    while bob.recv(&mut [0; 200]).is_ok() {}
+    bob.set_nonblocking(false).unwrap();
+
+    let new = call(&mut relay);
+    assert_eq!(ports_of(&new), ports_of(&old));
+    assert_eq!((relay.pools.at_rest(), relay.usage().ports_taken), (0, 4));
+    alice.send_to(&rtp(200), new.a.rtp().0).unwrap();
+    assert_eq!(receive(&bob), (rtp(200), new.b.rtp().0));
+    bob.send_to(&rtp(201), new.b.rtp().0).unwrap();
+    assert_eq!(receive(&alice), (rtp(201), new.a.rtp().0));
+    for counters in [&new.counters.a, &new.counters.b] {
+        wait_until("both are counted", || counters.read().packets == 1);
+        assert_eq!(counters.read().refused(), 0);
+    }
+}
+
+#[test]
+fn few_sockets_rest_and_their_ports_are_there_for_whoever_needs_them() {
+    let mut relay = relay(21130..=21149);
+    relay.pools.let_rest(2);
+    let all: Vec<_> = (0..5).map(|_| relay.open(here(loopback()), here(loopback())).unwrap()).collect();
+    all.iter().for_each(|pair| relay.close(pair.id));
+    assert_eq!(relay.usage(), RelayUsage { pairs: 0, ports_taken: 0, ports_total: 20 });
+    let is_bound = |port: &u16| UdpSocket::bind((loopback(), *port)).is_err();
+    // Two pairs of sockets on each of two workers.
+    wait_until("the others are closed", || (21130..=21149).filter(is_bound).count() == 8);
+    assert_eq!((relay.pools.at_rest(), relay.usage().ports_taken), (4, 0));
+
+    let _allocations: Vec<_> = (0..20).map(|_| relay.pools.bind_one(loopback(), false).unwrap()).collect();
+    assert_eq!((relay.pools.at_rest(), relay.usage().ports_taken), (0, 20));
+    assert_eq!(relay.open(here(loopback()), here(loopback())).unwrap_err(), OpenError::PortsExhausted);
+}
+
 /// A TURN client may want them, and nobody may call for hours.
 #[test]
 fn ports_of_a_closed_pair_are_given_back_though_no_other_is_opened() {

@@ -129,8 +129,8 @@ impl Worker {
                     pairs.set_leg(id, side, rules, self.poll.registry(), now)
                 }
                 (Command::Close(id, ports), _) => {
-                    pairs.close(id);
-                    self.pools.give_back_closed(ports);
+                    let sockets = pairs.close(id);
+                    self.pools.give_back_closed(ports, sockets, self.number, now);
                 }
                 (Command::OpenCallPeer(peer), Some(turn)) => turn.server().open_call_peer(peer),
                 (Command::CloseCallPeer(peer), Some(turn)) => turn.server().close_call_peer(peer),
@@ -156,6 +156,7 @@ mod tests {
     use super::super::pairs::tests::handshakes;
     use super::super::pairs::{NewPair, Pairs};
     use super::super::path::{BATCH, TURNS};
+    use super::super::resting::Resting;
     use super::super::shortcut::shortcuts;
     use super::super::token::PairSocket;
     use super::*;
@@ -173,7 +174,7 @@ mod tests {
         let shortcuts = shortcuts(1, &directory).unwrap().remove(0);
         let path =
             PacketPath::new(Pairs::new(totals.clone(), Arc::new([]), handshakes()), None, shortcuts, now());
-        let pools = Pools::new(&(0..=1), [], rand::SeedableRng::seed_from_u64(1));
+        let pools = Pools::new(&(0..=1), [], Resting::new(0), rand::SeedableRng::seed_from_u64(1));
         let mut worker = Worker::new(poll, inbox, 0, directory, Arc::new(pools), path);
 
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -181,7 +182,14 @@ mod tests {
         let flooded = sockets[0][0].local_addr().unwrap();
         let shown = [SideAddrs::new(flooded.ip(), flooded.port()); 2];
         let sockets = sockets.map(|side| side.map(Some));
-        let pair = NewPair { id: PairId(1), sockets, shown, counters: Arc::default(), saved: [None, None] };
+        let pair = NewPair {
+            id: PairId(1),
+            sockets,
+            rested: [false; 2],
+            shown,
+            counters: Arc::default(),
+            saved: [None, None],
+        };
         let (registry, directory) = (worker.poll.registry(), &worker.directory);
         worker.path.pairs.open(pair, registry, directory, 0);
         let stranger = bind();
