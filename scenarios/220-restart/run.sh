@@ -1,16 +1,16 @@
 #!/bin/bash
 . "$(dirname "$0")/../lib/lib.sh"
 
-# traffic: ten calls from the carrier, who hangs up after eight seconds; five from the PBX, which the carrier offers anew and hangs up.
+# traffic: ten calls from the carrier, who hangs up after ten seconds; five from the PBX, which the carrier offers anew and hangs up.
 traffic() {
     rm -f "$work/data/cdr.jsonl"
     start pbx pbx sipp -sf "$lib/uas_call.xml" -i 10.20.0.20 -p 5060 -mp 30000 -rtp_echo -m 10 -nostdin
-    start carrier carrier sipp -sf "$here/called.xml" -i 198.51.100.20 -p 5060 -mp 30000 -rtp_echo -m 5 -d 8000 -timeout 60s -timeout_error -nostdin
-    wait_for 5 "the PBX listens" listens pbx 10.20.0.20:5060
-    wait_for 5 "the carrier listens" listens carrier 198.51.100.20:5060
-    calls in carrier "$lib/uac_call.xml" 198.51.100.20 $edge_outside:5060 -s +4930123456 -m 10 -r 10 -d 8000 -key from carrier
+    start carrier carrier sipp -sf "$here/called.xml" -i 198.51.100.20 -p 5060 -mp 30000 -rtp_echo -m 5 -d 10000 -timeout 60s -timeout_error -nostdin
+    wait_for 15 "the PBX listens" listens pbx 10.20.0.20:5060
+    wait_for 15 "the carrier listens" listens carrier 198.51.100.20:5060
+    calls in carrier "$lib/uac_call.xml" 198.51.100.20 $edge_outside:5060 -s +4930123456 -m 10 -r 10 -d 10000 -key from carrier
     calls out pbx "$here/caller.xml" 10.20.0.20 10.20.0.5:5060 -s +4940765432 -m 5 -r 10
-    wait_for 10 "fifteen calls talk" status_has '"answered_calls":15[,}]'
+    wait_for 15 "fifteen calls talk" status_has '"answered_calls":15[,}]'
 }
 
 # calls NAME HOST SCENARIO IP TARGET SIPP-OPTIONS…
@@ -24,10 +24,11 @@ calls() {
 started() {
     start "$1" edge "$turnpike" run --config "$work/edge.yaml"
     cp "$work/$1.pid" "$work/edge.pid"
-    wait_for 10 "the calls are there again" status_has '"answered_calls":15[,}]'
-    wait_for 5 "so are their ports" status_has '"relay_pairs":15[,}]'
+    wait_for 15 "the calls are there again" status_has '"answered_calls":15[,}]'
+    wait_for 15 "so are their ports" status_has '"relay_pairs":15[,}]'
     # There is no sixteenth: they count.
     sipp_call carrier 198.51.100.20 $edge_outside:5060 -p 5080 -mp 24000 -s +4930123456 -m 1 -d 100 >/dev/null 2>&1 && fail "the trunk's limit forgot its calls"
+    grep -q "^SIP/2.0 503" "$work/sipp-carrier-messages.log" || fail "a sixteenth call was not told 503"
     echo "ok: the trunk is full"
 }
 
@@ -37,8 +38,8 @@ ended() {
         wait_for 40 "sipp ($name) is through" gone $name
         wait "$(cat "$work/$name.pid")" || fail "sipp ($name) counts failed calls"
     done
-    wait_for 5 "fifteen CDRs" recorded 15
-    "$here/verdict.py" "$work/data/cdr.jsonl" || fail "see above"
+    wait_for 15 "fifteen CDRs" recorded 15
+    "$here/verdict.py" "$work/data/cdr.jsonl" "$gone_at" || fail "see above"
 }
 recorded() { [ "$(grep -c '"status":200' "$work/data/cdr.jsonl")" -eq "$1" ]; }
 # in_journal N: so many calls are. A record is its length, the call's key, and what nobody can read.
@@ -60,18 +61,20 @@ voice
 
 # 1. The edge is killed in the midst of fifteen calls.
 traffic
-wait_for 5 "they are in the journal" in_journal 15
+wait_for 15 "they are in the journal" in_journal 15
 kill -9 "$(cat "$work/edge.pid")"
-wait_for 5 "the edge is gone" gone edge
+gone_at=$(date +%s.%N)
+wait_for 15 "the edge is gone" gone edge
 started edge-after-kill
 ended
 
 # 2. It is restarted on purpose, as `systemctl restart` does with RestartKillSignal=SIGUSR2.
 traffic
 kill -USR2 "$(cat "$work/edge.pid")"
-wait_for 5 "the edge is gone" gone edge
+wait_for 15 "the edge is gone" gone edge
+gone_at=$(date +%s.%N)
 started edge-after-restart
 ended
 
-wait_for 5 "the journal is empty" in_journal 0
+wait_for 15 "the journal is empty" in_journal 0
 nothing_left
