@@ -28,10 +28,8 @@ certificate edge.test turn.test
 secret softphone.secret softphone-secret
 edge
 
-# 1. Nothing but TCP to 443 gets out of this site: no answer to STUN over UDP, no connection to another port.
-if on phone timeout 2 turnutils_stunclient $edge_turn >/dev/null 2>&1; then fail "UDP gets out of the blocked site"; fi
-if on phone timeout 2 bash -c "</dev/tcp/$edge_outside/5061" 2>/dev/null; then fail "TCP 5061 gets out of the blocked site"; fi
-echo "ok: the site is blocked"
+# 1. Nothing but TCP to 443 gets out of this site.
+is_blocked phone victim
 
 # 2. Between two allocations over TLS nothing is lost.
 lossless uclient phone -t -S -p 443 -y -c -n 200 -u softphone -w softphone-secret $edge_turn
@@ -43,7 +41,7 @@ linphone_do phone "record $heard_by_phone"
 linphone_do phone "call sip:601@edge.test"
 wait_for 20 "four seconds of audio" talked 4
 linphone_do phone "terminate"
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 internet pbx
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 internet pbx
 heard_both_ways
 
 # 4. The PBX calls the phone: down the connection that it registered over.
@@ -51,7 +49,7 @@ linphone_do phone "record $heard_by_phone"
 asterisk_cli "channel originate PJSIP/201 extension 601@default" >/dev/null
 wait_for 20 "the phone answered, four seconds of audio" talked 4
 linphone_do phone "terminate"
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 pbx internet
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 pbx internet
 heard_both_ways
 
 linphone_do phone "quit"

@@ -23,9 +23,9 @@ talked() { log_has page "^call $1: heard $2 s" && [ "$(stat -c %s "$heard_by_pbx
 # the PBX's 1000 Hz and the PBX the page's 440 Hz.
 heard_both_ways() {
     browser_do page "logPath()"
-    wait_for 5 "the path of the media: $2" log_has page "^call $1: path $2:[0-9]+, DTLS connected, SRTP_"
+    wait_for 15 "the path of the media: $2" log_has page "^call $1: path $2:[0-9]+, DTLS connected, SRTP_"
     browser_do page "hear $work/heard-$1.wav"
-    wait_for 5 "the page's recording" test -s "$work/heard-$1.wav"
+    wait_for 15 "the page's recording" test -s "$work/heard-$1.wav"
     "$lib/tone.py" expect "$work/heard-$1.wav" 1000
     "$lib/tone.py" expect "$heard_by_pbx" 440
 }

@@ -147,7 +147,7 @@ edge() {
     cp "$here"/*.yaml "$work/"
     on edge "$turnpike" check --config "$work/edge.yaml" >"$work/check.log" 2>&1 || fail "turnpike check refuses edge.yaml"
     start edge edge "$turnpike" run --config "$work/edge.yaml"
-    wait_for 10 "the edge is up" status_has '"calls"'
+    wait_for 15 "the edge is up" status_has '"calls"'
 }
 
 status() { on edge curl -sf http://127.0.0.1:8080/status; }
@@ -161,7 +161,7 @@ nothing_left() {
     done
     status_has '"turn":' || return 0
     for what in allocations permissions channels; do
-        wait_for 5 "$what of TURN are back at 0" field_is_zero $what
+        wait_for 15 "$what of TURN are back at 0" field_is_zero $what
     done
 }
 
@@ -204,7 +204,7 @@ phone_do() {
 }
 
 # trap_on HOST PORT: whatever arrives there over UDP is written down; nothing_trapped fails if something was.
-trap_on() { start trap "$1" python3 "$lib/trap.py" "$work/trapped" "$2"; wait_for 5 "a trap waits on $1" test -e "$work/trapped"; }
+trap_on() { start trap "$1" python3 "$lib/trap.py" "$work/trapped" "$2"; wait_for 15 "a trap waits on $1" test -e "$work/trapped"; }
 nothing_trapped() { [ ! -s "$work/trapped" ] || fail "something arrived: $(cat "$work/trapped")"; echo "ok: nothing is in the trap"; }
 
 gone() { ! kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; }

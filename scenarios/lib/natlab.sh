@@ -44,6 +44,24 @@ table ip site {
 R
 }
 
+# gets_out HOST udp|tcp: to port 5061 of the edge.
+gets_out() { on "$1" timeout 2 bash -c "exec 3<>/dev/$2/$edge_outside/5061; [ $2 = tcp ] || { echo >&3; read -ru 3; }" 2>/dev/null; }
+
+# is_blocked HOST STRANGER: another port than 443 is answered to STRANGER, who is behind no firewall, and neither over UDP nor TCP to HOST.
+is_blocked() {
+    local transport
+    start port-5061 edge python3 -c 'import socket, sys
+tcp, udp = socket.create_server((sys.argv[1], 5061)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+udp.bind((sys.argv[1], 5061))
+while True: udp.sendto(*udp.recvfrom(100))' $edge_outside
+    for transport in udp tcp; do
+        wait_for 15 "a stranger reaches port 5061 over $transport" gets_out "$2" $transport
+        if gets_out "$1" $transport; then fail "$transport to 5061 gets out of the blocked site"; fi
+    done
+    kill "$(cat "$work/port-5061.pid")"
+    echo "ok: the site is blocked"
+}
+
 # named HOST ADDRESS=NAME…: what the host knows instead of DNS. Its resolver refuses at once, so that nobody waits for one.
 named() {
     local dir=/etc/netns/$net-$1 pair
