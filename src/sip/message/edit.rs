@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use memchr::memchr3;
 use smallvec::SmallVec;
 
 use super::name::{initial, matches_pattern};
@@ -39,6 +40,7 @@ enum Class {
 #[derive(Debug)]
 pub struct Edit<'m> {
     message: &'m Message,
+    /// In their order.
     changes: SmallVec<[Change; 16]>,
     text: SmallVec<[u8; 512]>,
 }
@@ -161,7 +163,8 @@ impl<'m> Edit<'m> {
             } else if name.eq_ignore_ascii_case(b"rport") {
                 let text = self.text.len();
                 self.text.extend_from_slice(b"rport=");
-                self.push_decimal(port.into());
+                let (digits, first) = decimal(port.into());
+                self.text.extend_from_slice(digits.get(first..).unwrap_or_default());
                 self.push(Class::Span, at, at + len, Span::new(text, self.text.len()), None);
             }
         }
@@ -209,8 +212,9 @@ impl<'m> Edit<'m> {
     fn text(&mut self, value: &[u8]) -> Span {
         let at = self.text.len();
         self.text.extend_from_slice(value);
-        for byte in self.text.get_mut(at..).unwrap_or_default() {
-            *byte = if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte };
+        if memchr3(b'\r', b'\n', 0, value).is_some() {
+            let is_end = |byte: &&mut u8| matches!(**byte, b'\r' | b'\n' | 0);
+            self.text.iter_mut().skip(at).filter(is_end).for_each(|byte| *byte = b' ');
         }
         Span::new(at, self.text.len())
     }
@@ -223,11 +227,6 @@ impl<'m> Edit<'m> {
         Span { at, end: self.text.len() as u32 }
     }
 
-    fn push_decimal(&mut self, value: u32) {
-        let (digits, at) = decimal(value);
-        self.text.extend_from_slice(digits.get(at..).unwrap_or_default());
-    }
-
     fn push_address(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(address) => {
@@ -235,7 +234,11 @@ impl<'m> Edit<'m> {
                     if number > 0 {
                         self.text.push(b'.');
                     }
-                    self.push_decimal(octet.into());
+                    for (place, digit) in [(100, octet / 100), (10, octet / 10 % 10), (1, octet % 10)] {
+                        if octet >= place || place == 1 {
+                            self.text.push(b'0' + digit);
+                        }
+                    }
                 }
             }
             // Rarer, and its shortest form is better left to the library.
@@ -250,7 +253,8 @@ impl<'m> Edit<'m> {
         let number = self.changes.len() as u64 & 0x3fff_ffff;
         let number = if class == Class::LineAbove { 0x3fff_ffff - number } else { number };
         let order = (at as u64) << 32 | (class as u64) << 30 | number;
-        self.changes.push(Change { at: at as u32, end: end as u32, text, order, element_of });
+        let place = self.changes.partition_point(|change| change.order < order);
+        self.changes.insert(place, Change { at: at as u32, end: end as u32, text, order, element_of });
     }
 
     /// Appends the edited message to `out`.
@@ -260,7 +264,7 @@ impl<'m> Edit<'m> {
 
     /// An element as it is with the changes.
     pub fn written(&self, element: Element<'m>) -> Vec<u8> {
-        let mut out = Vec::with_capacity(element.value.len() + 64);
+        let mut out = Vec::new();
         self.write_part(Span::new(element.at, element.at + element.value.len()), &mut out);
         out
     }
@@ -268,16 +272,10 @@ impl<'m> Edit<'m> {
     /// Appends a part of the edited message, with the changes that begin in it.
     pub(super) fn write_part(&self, part: Span, out: &mut Vec<u8>) {
         let bytes = &self.message.bytes[..];
-        let place = |number: &u32| self.changes.get(*number as usize);
-        let mut sorted: SmallVec<[u32; 16]> = (0..self.changes.len() as u32).collect();
-        sorted.sort_unstable_by_key(|number| place(number).map(|change| change.order));
         out.reserve((part.end - part.at) as usize + self.text.len());
         let mut cursor = part.at;
-        let mut changes = sorted
-            .iter()
-            .filter_map(place)
-            .filter(|change| (part.at..=part.end).contains(&change.at))
-            .peekable();
+        let begins_in_it = |change: &&Change| (part.at..=part.end).contains(&change.at);
+        let mut changes = self.changes.iter().filter(begins_in_it).peekable();
         while let Some(change) = changes.next() {
             let Change { mut at, mut end, text, element_of, .. } = *change;
             if let Some(field) = element_of {
