@@ -58,6 +58,7 @@ pub(super) struct Shard {
     observers: Observers,
     subscribers: Vec<SyncSender<Event>>,
     timer: Rc<Notify>,
+    unsent: Rc<Notify>,
     /// When the timer task will look next.
     armed: Option<Instant>,
 }
@@ -98,6 +99,7 @@ impl Shard {
                 observers,
                 subscribers: Vec::new(),
                 timer: Rc::new(Notify::new()),
+                unsent: Rc::new(Notify::new()),
                 armed: None,
             })
         })
@@ -267,7 +269,7 @@ impl Shard {
             b"" | b"\r\n" => {}
             _ => self.edge.handle_message(&source, bytes, now),
         }
-        self.carry_out(now);
+        self.carry_out_for_stream(now);
         self.connections.is_open(flow)
     }
 
@@ -293,7 +295,7 @@ impl Shard {
                 Ok(None) => break,
                 Err(malformed) => self.edge.handle_malformed(source, malformed, buffer, now),
             }
-            self.carry_out(now);
+            self.carry_out_for_stream(now);
         }
         completed
     }
@@ -370,18 +372,30 @@ impl Shard {
 
     fn carry_out(&mut self, now: Now) {
         loop {
-            while let Some(output) = self.edge.poll_output() {
-                match output {
-                    Output::Send { to, bytes } => self.send(to, &bytes, now),
-                    Output::Close(flow) => self.connections.close(flow),
-                    Output::Event(event) => self.tell(event, now),
-                }
-            }
+            self.carry_out_queued(now);
             if !self.flush_datagrams(now) {
                 break;
             }
         }
         self.arm_timer();
+    }
+
+    /// [`Self::carry_out`] after a message on a connection. Datagrams wait until those on other connections that have arrived
+    /// by now are read too, and leave together.
+    fn carry_out_for_stream(&mut self, now: Now) {
+        self.carry_out_queued(now);
+        self.unsent.notify_one();
+        self.arm_timer();
+    }
+
+    fn carry_out_queued(&mut self, now: Now) {
+        while let Some(output) = self.edge.poll_output() {
+            match output {
+                Output::Send { to, bytes } => self.send(to, &bytes, now),
+                Output::Close(flow) => self.connections.close(flow),
+                Output::Event(event) => self.tell(event, now),
+            }
+        }
     }
 
     /// Sends what waits on the UDP sockets; true if the edge was told of failures, and may want something again.
@@ -559,6 +573,11 @@ impl Shard {
     pub fn next_timeout(&mut self) -> (Option<Instant>, Rc<Notify>) {
         self.armed = self.edge.poll_timeout();
         (self.armed, self.timer.clone())
+    }
+
+    /// Notified when [`Self::flush`] is due, once the tasks that are ready by now have run.
+    pub fn unsent(&self) -> Rc<Notify> {
+        self.unsent.clone()
     }
 
     /// Sends every event to `subscriber` from now on, with `messages` every SIP message too. One that is full misses

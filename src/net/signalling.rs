@@ -86,6 +86,7 @@ impl Signalling {
         let _ = ready.send(Ok(()));
         let (kept, shard) = (obeying.kept.clone(), obeying.shard.clone());
         obeying.run(commands).await;
+        shard.borrow_mut().flush();
         kept.write_all(&shard).await;
     }
 
@@ -102,6 +103,7 @@ impl Signalling {
         listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;
         shard.borrow_mut().start();
         spawn_local(fire_timers(shard.clone()));
+        spawn_local(flush(shard.clone()));
         spawn_local(lag::stand(shard.clone()));
         spawn_local(sweep(shard.clone(), self.net.patience));
         let dns = Rc::new(Dns::new(&self.net.dns)?);
@@ -249,6 +251,14 @@ async fn fire_timers(shard: Rc<RefCell<Shard>>) {
             () = sleep_until(due.into()) => shard.borrow_mut().handle_timeout(),
             () = earlier.notified() => {}
         }
+    }
+}
+
+async fn flush(shard: Rc<RefCell<Shard>>) {
+    let unsent = shard.borrow().unsent();
+    loop {
+        unsent.notified().await;
+        shard.borrow_mut().flush();
     }
 }
 
