@@ -3,10 +3,10 @@
 
 use super::Edge;
 use super::context::{Context, Errand, Hop, Place};
-use super::forward::host_and_port;
 use super::identify::{Certified, Speaker, Who, who};
 use super::settings::{Admit, Host, Settings, Trunk, Trust};
 use super::targets::Targets;
+use super::topology::host_of;
 use super::uri;
 use crate::base::TrunkId;
 use crate::sip::digest;
@@ -105,7 +105,7 @@ impl Edge {
     /// At a name or address of ours or of the PBX's.
     fn is_inside(&self, uri: &Uri<'_>) -> bool {
         let listeners = self.settings.listeners.iter();
-        let ours = listeners.map(|listener| host_and_port(&listener.advertise).0);
+        let ours = listeners.map(|listener| host_of(&listener.advertise));
         let mut names = ours.chain([&*self.settings.users.realm]);
         let hosts = self.settings.pbx.iter().flat_map(|pbx| &pbx.hosts);
         names.any(|name| name.as_bytes().eq_ignore_ascii_case(uri.host))

@@ -197,12 +197,12 @@ impl Edge {
                 // In a dialog of which we hold nothing, the URI is the remote target.
                 (Some(_), Warrant::Member(_)) => route.uri.clone(),
                 (Some(state), Warrant::Permit(_)) => {
-                    let received = uri::request_uri(&context.request.message);
-                    let number = uri::user_in(received).map(|number| {
+                    let request = &context.request.message;
+                    let number = uri::user(request).map(|number| {
                         let towards = self.number_towards(&number, &context.who, hop);
                         (towards != number).then(|| uri::escaped_user(&towards))
                     });
-                    self.uri_at(received, state, number.flatten().as_deref())
+                    self.uri_at(request, state, number.flatten().as_deref())
                 }
                 (None, _) => route.uri.clone(),
             },
@@ -212,8 +212,9 @@ impl Edge {
     /// The called user at a configured host. A trunk knows itself by its own name; the PBX knows its domains, but not
     /// our addresses, and an address of anyone else's in the URI must not make it a relay.
     /// `number` instead of the user, if there is one.
-    fn uri_at<'m>(&self, received: &'m [u8], state: &TargetState, number: Option<&str>) -> Cow<'m, [u8]> {
-        let Some(uri) = Uri::parse(received) else { return Cow::Borrowed(received) };
+    fn uri_at<'m>(&self, request: &'m Message, state: &TargetState, number: Option<&str>) -> Cow<'m, [u8]> {
+        let received = uri::request_uri(request);
+        let Some(uri) = request.uri() else { return Cow::Borrowed(received) };
         let is_domain = uri.ip().is_none() && !self.is_ours(&uri);
         let keeps_host = state.owner == Owner::Pbx && is_domain && param(uri.params, b"maddr").is_none();
         if number.is_none() && (uri.scheme == Scheme::Tel || keeps_host) {
@@ -380,18 +381,10 @@ fn receiver(hop: &Hop) -> Option<Endpoint> {
 /// `advertise` is this host, with this port or with none where that is the transport's own. Asked of every URI that a request
 /// brings, so nothing is taken apart whose beginning is another already.
 fn is_advertised(listener: &Listener, host: &[u8], port: u16) -> bool {
-    let start = listener.advertise.as_bytes().get(..host.len());
-    if !start.is_some_and(|start| start.eq_ignore_ascii_case(host)) {
-        return false;
-    }
-    let (advertised, advertised_port) = host_and_port(&listener.advertise);
-    advertised.len() == host.len() && advertised_port.unwrap_or(listener.transport.default_port()) == port
-}
-
-/// `host:port` as `advertise` has it; an IPv6 reference keeps its brackets.
-pub fn host_and_port(text: &str) -> (&str, Option<u16>) {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, port.parse().ok()),
-        _ => (text, None),
-    }
+    let Some((start, rest)) = listener.advertise.split_at_checked(host.len()) else { return false };
+    start.as_bytes().eq_ignore_ascii_case(host)
+        && match rest.strip_prefix(':') {
+            Some(digits) => digits.parse() == Ok(port),
+            None => rest.is_empty() && port == listener.transport.default_port(),
+        }
 }

@@ -205,8 +205,7 @@ impl Edge {
 /// The token that we put into the user part of our Record-Route: in the topmost Route, or, where a strict router sent
 /// the request, in the Request-URI (§16.4).
 fn our_route(message: &Message) -> Option<&[u8]> {
-    let request_uri = Uri::parse(super::uri::request_uri(message));
-    if let Some(uri) = request_uri.filter(|uri| param(uri.params, b"lr").is_some()) {
+    if let Some(uri) = message.uri().filter(|uri| param(uri.params, b"lr").is_some()) {
         return uri.user;
     }
     Uri::parse(message.elements(Name::Route).next()?.name_addr().ok()?.uri)?.user

@@ -48,6 +48,7 @@ impl Edge {
     /// One framed message (or datagram) arrived.
     pub fn handle_message(&mut self, source: &Source, bytes: Bytes, now: Now) {
         self.show_received(source, &bytes, now);
+        let bytes = self.with_remote_target(bytes);
         match Message::parse(bytes.clone(), &self.settings.limits.message) {
             Ok(message) => match message.start() {
                 StartLine::Request { .. } => self.receive_request(message, source, now),

@@ -15,7 +15,7 @@ pub fn request_uri(message: &Message) -> &[u8] {
 
 /// User part of the Request-URI.
 pub fn user(message: &Message) -> Option<Cow<'_, str>> {
-    user_in(request_uri(message))
+    user_of(message.uri()?)
 }
 
 /// Who is called: the Request-URI's user, or for REGISTER the To's.
@@ -31,7 +31,11 @@ pub fn caller(message: &Message) -> Option<Cow<'_, str>> {
 /// User or number: %-escapes undone, parameters inside the user part cut off, of `tel:` numbers also the visual
 /// separators (RFC 3966 §5.1.1).
 pub fn user_in(uri: &[u8]) -> Option<Cow<'_, str>> {
-    let uri = Uri::parse(uri)?;
+    user_of(Uri::parse(uri)?)
+}
+
+/// [`user_in`] of a URI that has been read.
+pub fn user_of(uri: Uri<'_>) -> Option<Cow<'_, str>> {
     let user = match uri.user_unescaped()? {
         Cow::Borrowed(user) => String::from_utf8_lossy(until_semicolon(user)),
         Cow::Owned(user) => Cow::Owned(String::from_utf8_lossy(until_semicolon(&user)).into_owned()),

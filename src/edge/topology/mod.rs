@@ -8,6 +8,7 @@ mod inside;
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::Edge;
@@ -17,14 +18,15 @@ use super::identify::Speaker;
 use super::settings::{Listener, Settings};
 use crate::base::{ListenerId, Transport, TrunkId, ZoneId};
 use crate::sip::message::{
-    Edit, Element, Message, Method, Name, NameAddr, StartLine, param, params_of, sdp_part,
+    Edit, Element, Message, Method, Name, NameAddr, StartLine, is_plain_uri, param, params_of,
+    request_uri_at, sdp_part,
 };
 use crate::sip::proxy::branch::Branch;
 use crate::sip::proxy::hidden::{self, Hidden, ROUTES};
 use crate::sip::transaction::Source;
 use crate::sip::uri::{Scheme, Uri};
-pub use inside::Foreign;
-use inside::{Inside, host_of};
+use inside::Inside;
+pub use inside::{Foreign, host_of};
 
 /// Fields that say what software or which hosts a message has passed, and that no far end needs.
 const REMOVED: [&str; 6] = ["Server", "User-Agent", "Warning", "Path", "Service-Route", "Organization"];
@@ -134,7 +136,19 @@ impl Edge {
         Viewer::new(hop.zone, self.speaker_at(context, hop))
     }
 
-    /// A request as its sender would have written it, had it been shown all.
+    /// What has arrived, with the remote target as its Request-URI where that is a Contact of ours that hides it. So requests in a
+    /// dialog, which all have one, are read once.
+    pub(super) fn with_remote_target(&self, bytes: Bytes) -> Bytes {
+        let parts = request_uri_at(&bytes).and_then(|place| {
+            let (before, rest) = bytes.split_at_checked(place.start)?;
+            let (uri, behind) = rest.split_at_checked(place.len())?;
+            Some((before, self.unsealed(uri).filter(|uri| is_plain_uri(uri))?, behind))
+        });
+        let revealed = parts.map(|(before, uri, behind)| [before, &uri, behind].concat());
+        revealed.map_or(bytes, Bytes::from)
+    }
+
+    /// A request as its sender would have written it, had it been shown all; its Request-URI is ([`Self::with_remote_target`]).
     pub(super) fn reveal(&self, request: Message, source: &Source) -> Message {
         let request = self.with_inside_call_ids(request, source.listener);
         let revealed = self.revealed(&request);
@@ -146,10 +160,6 @@ impl Edge {
     fn revealed(&self, request: &Message) -> Option<Vec<u8>> {
         let mut edit = Edit::new(request);
         let mut is_changed = false;
-        if let Some(uri) = request.request_uri().and_then(|uri| self.unsealed(uri)) {
-            edit.set_request_uri(&uri);
-            is_changed = true;
-        }
         for (element, route) in addresses(request, Name::Route) {
             let Some(uri) = Uri::parse(route.uri) else { continue };
             let routes = param(uri.params, ROUTES)

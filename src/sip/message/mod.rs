@@ -22,6 +22,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::uri::Uri;
+
 pub use body::{Sealed, is_media_type, part_of_type, readable_parts, sdp_part};
 pub use edit::Edit;
 pub use element::Elements;
@@ -34,9 +36,11 @@ use name::same_name;
 use parse::Mandatory;
 pub(in crate::sip) use parse::{content_length, too_large};
 use scan::Span;
-pub(in crate::sip) use scan::{FieldEnd, field_end, host_len, is_plain_uri, name_len, number};
+pub use scan::is_plain_uri;
+pub(in crate::sip) use scan::{FieldEnd, field_end, host_len, name_len, number};
 pub(in crate::sip) use scan::{quoted_len, split, token_len, trim_start};
 use start::Start;
+pub use start::request_uri_at;
 
 /// Limits on what is read; each has a status code of its own (ATTACKS.md: 64 kB header, 5,000 headers, 1 MB URI).
 #[derive(Clone, Copy, Debug)]
@@ -200,6 +204,7 @@ pub struct NameAddr<'m> {
     pub uri: &'m [u8],
     /// Header parameters (behind the URI), `;` first.
     pub params: &'m [u8],
+    tag: Option<&'m [u8]>,
 }
 
 /// One Via value (RFC 3261 §20.42).
@@ -213,6 +218,7 @@ pub struct Via<'m> {
     pub port: Option<u16>,
     /// Parameters, `;` first.
     pub params: &'m [u8],
+    branch: Option<&'m [u8]>,
 }
 
 /// CSeq (RFC 3261 §20.16).
@@ -253,6 +259,13 @@ impl Message {
     /// The Request-URI of a request.
     pub fn request_uri(&self) -> Option<&[u8]> {
         self.request_uri_span().map(|uri| uri.read(&self.bytes))
+    }
+    /// The parts of the Request-URI, if it is one of ours and not broken ([`Uri::parse`]).
+    pub fn uri(&self) -> Option<Uri<'_>> {
+        match self.start {
+            Start::Request { parts, .. } => Some(parts?.read(&self.bytes)),
+            Start::Response { .. } => None,
+        }
     }
     fn request_uri_span(&self) -> Option<Span> {
         match self.start {

@@ -17,18 +17,25 @@ pub(super) struct AddressSpans {
     display: Span,
     uri: Span,
     params: Span,
+    tag: Option<Span>,
 }
 
 impl AddressSpans {
     fn of(bytes: &[u8], address: &NameAddr<'_>) -> Self {
         let span = |part| Span::of(bytes, part);
-        AddressSpans { display: span(address.display), uri: span(address.uri), params: span(address.params) }
+        AddressSpans {
+            display: span(address.display),
+            uri: span(address.uri),
+            params: span(address.params),
+            tag: address.tag.map(span),
+        }
     }
     pub(super) fn read(self, bytes: &[u8]) -> NameAddr<'_> {
         NameAddr {
             display: self.display.read(bytes),
             uri: self.uri.read(bytes),
             params: self.params.read(bytes),
+            tag: self.tag.map(|tag| tag.read(bytes)),
         }
     }
 }
@@ -40,6 +47,7 @@ pub(super) struct ViaSpans {
     host: Span,
     port: Option<u16>,
     params: Span,
+    branch: Option<Span>,
 }
 
 impl ViaSpans {
@@ -50,11 +58,17 @@ impl ViaSpans {
             host: span(via.host),
             port: via.port,
             params: span(via.params),
+            branch: via.branch.map(span),
         }
     }
     pub(super) fn read(self, bytes: &[u8]) -> Via<'_> {
-        let ViaSpans { transport, host, port, params } = self;
-        Via { transport: transport.read(bytes), host: host.read(bytes), port, params: params.read(bytes) }
+        Via {
+            transport: self.transport.read(bytes),
+            host: self.host.read(bytes),
+            port: self.port,
+            params: self.params.read(bytes),
+            branch: self.branch.map(|branch| branch.read(bytes)),
+        }
     }
 }
 

@@ -26,14 +26,14 @@ impl<'m> Element<'m> {
 impl<'m> NameAddr<'m> {
     /// The `tag` parameter.
     pub fn tag(&self) -> Option<&'m [u8]> {
-        param(self.params, b"tag")
+        self.tag
     }
 }
 
 impl<'m> Via<'m> {
     /// The `branch` parameter.
     pub fn branch(&self) -> Option<&'m [u8]> {
-        param(self.params, b"branch")
+        self.branch
     }
 }
 
@@ -81,19 +81,22 @@ fn next_param(params: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     matches!(rest.first(), None | Some(b';')).then_some((name, value, rest))
 }
 
-/// Well formed, and none of `once` there twice (RFC 3261 §7.3.1): two readers could take different ones.
-fn check_params(params: &[u8], once: &[&[u8]]) -> bool {
-    let mut seen = 0u32;
-    params_of(params).all(|param| {
-        param.is_some_and(|(name, _)| match once.iter().position(|known| known.eq_ignore_ascii_case(name)) {
-            Some(known) => {
-                let is_new = seen & (1 << known) == 0;
-                seen |= 1 << known;
-                is_new
-            }
-            None => true,
-        })
-    })
+/// Value of the first of `once`, if that is there. `None` if the parameters are malformed, or one of `once` is there twice
+/// (RFC 3261 §7.3.1): two readers could take different ones.
+fn checked_params<'m>(params: &'m [u8], once: &[&[u8]]) -> Option<Option<&'m [u8]>> {
+    let (mut seen, mut first) = (0u32, None);
+    for param in params_of(params) {
+        let (name, value) = param?;
+        let Some(known) = once.iter().position(|known| known.eq_ignore_ascii_case(name)) else { continue };
+        if seen & (1 << known) != 0 {
+            return None;
+        }
+        seen |= 1 << known;
+        if known == 0 {
+            first = Some(value);
+        }
+    }
+    Some(first)
 }
 
 /// RFC 3261 §20.10: without angle brackets a `;` begins the header's parameters, and `?` and `,` may not stand.
@@ -106,9 +109,11 @@ pub(super) fn name_addr(value: &[u8]) -> Option<NameAddr<'_>> {
         let (display, rest) = split(value, at);
         if rest.first() != Some(&b'<') {
             let uri = trim_end(display);
-            return (is_plain_uri(uri) && memchr3(b'?', b',', b'>', uri).is_none())
-                .then_some(NameAddr { display: b"", uri, params: rest })
-                .filter(|address| check_params(address.params, &[b"tag"]));
+            if !is_plain_uri(uri) || memchr3(b'?', b',', b'>', uri).is_some() {
+                return None;
+            }
+            let tag = checked_params(rest, &[b"tag"])?;
+            return Some(NameAddr { display: b"", uri, params: rest, tag });
         }
         (trim_end(display), rest)
     };
@@ -118,7 +123,8 @@ pub(super) fn name_addr(value: &[u8]) -> Option<NameAddr<'_>> {
     let inside = bracket.strip_prefix(b"<")?;
     let (uri, rest) = split(inside, memchr(b'>', inside)?);
     let params = trim_start(rest.get(1..)?);
-    (is_plain_uri(uri) && check_params(params, &[b"tag"])).then_some(NameAddr { display, uri, params })
+    let tag = checked_params(params, &[b"tag"])?;
+    is_plain_uri(uri).then_some(NameAddr { display, uri, params, tag })
 }
 
 /// RFC 3261 §25.1 via-parm; white space may stand around each separator.
@@ -141,7 +147,8 @@ pub(super) fn via(value: &[u8]) -> Option<Via<'_>> {
         _ => host_len(rest),
     };
     let (host, rest) = split(rest, len);
-    if host.is_empty() || host.iter().any(|byte| is_lws(*byte) || matches!(byte, b'"' | b',' | b';')) {
+    let is_foul = |byte: &u8| is_lws(*byte) || matches!(byte, b'"' | b',' | b';');
+    if host.is_empty() || host.first() == Some(&b'[') && host.iter().any(is_foul) {
         return None;
     }
     let (port, rest) = match trim_start(rest).strip_prefix(b":") {
@@ -153,12 +160,8 @@ pub(super) fn via(value: &[u8]) -> Option<Via<'_>> {
         None => (None, rest),
     };
     let params = trim_start(rest);
-    check_params(params, &[b"branch", b"received", b"rport", b"maddr"]).then_some(Via {
-        transport,
-        host,
-        port,
-        params,
-    })
+    let branch = checked_params(params, &[b"branch", b"received", b"rport", b"maddr"])?;
+    Some(Via { transport, host, port, params, branch })
 }
 
 /// `value` behind `expected` (any case) and the white space around it.

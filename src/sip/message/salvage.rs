@@ -24,7 +24,8 @@ impl Message {
         if !is_token(method) || method == b"ACK" {
             return None;
         }
-        let start = Start::Request { method: Method::from_bytes(method), method_span, uri: Span::default() };
+        let uri = Span::default();
+        let start = Start::Request { method: Method::from_bytes(method), method_span, uri, parts: None };
         let index = salvage_fields(bytes, line_end + 2, limits);
         let mandatory = Mandatory::salvage(bytes, &index)?;
         if mandatory.cseq.read(bytes).method == Method::Ack {

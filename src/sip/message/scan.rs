@@ -109,7 +109,7 @@ pub(super) fn param_value_len(bytes: &[u8]) -> usize {
 }
 
 /// Not empty, and nothing in it that ends a URI, a line or a string for some reader.
-pub(in crate::sip) fn is_plain_uri(uri: &[u8]) -> bool {
+pub fn is_plain_uri(uri: &[u8]) -> bool {
     !uri.is_empty()
         && !any(uri, |byte| {
             (byte <= b' ') | (byte == 0x7f) | (byte == b'<') | (byte == b'>') | (byte == b'"')

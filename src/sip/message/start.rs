@@ -1,13 +1,51 @@
 //! The start line (RFC 3261 §7.1, §7.2): read exactly, because what one reader skips another obeys.
 
-use memchr::{memchr, memrchr};
+use std::ops::Range;
+
+use memchr::{memchr, memchr2, memrchr};
 
 use super::scan::{FieldEnd, Span, field_end, is_plain_uri, is_token, number};
 use super::{Limits, Malformed, Method};
+use crate::sip::uri::{Scheme, Uri};
+
+/// Where the parts of the Request-URI stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UriSpans {
+    scheme: Scheme,
+    user: Option<Span>,
+    host: Span,
+    port: Option<u16>,
+    params: Span,
+    headers: Span,
+}
+
+impl UriSpans {
+    fn of(bytes: &[u8], uri: &Uri<'_>) -> UriSpans {
+        let span = |part| Span::of(bytes, part);
+        UriSpans {
+            scheme: uri.scheme,
+            user: uri.user.map(span),
+            host: span(uri.host),
+            port: uri.port,
+            params: span(uri.params),
+            headers: span(uri.headers),
+        }
+    }
+    pub(super) fn read(self, bytes: &[u8]) -> Uri<'_> {
+        Uri {
+            scheme: self.scheme,
+            user: self.user.map(|user| user.read(bytes)),
+            host: self.host.read(bytes),
+            port: self.port,
+            params: self.params.read(bytes),
+            headers: self.headers.read(bytes),
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Start {
-    Request { method: Method, method_span: Span, uri: Span },
+    Request { method: Method, method_span: Span, uri: Span, parts: Option<UriSpans> },
     Response { status: u16, reason: Span },
 }
 
@@ -24,6 +62,13 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<(Start, usize), Malf
         _ => request(line, limits)?,
     };
     Ok((start, next))
+}
+
+/// Where the Request-URI of a request stands that is not read yet. Another place in bytes that are none.
+pub fn request_uri_at(bytes: &[u8]) -> Option<Range<usize>> {
+    let start = memchr(b' ', bytes)? + 1;
+    let len = memchr2(b' ', b'\r', bytes.get(start..)?)?;
+    Some(start..start + len)
 }
 
 /// Method SP Request-URI SP SIP-Version: one blank each, none elsewhere.
@@ -45,6 +90,7 @@ fn request(line: &[u8], limits: &Limits) -> Result<Start, Malformed> {
         method: Method::from_bytes(method_bytes),
         method_span: Span::new(0, first),
         uri: Span::new(first + 1, last),
+        parts: Uri::parse(uri).map(|uri| UriSpans::of(line, &uri)),
     })
 }
 

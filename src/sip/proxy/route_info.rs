@@ -41,8 +41,8 @@ pub fn route_info<'m>(request: &'m Message, is_ours: impl Fn(&Uri<'_>) -> bool) 
         removed: SmallVec::new(),
         remaining: request.elements(Name::Route).collect(),
     };
-    info.undo_strict_routing(uri, &is_ours);
-    info.drop_maddr(&is_ours);
+    info.undo_strict_routing(request, &is_ours);
+    info.drop_maddr(request, &is_ours);
     info.take_ours(&is_ours);
     info
 }
@@ -50,22 +50,23 @@ pub fn route_info<'m>(request: &'m Message, is_ours: impl Fn(&Uri<'_>) -> bool) 
 impl<'m> RouteInfo<'m> {
     /// "If the Request-URI contains a value this proxy previously placed into a Record-Route header field": a strict
     /// router sent it. Ours are told by `lr`, which no address-of-record carries.
-    fn undo_strict_routing(&mut self, received: &'m [u8], is_ours: &impl Fn(&Uri<'_>) -> bool) {
-        let ours =
-            Uri::parse(received).is_some_and(|uri| is_ours(&uri) && param(uri.params, b"lr").is_some());
+    fn undo_strict_routing(&mut self, request: &'m Message, is_ours: &impl Fn(&Uri<'_>) -> bool) {
+        let ours = request.uri().is_some_and(|uri| param(uri.params, b"lr").is_some() && is_ours(&uri));
         let last = self.remaining.last().copied().filter(|_| ours);
         if let Some((last, target)) = last.and_then(|last| Some((last, last.name_addr().ok()?.uri))) {
             self.remaining.pop();
             self.removed.push(last);
-            self.ours.push(received);
+            self.ours.push(request.request_uri().unwrap_or_default());
             self.uri = Cow::Borrowed(target);
         }
     }
 
     /// "If the Request-URI contains a maddr parameter" that names us, it is stripped with port and transport and the
     /// request goes on as if they had not been there. Any other maddr is left for the edge to refuse.
-    fn drop_maddr(&mut self, is_ours: &impl Fn(&Uri<'_>) -> bool) {
-        let Some(uri) = Uri::parse(&self.uri) else { return };
+    fn drop_maddr(&mut self, request: &'m Message, is_ours: &impl Fn(&Uri<'_>) -> bool) {
+        let is_as_received = self.ours.is_empty();
+        let uri = if is_as_received { request.uri() } else { Uri::parse(&self.uri) };
+        let Some(uri) = uri else { return };
         let Some(maddr) = param(uri.params, b"maddr") else { return };
         if is_ours(&Uri { host: maddr, ..uri }) {
             self.uri = Cow::Owned(without_address(&self.uri, &uri));

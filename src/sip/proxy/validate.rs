@@ -3,7 +3,6 @@
 
 use crate::base::NodeKey;
 use crate::sip::message::{Message, Name};
-use crate::sip::uri::Uri;
 
 use super::branch::{Branch, LoopHash};
 
@@ -96,10 +95,10 @@ pub fn validate(
 
 /// Step 2: URI scheme.
 fn scheme(request: &Message) -> Result<(), Invalid> {
-    let uri = request.request_uri().ok_or(Invalid::RequestUri)?;
-    if Uri::parse(uri).is_some() {
+    if request.uri().is_some() {
         return Ok(());
     }
+    let uri = request.request_uri().ok_or(Invalid::RequestUri)?;
     let scheme = uri.split(|&c| c == b':').next().unwrap_or_default();
     let is_ours = [&b"sip"[..], b"sips", b"tel"].iter().any(|ours| scheme.eq_ignore_ascii_case(ours));
     let is_scheme = scheme.len() < uri.len()
