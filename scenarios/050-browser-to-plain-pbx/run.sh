@@ -15,7 +15,7 @@ browser_do page "dial('sip:601@$edge_outside')"
 wait_for 30 "the page's call was answered, three seconds of audio" talked 1 3
 heard_both_ways 1 ".* to host $edge_outside"
 browser_do page "hangup()"
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 internet pbx
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 internet pbx
 
 # 2. The PBX calls the page.
 rm -f "$heard_by_pbx"
@@ -23,9 +23,9 @@ asterisk_cli "channel originate PJSIP/201 extension 601@default" >/dev/null
 wait_for 30 "the page answered, three seconds of audio" talked 2 3
 heard_both_ways 2 ".* to host $edge_outside"
 asterisk_cli "channel request hangup all" >/dev/null
-wait_for 5 "the page was hung up" log_has page "^call 2: ended by remote"
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 pbx internet
+wait_for 15 "the page was hung up" log_has page "^call 2: ended by remote"
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 pbx internet
 
 browser_do page quit
-wait_for 10 "the browser is closed" gone page
+wait_for 15 "the browser is closed" gone page
 nothing_left
