@@ -25,7 +25,7 @@ browser_do page "dial('sip:601@$edge_outside')"
 wait_for 30 "the page's call was answered, three seconds of audio" talked 1 3
 heard_both_ways 1 ".* to relay $edge_outside"
 browser_do page "hangup()"
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 internet pbx
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 internet pbx
 
 # 3. The PBX calls the page: down its WebSocket.
 rm -f "$heard_by_pbx"
@@ -33,14 +33,14 @@ asterisk_cli "channel originate PJSIP/201 extension 601@default" >/dev/null
 wait_for 30 "the page answered, three seconds of audio" talked 2 3
 heard_both_ways 2 ".* to relay $edge_outside"
 asterisk_cli "channel request hangup all" >/dev/null
-wait_for 5 "the page was hung up" log_has page "^call 2: ended by remote"
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 pbx internet
+wait_for 15 "the page was hung up" log_has page "^call 2: ended by remote"
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 pbx internet
 
 # 4. The browser is closed. The PBX still has its contact; the edge says at once that nobody is there.
 browser_do page quit
-wait_for 10 "the browser is closed" gone page
-wait_for 5 "the edge forgot the page" log_has edge "unregistered user=201"
+wait_for 15 "the browser is closed" gone page
+wait_for 15 "the edge forgot the page" log_has edge "unregistered user=201"
 asterisk_cli "channel originate PJSIP/201 extension 601@default" >/dev/null
-wait_for 5 "a call to a closed page is refused at once" log_has edge "refused rule=flow failed status=430"
+wait_for 15 "a call to a closed page is refused at once" log_has edge "refused rule=flow failed status=430"
 
 nothing_left
