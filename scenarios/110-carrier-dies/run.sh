@@ -4,7 +4,7 @@
 # carrier NAME ADDRESS
 carrier() {
     start "$1" "$1" sipp -sf "$here/carrier.xml" -i "$2" -p 5060 -mi "$2" -mp 30000 -nostdin
-    wait_for 5 "$1 listens" listens "$1" "$2:5060"
+    wait_for 15 "$1 listens" listens "$1" "$2:5060"
 }
 # taken_by TRUNK N: it has had so many calls since the traffic began.
 taken_by() { [ "$(tail -n "+$((cdrs + 1))" "$work/data/cdr.jsonl" | grep -c "\"to_party\":\"$1\"")" -ge "$2" ]; }
@@ -17,7 +17,7 @@ traffic() {
         -s +4940765432 -r 10 -m "$1" -d 300 -timeout 120s -timeout_error -trace_err -error_file errors \
         -trace_stat -stf stats -nostdin 10.20.0.5:5060) >"$work/traffic.log" 2>&1 </dev/null &
     echo $! >"$work/traffic.pid"
-    wait_for 10 "the first carrier takes calls" taken_by acme 30
+    wait_for 15 "the first carrier takes calls" taken_by acme 30
 }
 
 # judge N GOING GONE: the traffic is over; what became of its calls, around the times at which the first carrier was taken away (which takes a
@@ -49,8 +49,8 @@ told=$(so_far)
 going=$(date +%s.%N)
 ip netns pids "$net-acme" | xargs kill -9
 gone=$(date +%s.%N)
-wait_for 10 "the log says that it is down" is_down "$told"
-wait_for 10 "the second carrier takes calls" taken_by bell 40
+wait_for 15 "the log says that it is down" is_down "$told"
+wait_for 15 "the second carrier takes calls" taken_by bell 30
 carrier acme 198.51.100.20
 wait_for 15 "the log says that it is up" is_up "$told"
 judge 200 "$going" "$gone"
@@ -64,11 +64,12 @@ silence() { on "$1" nft "add table ip silence; add chain ip silence in { type fi
 silence acme "iifname out"
 silence edge "ip saddr 198.51.100.20"
 gone=$(date +%s.%N)
-wait_for 10 "the log says that it is down" is_down "$told"
-wait_for 15 "the second carrier takes calls" taken_by bell 80
+wait_for 15 "the log says that it is down" is_down "$told"
+wait_for 15 "the second carrier takes calls" taken_by bell 30
 on acme nft delete table ip silence
 on edge nft delete table ip silence
 wait_for 15 "the log says that it is up" is_up "$told"
 judge 250 "$going" "$gone"
 
+# Probes are further apart (7 s) than their transactions live (5 s), so there are moments without any.
 nothing_left

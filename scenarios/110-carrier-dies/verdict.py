@@ -59,6 +59,7 @@ demand(f"{len(cut)} did not end as they should, all of them among those too", [c
 early = [c for c in calls if going <= c["started"] < down and c["waited"] is not None]
 demand(f"{len(early)} began between death and health mark; most were answered within 5 s, and none waited for a transaction to time out",
        [c for c in early if c["waited"] > 30 or not most(early, 5)])
+# All by the second: an answer to OPTIONS brings the first one back, before its quarantine (15 s) is over and a call tries it.
 later = [c for c in calls if down + 0.2 < c["started"] < back and c["waited"] is not None]
 demand(f"{len(later)} began after the mark, all by the second carrier",
        [c for c in later if c["to_party"] != "bell"] if later else ["none began"])
