@@ -17,13 +17,13 @@ asterisk
 # 1. The phone registers with digest through Turnpike, and calls the PBX's tone.
 account="<sip:201@$edge_outside:5061;transport=tls>;auth_user=201;auth_pass=pw201;regint=60;answermode=auto"
 baresip_config phone "$account" 440
-start phone phone baresip -f "$work/phone" -t 60
-wait_for 8 "the phone is registered" log_has phone "1 binding"
+start phone phone baresip -f "$work/phone" -t 300
+wait_for 15 "the phone is registered" log_has phone "1 binding"
 phone_do phone dial "sip:601@$edge_outside"
-wait_for 8 "the phone's call was answered" log_has phone "Call established"
+wait_for 15 "the phone's call was answered" log_has phone "Call established"
 wait_for 15 "three seconds of audio" talked 3
 phone_do phone hangup
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 internet pbx
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 internet pbx
 "$lib/tone.py" expect "$work"/phone/dump-*-dec.wav 1000
 "$lib/tone.py" expect "$heard_by_pbx" 440
 
@@ -32,7 +32,7 @@ rm -f "$work"/phone/dump-* "$heard_by_pbx"
 asterisk_cli "channel originate PJSIP/201 extension 601@default" >/dev/null
 wait_for 15 "the phone answered, three seconds of audio" talked 3
 phone_do phone hangup
-wait_for 5 "the call has a CDR" cdrs_with_audio 1 pbx internet
+wait_for 15 "the call has a CDR" cdrs_with_audio 1 pbx internet
 "$lib/tone.py" expect "$work"/phone/dump-*-dec.wav 1000
 "$lib/tone.py" expect "$heard_by_pbx" 440
 
