@@ -28,7 +28,8 @@ def most(waits, limit):
     return waits and sum(wait < limit for wait in waits) * 10 >= len(waits) * 9
 
 
-in_time = most(early, noticed_after + 1) and most(late, 1)
+# Whoever asks the silent one first waits until it is noticed.
+in_time = most(early, noticed_after + 1) and most(late, noticed_after - 0.1)
 print(f"{'' if in_time else 'not '}ok: {len(early)} that began in the dark waited for {max(early, default=0):.2f} s at most, "
-      f"{len(late)} later ones for {max(late, default=0):.2f} s; nine in ten for less than {noticed_after + 1:.0f} s, and 1 s")
+      f"{len(late)} later ones for {max(late, default=0):.2f} s; nine in ten for less than {noticed_after + 1:.0f} s, and {noticed_after:.0f} s")
 sys.exit(bool(lost) or not in_time)
