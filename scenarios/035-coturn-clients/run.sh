@@ -135,7 +135,7 @@ for ip in 127.0.0.1 ::1; do
         "Via: SIP/2.0/TCP scanner.invalid;branch=z9hG4bK1" "From: <sip:1@localhost>;tag=1" "To: <sip:1@localhost>" "Call-ID: 1" \
         "CSeq: 1 REGISTER" "User-Agent: friendly-scanner" "Content-Length: 0" ""
 done
-wait_for 5 "nothing of a banned source is left" field_is_zero allocations
+wait_for 15 "nothing of a banned source is left" field_is_zero allocations
 if on edge timeout 2 turnutils_stunclient 127.0.0.1 >/dev/null 2>&1; then fail "a banned source is answered"; fi
 echo "ok: a banned source is not answered"
 
