@@ -25,7 +25,7 @@ use super::flow::Flows;
 use super::kept::Kept;
 use super::node::Command;
 use super::places::Places;
-use super::relay::UdpRelay;
+use super::relay::{TurnWorkers, UdpRelay};
 use super::settings::{ListenerWeb, NetSettings, Patience};
 use super::shard::{Shard, Ways};
 use super::{lag, stream, tls};
@@ -99,6 +99,8 @@ impl Signalling {
         let (relayed, turn) = (self.relay.worker_counters(), self.relay.turn());
         let mut edge = Edge::new(self.edge.clone(), self.policy, Box::new(self.relay), rng);
         left.restore(&mut edge);
+        // Not before: they would be given ports of calls that go on.
+        turn.iter().for_each(TurnWorkers::listen);
         let shard = Shard::new(edge, self.edge.clone(), &self.net, ways, relayed, turn, self.observers);
         listen(&shard, self.sockets, self.tls_servers, &self.net.web)?;
         shard.borrow_mut().start();

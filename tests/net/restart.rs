@@ -1,32 +1,22 @@
 //! `turnpike run`, killed without a word and started again on the same folder.
 
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use turnpike::base::Transport;
 
 use crate::calls::{Call, audio, rtp, sdp};
 use crate::harness::*;
-
-/// A process that is killed, not stopped, when the test is through with it.
-pub struct Killed(pub Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::running::Running;
 
 /// Its listeners, inside and outside.
 type At = [SocketAddr; 2];
 
 /// Starts it with its listeners at these addresses and its media at these ports; where the listeners really are.
-fn run(folder: &Path, pbx: SocketAddr, ports: &RangeInclusive<u16>, [inside, outside]: At) -> (Killed, At) {
+fn run(folder: &Path, pbx: SocketAddr, ports: &RangeInclusive<u16>, [inside, outside]: At) -> (Running, At) {
     let config = format!(
         r#"
 name: restarted
@@ -49,18 +39,10 @@ policies: []
         first = ports.start(),
         last = ports.end(),
     );
-    let file = folder.join("turnpike.yaml");
-    std::fs::write(&file, config).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_turnpike"));
-    command.args(["run", "--config"]).arg(&file).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = Killed(command.spawn().unwrap());
-    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let listens: Vec<String> = lines.filter(|line| line.contains("udp://")).take(2).collect();
-    let at = ["inside", "outside"].map(|name| {
-        let line = listens.iter().find(|line| line.contains(name)).expect("it says where it listens");
-        line.split_whitespace().next().unwrap().strip_prefix("udp://").unwrap().parse().unwrap()
-    });
-    (child, at)
+    std::fs::write(folder.join("turnpike.yaml"), config).unwrap();
+    let mut node = Running::start(folder, Stdio::null());
+    let at = ["inside", "outside"].map(|name| node.listener(name));
+    (node, at)
 }
 
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

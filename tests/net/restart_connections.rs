@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -16,11 +16,14 @@ use turnpike::base::{ListenerId, Transport, TrunkId, ZoneId};
 use turnpike::edge::settings::{
     Host, Listener, Party, Route, RouteThen, Target, TlsPeer, Trunk, TrunkRules, Verify,
 };
-use turnpike::net::settings::{ListenerWeb, PeerTrust};
+use turnpike::net::settings::{ListenerWeb, PeerTrust, TurnListener};
 use turnpike::net::{Node, NodeSettings};
+use turnpike::stun::Method;
 
-use crate::calls::{Call, in_dialog};
+use crate::calls::{Call, anchored, in_dialog, sdp};
 use crate::harness::*;
+use crate::turn::{self, relay_ip, with_turn};
+use crate::turn_client::{TurnClient, Wire};
 
 const TLS: ListenerId = ListenerId(2);
 
@@ -54,8 +57,8 @@ impl<C: Fn(&mut NodeSettings)> Restarted<C> {
     /// Every connection ends; nothing is said in any call.
     fn stop(self) -> Stopped<C> {
         assert_eq!(self.node.status().unwrap().edge.answered_calls, 1);
-        let listeners = self.node.listeners().to_vec();
-        Stopped { change: self.change, dir: self.dir, listeners }
+        let (listeners, turn) = (self.node.listeners().to_vec(), self.node.turn_listeners().to_vec());
+        Stopped { change: self.change, dir: self.dir, listeners, turn }
     }
 
     fn restart(self) -> Restarted<C> {
@@ -67,14 +70,16 @@ struct Stopped<C> {
     change: C,
     dir: tempfile::TempDir,
     listeners: Vec<Listener>,
+    turn: Vec<TurnListener>,
 }
 
 impl<C: Fn(&mut NodeSettings)> Stopped<C> {
     fn start(self) -> Restarted<C> {
-        let Stopped { change, dir, listeners } = self;
+        let Stopped { change, dir, listeners, turn } = self;
         let mut settings = settings(dir.path());
         change(&mut settings);
         settings.edge.listeners = listeners;
+        settings.net.turn.iter_mut().for_each(|settings| settings.listeners.clone_from(&turn));
         let node = Node::start(settings).unwrap();
         Restarted { change, dir, node }
     }
@@ -106,6 +111,59 @@ fn a_bye_that_comes_while_the_node_starts_finds_its_call() {
         });
         let _node = stopped.start();
         assert_eq!(first.join().unwrap(), 200);
+    });
+}
+
+/// Says the same until somebody is there to answer it.
+struct Persistent {
+    socket: UdpSocket,
+    to: SocketAddr,
+    said: Vec<u8>,
+}
+
+impl Wire for Persistent {
+    fn send(&mut self, message: &[u8]) {
+        self.said = message.to_vec();
+    }
+
+    fn receive(&mut self, _: Duration) -> Option<Vec<u8>> {
+        let mut buffer = [0; 2_000];
+        let mut length = 0;
+        eventually("an answer", || {
+            self.socket.send_to(&self.said, self.to).unwrap();
+            length = self.socket.recv(&mut buffer).unwrap_or(0);
+            // RFC 8489 §5: the transaction id. What was said before has more answers than one.
+            length > 0 && buffer[8..20] == self.said[8..20]
+        });
+        Some(buffer[..length].to_vec())
+    }
+}
+
+#[test]
+fn a_turn_client_that_comes_while_the_node_starts_gets_no_port_of_a_call() {
+    let mut callee = Udp::at("127.0.0.5", "127.0.0.1:9".parse().unwrap());
+    let (at, first) = (callee.addr(), *ports().start());
+    let node = Restarted::new(|settings| {
+        with_pbx(settings, Transport::Udp, at);
+        anchored(settings, relay_ip());
+        with_turn(settings, 2, turn::settings());
+        // As many as the call has.
+        settings.relay.ports = first..=first + 3;
+    });
+    callee.to = node.at("udp");
+    let to = node.node.turn_listener("turn").unwrap();
+    let media = sdp("127.0.0.1:9".parse().unwrap());
+    let _call = Call::up(Udp::new(node.at("udp")), callee, &media, &media);
+    let socket = UdpSocket::bind((relay_ip(), 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    let mut client = TurnClient::new(Persistent { socket, to, said: Vec::new() }, "alice", "alice");
+    let stopped = node.stop();
+    std::thread::scope(|scope| {
+        let answer =
+            scope.spawn(|| client.ask(Method::ALLOCATE, |writer| _ = writer.put_requested_transport(17)));
+        let node = stopped.start().node;
+        assert_eq!(answer.join().unwrap().code(), 508, "RFC 8656 §7.2: no port is free");
+        assert_eq!(node.status().unwrap().edge.relay.pairs, 1, "the call has its own again");
     });
 }
 

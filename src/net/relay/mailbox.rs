@@ -30,6 +30,8 @@ pub(super) enum Command {
     SetLeg(PairId, Side, LegRules),
     /// And give its ports back.
     Close(PairId, [Taken; 2]),
+    /// Begin to hear TURN clients.
+    Listen,
     OpenCallPeer(PeerAddr),
     CloseCallPeer(PeerAddr),
     /// New clients are sent to these instead.

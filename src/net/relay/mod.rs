@@ -130,6 +130,11 @@ pub struct TurnWorkers {
 }
 
 impl TurnWorkers {
+    /// Clients are heard from now on.
+    pub fn listen(&self) {
+        self.tell(|| Command::Listen);
+    }
+
     /// What they have counted, all together.
     pub fn totals(&self) -> Totals {
         self.counters.iter().map(|counters| counters.read()).sum()

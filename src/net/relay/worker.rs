@@ -132,6 +132,11 @@ impl Worker {
                     let sockets = pairs.close(id);
                     self.pools.give_back_closed(ports, sockets, self.number, now);
                 }
+                (Command::Listen, Some(turn)) => {
+                    if let Err(error) = turn.listen(self.poll.registry()) {
+                        tracing::error!(%error, "TURN clients are not heard: restart turnpike");
+                    }
+                }
                 (Command::OpenCallPeer(peer), Some(turn)) => turn.server().open_call_peer(peer),
                 (Command::CloseCallPeer(peer), Some(turn)) => turn.server().close_call_peer(peer),
                 (Command::Ban(banned, until), Some(turn)) => turn.ban(banned, until, now),

@@ -58,28 +58,34 @@ pub(super) struct Turn {
     peers: Peers,
     /// Of all workers.
     mailboxes: Arc<[Mailbox]>,
+    /// Of the listeners, before [`Self::listen`].
+    sockets: Vec<TurnSocket>,
 }
 
 impl Turn {
-    /// Puts the listeners' sockets into the poll.
+    /// Nobody is heard before [`Self::listen`].
     pub fn new(
         server: Server<RelayedSockets>,
         sockets: Vec<TurnSocket>,
         dtls: Associations,
-        mut streams: Streams,
+        streams: Streams,
         mailboxes: Arc<[Mailbox]>,
         registry: &Registry,
         now: Instant,
     ) -> io::Result<Turn> {
-        let mut datagrams = Datagrams::default();
-        for (listener, socket) in sockets.into_iter().enumerate() {
+        let peers = Peers::new(registry.try_clone()?, now);
+        Ok(Turn { server, datagrams: Datagrams::default(), dtls, streams, peers, mailboxes, sockets })
+    }
+
+    /// Puts the listeners' sockets into the poll.
+    pub fn listen(&mut self, registry: &Registry) -> io::Result<()> {
+        for (listener, socket) in std::mem::take(&mut self.sockets).into_iter().enumerate() {
             match socket {
-                TurnSocket::Datagrams(socket) => datagrams.listen(listener, socket, registry)?,
-                TurnSocket::Connections(socket) => streams.listen(listener, socket)?,
+                TurnSocket::Datagrams(socket) => self.datagrams.listen(listener, socket, registry)?,
+                TurnSocket::Connections(socket) => self.streams.listen(listener, socket)?,
             }
         }
-        let peers = Peers::new(registry.try_clone()?, now);
-        Ok(Turn { server, datagrams, dtls, streams, peers, mailboxes })
+        Ok(())
     }
 
     /// For the mailbox: call peers come and go, users are banned.
