@@ -25,9 +25,10 @@ calls abandons abandons 198.51.100.21 +49800 abandons $((rate / 5))
 nothing_left
 for wire in wire-edge-out wire-pbx-in; do
     kill -TERM "$(cat "$work/$wire.pid")"
-    wait_for 5 "$wire tells what it did" log_has $wire carried
+    wait_for 15 "$wire tells what it did" log_has $wire carried
     cat "$work/$wire.log"
+    [ -n "${LOSSY_WIRE:-}" ] || log_has "$wire" " [1-9][0-9]* lost, [1-9][0-9]* duplicated, [1-9][0-9]* overtaken" || fail "$wire was a good one"
 done
 kill -TERM "$(cat "$work/called.pid")"
-wait_for 5 "the PBX tells what it did" test -s "$work/called.json"
+wait_for 15 "the PBX tells what it did" test -s "$work/called.json"
 "$here/verdict.py" "$work"
