@@ -96,7 +96,7 @@ struct Latch {
     /// The last address that SDP named: `None` in the rules (hold) does not forget it.
     named: Option<SocketAddr>,
     source: Option<SocketAddr>,
-    /// Not so since.
+    /// And still does.
     is_named_now: bool,
 }
 
@@ -128,6 +128,7 @@ impl Leg {
     }
 
     /// The only source that is heard, once there is one.
+    #[inline]
     pub fn source(&self, component: Component) -> Option<SocketAddr> {
         self.latch(component).source
     }
@@ -192,6 +193,7 @@ impl Leg {
         self.latch(component).named.into_iter().chain(relayed.map(|(_, named)| *named)).any(is_source)
     }
 
+    #[inline]
     fn latch(&self, component: Component) -> &Latch {
         match component {
             Component::Rtp => &self.rtp,
