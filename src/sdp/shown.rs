@@ -56,9 +56,8 @@ pub fn show(body: &[u8], view: &View<'_>, out: &mut Vec<u8>) {
             _ => true,
         };
         if stays && out.len() == before {
-            out.extend_from_slice(text);
-        }
-        if stays {
+            out.extend_from_slice(line);
+        } else if stays {
             out.extend_from_slice(end);
         }
     }
@@ -173,7 +172,10 @@ impl View<'_> {
 /// Some section that is not refused has no `c=` of its own, among those in `behind`.
 fn is_inherited(behind: &[u8]) -> bool {
     let mut inherits = false;
-    for line in behind.split(|byte| *byte == b'\n') {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', behind).chain([behind.len()]) {
+        let line = behind.get(start..end).unwrap_or_default();
+        start = end + 1;
         if line.starts_with(b"m=") {
             if inherits {
                 return true;

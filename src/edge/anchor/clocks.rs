@@ -8,16 +8,18 @@ pub(super) fn of(session: &Session<'_>, index: usize) -> ClockRates {
     let mut clocks = ClockRates::default();
     let sections = if session.has_bundle() { 0..session.media().len() } else { index..index + 1 };
     for section in sections {
-        let mapped: Vec<_> = session.attributes(section, "rtpmap").filter_map(rtpmap).collect();
-        for (payload_type, rate) in &mapped {
+        // A bit for each payload type.
+        let mut mapped = 0_u128;
+        for (payload_type, rate) in session.attributes(section, "rtpmap").filter_map(rtpmap) {
+            mapped |= 1_u128.checked_shl(payload_type.into()).unwrap_or_default();
             if let Some(rate) = rate {
-                clocks.add(*payload_type, *rate);
+                clocks.add(payload_type, rate);
             }
         }
         // RFC 8866 §6.6: what RFC 3551 says needs no line of its own.
         let listed = session.media().get(section).map(|media| media.payload_types.as_slice());
         for payload_type in listed.unwrap_or_default() {
-            let is_mapped = mapped.iter().any(|(mapped, _)| mapped == payload_type);
+            let is_mapped = mapped.checked_shr(u32::from(*payload_type)).is_some_and(|bits| bits & 1 == 1);
             if let Some(rate) = static_rate(*payload_type).filter(|_| !is_mapped) {
                 clocks.add(*payload_type, rate);
             }

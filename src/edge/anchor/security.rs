@@ -211,6 +211,10 @@ impl Offered<'_> {
         before: Option<Before<'_>>,
         rng: &mut dyn rand::Rng,
     ) -> Result<Option<(Translation, Keys)>, SecurityError> {
+        // Whatever it speaks.
+        if before.is_none() && self.policies == [Srtp::Pass; 2] {
+            return Ok(None);
+        }
         let speaks = Speaks::of(self.media, self.session, self.index);
         if speaks == Speaks::Plain && self.policies[0].is_demanded() {
             return Err(SecurityError::Plain);
@@ -300,12 +304,12 @@ pub(super) fn take_answer(
     session: &Session<'_>,
     index: usize,
 ) -> Result<Option<Keys>, SecurityError> {
-    let speaks = Speaks::of(media, session, index);
+    let speaks = || Speaks::of(media, session, index);
     let Some(terms) = terms else {
         let is_demanded = policies.into_iter().any(Srtp::is_demanded);
-        return if is_demanded && speaks == Speaks::Plain { Err(SecurityError::Plain) } else { Ok(None) };
+        return if is_demanded && speaks() == Speaks::Plain { Err(SecurityError::Plain) } else { Ok(None) };
     };
-    match (terms, speaks) {
+    match (terms, speaks()) {
         (Terms::Plain, Speaks::Plain | Speaks::BestEffort) => Ok(Keys::None),
         (Terms::Plain, Speaks::Sdes | Speaks::Dtls)
         | (Terms::Sdes { .. }, Speaks::Dtls)

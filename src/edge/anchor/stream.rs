@@ -84,6 +84,7 @@ impl Said {
         } else {
             PayloadTypes::from_slice(&media.payload_types)
         };
+        let does_ice = media.ice && with_ice;
         Said {
             rtp: media.rtp.filter(reachable).map(canonical),
             rtcp: media.rtcp.filter(reachable).map(canonical),
@@ -91,8 +92,8 @@ impl Said {
             payload_types,
             clocks: clocks::of(session, index),
             is_rtp: media.is_rtp(),
-            ice: media.ice && with_ice,
-            credentials: credentials(index, session).filter(|_| media.ice && with_ice).map(Box::new),
+            ice: does_ice,
+            credentials: does_ice.then(|| credentials(index, session)).flatten().map(Box::new),
             ice_lite: session.is_ice_lite(),
             dtls: media.is_dtls(),
             rtcp_mux: media.rtcp_mux,
