@@ -32,8 +32,9 @@ const COUNTED_BYTES: usize = 512 * 1024;
 const ENDED: Duration = Duration::from_millis(100);
 /// Calls that are written down in one go, while no message is read.
 const AT_ONCE: usize = 50;
-/// After that nothing is written for as many times as long as it took.
+/// After that nothing is written for as many times as long as it took, within bounds: that is time of the disk, too.
 const REST: u32 = 3;
+const LONGEST_REST: Duration = Duration::from_millis(100);
 
 /// The files of one node.
 #[derive(Clone)]
@@ -131,18 +132,19 @@ impl Kept {
     async fn write_changed_calls(&self, shard: &RefCell<Shard>) {
         let changed = shard.borrow_mut().edge().changed_calls();
         for some in changed.chunks(AT_ONCE) {
-            let began = Instant::now();
-            self.write_calls(some, shard).await;
-            sleep(began.elapsed() * REST).await;
+            let took = self.write_calls(some, shard).await;
+            sleep(LONGEST_REST.min(took * REST)).await;
         }
     }
 
-    /// Returns when these calls are written, of which there are no more than [`AT_ONCE`].
-    async fn write_calls(&self, keys: &[u64], shard: &RefCell<Shard>) {
+    /// Returns when these calls are written, of which there are no more than [`AT_ONCE`]. How long that took.
+    async fn write_calls(&self, keys: &[u64], shard: &RefCell<Shard>) -> Duration {
         let _writing = self.writing.lock().await;
+        let began = Instant::now();
         let save = |key: &u64| Some((*key, Some(shard.borrow_mut().edge().save_call(*key)?)));
         let saved: Vec<_> = keys.iter().filter_map(save).collect();
         self.calls.write(saved).await;
+        began.elapsed()
     }
 
     /// Returns when no call is in the journal that is over.

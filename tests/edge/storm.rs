@@ -316,8 +316,8 @@ impl Storm {
     fn response_at(&mut self, agent: usize, text: &str) {
         let (key, call_id) = (key_of(text), header(text, "Call-ID").to_string());
         let status: u16 = text.get(8..11).and_then(|status| status.parse().ok()).expect("status");
-        // RFC 3261 §12.2.1.2: the other side knows of no dialog any more.
-        if matches!(status, 408 | 481) {
+        // RFC 3261 §12.2.1.2: the other side knows of no dialog any more. (A CANCEL is in none.)
+        if matches!(status, 408 | 481) && !key.ends_with("CANCEL") {
             self.agents[agent].legs.remove(&call_id);
         }
         if !key.ends_with("INVITE") {
