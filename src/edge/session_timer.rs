@@ -34,7 +34,7 @@ impl Asked {
             Some(element) => Some(seconds(element.value)?),
             None => None,
         };
-        let shortest = request.header_named(b"Min-SE").and_then(|element| seconds(element.value));
+        let shortest = request.header(Name::MinSe).and_then(|element| seconds(element.value));
         let supported = request.elements(Name::Supported).any(|tag| tag.value.eq_ignore_ascii_case(b"timer"));
         Some(Asked { expires, shortest, supported })
     }
@@ -76,8 +76,8 @@ impl Edge {
 
     /// §8.1: a session that would expire too soon for one of the sides.
     pub(super) fn check_session(&self, context: &Context) -> Result<(), Refusal> {
-        let asked = Asked::of(&context.request.message);
-        let (Some(asked), Some(timer)) = (asked, self.session_timer(&context.errand)) else { return Ok(()) };
+        let Some(timer) = self.session_timer(&context.errand) else { return Ok(()) };
+        let Some(asked) = Asked::of(&context.request.message) else { return Ok(()) };
         match asked.expires {
             Some(expires) if expires < timer.shortest && asked.supported => {
                 Err(Refusal::SessionTooShort(timer.shortest))
@@ -89,9 +89,8 @@ impl Edge {
     /// §8.1: what a request asks for on its way out.
     pub(super) fn ask_for_timer(&self, edit: &mut Edit<'_>, context: &Context) {
         let message = &context.request.message;
-        let (Some(asked), Some(timer)) = (Asked::of(message), self.session_timer(&context.errand)) else {
-            return;
-        };
+        let Some(timer) = self.session_timer(&context.errand) else { return };
+        let Some(asked) = Asked::of(message) else { return };
         let (expires, shortest) = asked.towards(timer);
         let expires = expires.to_string();
         match message.header(Name::SessionExpires) {
@@ -120,11 +119,12 @@ impl Edge {
     /// When the session expires that this 2xx says nothing of, if it does.
     fn session_added(&self, context: &Context, response: &Message) -> Option<u32> {
         let is_success = response.status().is_some_and(|status| (200..300).contains(&status));
-        let asked = Asked::of(&context.request.message).filter(|asked| asked.supported)?;
         if !is_success || response.header(Name::SessionExpires).is_some() {
             return None;
         }
-        Some(asked.towards(self.session_timer(&context.errand)?).0)
+        let timer = self.session_timer(&context.errand)?;
+        let asked = Asked::of(&context.request.message).filter(|asked| asked.supported)?;
+        Some(asked.towards(timer).0)
     }
 
     /// What the two sides of a call ask for: the session that expires first, and the longest of what may not be undercut.

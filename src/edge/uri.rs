@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use crate::sip::message::{Message, StartLine};
 use crate::sip::uri::{Scheme, Uri};
 
@@ -71,7 +73,7 @@ pub fn escaped_user(user: &str) -> String {
 }
 
 fn until_semicolon(user: &[u8]) -> &[u8] {
-    user.split(|byte| *byte == b';').next().unwrap_or(user)
+    memchr(b';', user).and_then(|at| user.get(..at)).unwrap_or(user)
 }
 
 /// Does `pattern` of a route fit: exactly, or as a prefix if it ends in `*`?

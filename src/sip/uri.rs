@@ -128,8 +128,8 @@ fn sip(scheme: Scheme, rest: &[u8]) -> Option<Uri<'_>> {
     let (user, rest) = match memchr(b'@', rest) {
         Some(at) => {
             let (userinfo, rest) = split_at_byte(rest, at)?;
-            let user = userinfo.split(|byte| *byte == b':').next().filter(|user| !user.is_empty())?;
-            (Some(checked_escapes(user)?), rest)
+            let user = userinfo.get(..memchr(b':', userinfo).unwrap_or(userinfo.len()))?;
+            (Some(checked_escapes(user).filter(|user| !user.is_empty())?), rest)
         }
         None => (None, rest),
     };

@@ -77,7 +77,7 @@ impl Edge {
 fn renamed(message: &Message, rename: &dyn Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let mut edit = Edit::new(message);
     for (name, element) in message.headers() {
-        match Name::from_bytes(name) {
+        match message.name_of(element) {
             Name::CallId => edit.replace(element, &rename(element.value)),
             Name::Event => {
                 // RFC 4235 §3.2: the one dialog that is asked about.

@@ -142,7 +142,7 @@ impl Edge {
         let parts = request_uri_at(&bytes).and_then(|place| {
             let (before, rest) = bytes.split_at_checked(place.start)?;
             let (uri, behind) = rest.split_at_checked(place.len())?;
-            Some((before, self.unsealed(uri).filter(|uri| is_plain_uri(uri))?, behind))
+            Some((before, self.unsealed(&Uri::parse(uri)?).filter(|uri| is_plain_uri(uri))?, behind))
         });
         let revealed = parts.map(|(before, uri, behind)| [before, &uri, behind].concat());
         revealed.map_or(bytes, Bytes::from)
@@ -167,14 +167,14 @@ impl Edge {
             if let Some(routes) = routes {
                 edit.replace(element, &[element.value, b", ", &routes].concat());
                 is_changed = true;
-            } else if let Some(uri) = self.unsealed(route.uri) {
+            } else if let Some(uri) = self.unsealed(&uri) {
                 // The remote target, where a strict router has moved it here (RFC 3261 §16.12.1.1).
                 edit.replace(element, &[b"<", &uri[..], b">"].concat());
                 is_changed = true;
             }
         }
         for (element, target) in addresses(request, Name::ReferTo) {
-            if let Some(uri) = self.unsealed(target.uri) {
+            if let Some(uri) = Uri::parse(target.uri).and_then(|uri| self.unsealed(&uri)) {
                 edit.replace(element, &[b"<", &uri[..], b">", target.params].concat());
                 is_changed = true;
             }
@@ -183,12 +183,11 @@ impl Edge {
     }
 
     /// The URI that a Contact of ours hides, with the headers that were put behind it.
-    fn unsealed(&self, uri: &[u8]) -> Option<Vec<u8>> {
-        let parts = Uri::parse(uri)?;
-        let mut inner = hidden::open(&self.settings.key, Hidden::Contact, parts.user?)?;
-        if !parts.headers.is_empty() && !inner.contains(&b'?') {
+    fn unsealed(&self, uri: &Uri<'_>) -> Option<Vec<u8>> {
+        let mut inner = hidden::open(&self.settings.key, Hidden::Contact, uri.user?)?;
+        if !uri.headers.is_empty() && !inner.contains(&b'?') {
             inner.push(b'?');
-            inner.extend_from_slice(parts.headers);
+            inner.extend_from_slice(uri.headers);
         }
         Some(inner)
     }
@@ -321,7 +320,7 @@ fn hide_hosts<'m>(edit: &mut Edit<'m>, message: &'m Message, inside: &Inside<'_,
     edit.remove_listed(&REMOVED);
     let is_response = message.status().is_some();
     for (name, element) in message.headers() {
-        let is_kept = match Name::from_bytes(name) {
+        let is_kept = match message.name_of(element) {
             Name::Via | Name::RecordRoute | Name::Route | Name::Contact | Name::CallId | Name::CSeq => true,
             Name::ContentType | Name::ContentLength | Name::Replaces | Name::ReferTo => true,
             Name::Authorization | Name::ProxyAuthorization | Name::Supported => true,

@@ -140,8 +140,9 @@ impl<'m> Edit<'m> {
                 .fields()
                 .get(number)
                 .map_or(&b""[..], |field| field.name_span.read(&message.bytes));
-            initial(name) & initials != 0
-                && patterns.iter().any(|pattern| matches_pattern(name, pattern.as_ref()))
+            let letter = initial(name);
+            let is_it = |pattern: &[u8]| letter & initial(pattern) != 0 && matches_pattern(name, pattern);
+            letter & initials != 0 && patterns.iter().any(|pattern| is_it(pattern.as_ref()))
         });
     }
     /// Writes what RFC 3261 §18.2.1 and RFC 3581 §4 have a server add to the top Via: `received` always (a forged one
@@ -234,11 +235,13 @@ impl<'m> Edit<'m> {
                     if number > 0 {
                         self.text.push(b'.');
                     }
-                    for (place, digit) in [(100, octet / 100), (10, octet / 10 % 10), (1, octet % 10)] {
-                        if octet >= place || place == 1 {
-                            self.text.push(b'0' + digit);
-                        }
+                    if octet >= 100 {
+                        self.text.push(b'0' + octet / 100);
                     }
+                    if octet >= 10 {
+                        self.text.push(b'0' + octet / 10 % 10);
+                    }
+                    self.text.push(b'0' + octet % 10);
                 }
             }
             // Rarer, and its shortest form is better left to the library.

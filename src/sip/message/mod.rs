@@ -303,6 +303,10 @@ impl Message {
         let fields = self.index.fields().iter().enumerate();
         fields.map(|(number, field)| (field.name_span.read(&self.bytes), self.element(number, field)))
     }
+    /// The name of the field that an element stands in.
+    pub fn name_of(&self, element: Element<'_>) -> Name {
+        self.index.fields().get(element.field).map_or(Name::Other, |field| field.name)
+    }
     /// All elements of that name over all its lines, split at commas that are outside quotes and angle brackets. Only
     /// for names whose value is a list: an Authorization has commas of another kind.
     pub fn elements(&self, name: Name) -> Elements<'_> {
