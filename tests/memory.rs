@@ -75,7 +75,7 @@ fn relayed_call() -> isize {
     let relay = UdpRelay::start(ports, [address], certificate, None).expect("a relay");
     let mut settings = world::settings();
     settings.zones.iter_mut().for_each(|zone| zone.relay = Some(address.into()));
-    let mut world = World::with_relay(Box::new(relay), Engine::allow_all(), settings);
+    let mut world = World::with_relay(Box::new(relay), 1, Engine::allow_all(), settings);
     let ends = [(); 2].map(|()| UdpSocket::bind((localhost, 0)).expect("a socket"));
     let addresses = ends.each_ref().map(|end| end.local_addr().expect("its address"));
     let before = LIVE.load(Relaxed);

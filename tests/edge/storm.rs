@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use turnpike::policy::Engine;
 
 use super::calls::register;
 use super::ends::cancel_of;
 use super::ua::{self, Leg, answer, header, request, response, sdp};
-use super::world::{Actor, World};
+use super::world::{Actor, World, settings};
 
 mod crash;
 
@@ -57,10 +58,10 @@ struct Storm {
 }
 
 /// Each carrier takes as many calls as there are.
-fn world() -> World {
-    World::with(|settings| {
-        settings.trunks.iter_mut().for_each(|trunk| trunk.calls_at_once = Some(CALLS as u32))
-    })
+fn world(seed: u64) -> World {
+    let mut settings = settings();
+    settings.trunks.iter_mut().for_each(|trunk| trunk.calls_at_once = Some(CALLS as u32));
+    World::seeded(seed, Engine::allow_all(), settings)
 }
 
 fn key_of(text: &str) -> String {
@@ -76,7 +77,7 @@ fn final_key(text: &str) -> String {
 
 impl Storm {
     fn new(seed: u64) -> Storm {
-        let mut world = world();
+        let mut world = world(seed);
         let mut actors: Vec<Actor> =
             (0..PHONES).map(|i| Actor::udp_phone(&format!("192.0.2.{}:5060", 10 + i))).collect();
         let mut contacts: Vec<String> =

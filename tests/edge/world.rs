@@ -355,14 +355,19 @@ impl World {
 
     /// A world with policies.
     pub fn ruled_by(policy: policy::Engine, settings: Settings) -> World {
+        World::seeded(1, policy, settings)
+    }
+
+    /// The same, with other dice: no two runs of a node mint the same tokens.
+    pub fn seeded(seed: u64, policy: policy::Engine, settings: Settings) -> World {
         let ports = Arc::new(Mutex::new(Ports { capacity: 100, ..Ports::default() }));
         let relay = Box::new(FakeRelay(ports.clone()));
-        World { ports, ..World::with_relay(relay, policy, settings) }
+        World { ports, ..World::with_relay(relay, seed, policy, settings) }
     }
 
     /// A world with another relay than the one that tests look into.
-    pub fn with_relay(relay: Box<dyn Relay>, policy: policy::Engine, settings: Settings) -> World {
-        let rng = Box::new(rand::rngs::StdRng::seed_from_u64(1));
+    pub fn with_relay(relay: Box<dyn Relay>, seed: u64, policy: policy::Engine, settings: Settings) -> World {
+        let rng = Box::new(rand::rngs::StdRng::seed_from_u64(seed));
         let edge = Edge::new(Arc::new(settings), policy, relay, rng);
         let now = Now { instant: Instant::now(), unix: UnixTime(Duration::from_secs(1_800_000_000)) };
         let speakers = vec![Side::A, Side::B];

@@ -83,7 +83,7 @@ impl Crashes {
             self.bindings.extend(binding.map(|binding| (key, serde_json::to_string(&binding).unwrap())));
         }
 
-        let before = std::mem::replace(&mut storm.world, world());
+        let before = std::mem::replace(&mut storm.world, world(storm.serial));
         let later = &mut storm.world;
         (later.now, later.events, later.mail) = (before.now, before.events, before.mail);
         let binding = |(key, saved): (&u64, &String)| (*key, serde_json::from_str(saved).unwrap());
