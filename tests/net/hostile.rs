@@ -80,7 +80,7 @@ fn a_message_that_does_not_end_is_not_waited_for() {
 
 #[test]
 fn silence_ends_a_connection_and_a_ping_keeps_it() {
-    let (node, _dir) = node(|settings| settings.net.patience.idle = Duration::from_millis(400));
+    let (node, _dir) = node(|settings| settings.net.patience.idle = Duration::from_millis(1_500));
     let to = node.listener("tcp").unwrap();
     let (mut silent, mut alive) = (tcp(to), tcp(to));
     silent.set_nonblocking(true).unwrap();

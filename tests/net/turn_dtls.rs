@@ -134,7 +134,7 @@ fn whoever_has_not_shown_that_the_address_is_theirs_gets_little_and_costs_nothin
 #[test]
 fn who_does_not_allocate_is_said_good_bye() {
     let (node, _dir) = turn_node_with(1, listeners, |settings| {
-        settings.net.patience.message = Duration::from_millis(50);
+        settings.net.patience.message = Duration::from_millis(500);
     });
     let mut stranger = over_dtls(node.turn_listener("dtls").unwrap());
     assert!(stranger.wait(DEADLINE, |stranger| stranger.is_closed));

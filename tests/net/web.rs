@@ -189,7 +189,7 @@ fn half_a_frame_is_cut_off() {
     let (node, _dir) = node(|settings| {
         settings.edge.listeners[1].transport = Transport::Ws;
         settings.net.web[1] = Some(ListenerWeb { path: "/".into(), origins: Vec::new() });
-        settings.net.patience.message = std::time::Duration::from_millis(300);
+        settings.net.patience.message = std::time::Duration::from_secs(1);
     });
     let request = format!("ws://{}/", node.listener("tcp").unwrap()).into_client_request().unwrap();
     let mut request = request;

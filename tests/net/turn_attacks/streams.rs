@@ -94,9 +94,9 @@ fn channel_data_that_lies_about_its_length_over_tcp_reaches_nobody() {
 #[test]
 fn half_open_connections_do_not_last() {
     let attacked = Attacked::with(|settings| {
-        settings.net.patience.handshake = Duration::from_millis(100);
-        settings.net.patience.message = Duration::from_millis(100);
-        settings.net.patience.idle = Duration::from_millis(300);
+        settings.net.patience.handshake = Duration::from_secs(1);
+        settings.net.patience.message = Duration::from_secs(1);
+        settings.net.patience.idle = Duration::from_secs(3);
     });
     let half = message(Class::Request, Method::ALLOCATE, 1, |writer| _ = writer.put_requested_transport(17));
     let hello = b"\x16\x03\x01\x00\x60\x01\x00\x00\x5c\x03\x03half a hello";
