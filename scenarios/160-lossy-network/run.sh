@@ -6,8 +6,8 @@ seconds=${LOSSY_SECONDS:-20} rate=${LOSSY_RATE:-10} wire=${LOSSY_WIRE:-1 1 10 5}
 
 # calls NAME HOST ADDRESS NUMBER SCENARIO RATE: for that long; all of them must end as the scenario says.
 calls() {
-    (cd "$work" && start "$1" "$2" sipp -sf "$here/$5.xml" -i "$3" -p 5060 -s "$4" -r "$6" -m $(($6 * seconds)) -l 15000 \
-        -trace_err -error_file "$work/$1-errors.log" -trace_stat -stf "$work/$1.csv" -fd 10 -nostdin -timeout $((seconds + 120))s 198.51.100.10:5060)
+    (cd "$work" && start "$1" "$2" timeout -s KILL $((seconds + 120)) sipp -sf "$here/$5.xml" -i "$3" -p 5060 -s "$4" -r "$6" -m $(($6 * seconds)) -l 15000 \
+        -trace_err -error_file "$work/$1-errors.log" -trace_stat -stf "$work/$1.csv" -fd 10 -nostdin 198.51.100.10:5060)
 }
 
 network acme abandons
