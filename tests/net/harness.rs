@@ -14,10 +14,10 @@ use socket2::{Domain, Socket, Type};
 use turnpike::base::{ListenerId, NodeKey, Transport, ZoneId};
 use turnpike::edge::settings::{
     Admit, Anchor, Failover, Host, Ice, Limits, Listener, Media, Party, Pbx, Route, RouteThen, SealedBodies,
-    Settings, Srtp, Target, TlsPeer, Trust, Users, Verify, Zone,
+    Settings, Srtp, Target, TlsPeer, Trunk, TrunkRules, Trust, Users, Verify, Zone,
 };
 use turnpike::net::settings::{
-    Capacity, Certificate, CertificateSource, ListenerTls, NetSettings, Patience, PeerTrust,
+    Capacity, Certificate, CertificateSource, ListenerTls, ListenerWeb, NetSettings, Patience, PeerTrust,
 };
 use turnpike::net::{Node, NodeSettings};
 use turnpike::observe::settings::Numbers;
@@ -129,6 +129,39 @@ pub fn with_pbx(settings: &mut NodeSettings, transport: Transport, remote: Socke
         health: None,
         failover: Failover { statuses: vec![503], after: Duration::from_secs(4) },
     });
+}
+
+/// A trunk of the first zone that nobody is told by, and that has no hosts.
+pub fn trunk(settings: &NodeSettings, name: &str) -> Trunk {
+    Trunk {
+        name: name.into(),
+        zone: ZoneId(0),
+        hosts: Vec::new(),
+        accept_from: Vec::new(),
+        accept_names: Vec::new(),
+        accept_user: None,
+        calls_at_once: None,
+        new_calls: None,
+        media: settings.edge.zones[0].media,
+        rules: TrunkRules::default(),
+        auth: None,
+        register: None,
+        session_timer: None,
+        health: None,
+    }
+}
+
+/// One more listener of the first zone, `ws`, for WebSockets.
+pub fn with_websockets(settings: &mut NodeSettings, web: ListenerWeb) {
+    settings.edge.listeners.push(Listener {
+        name: "ws".into(),
+        zone: ZoneId(0),
+        transport: Transport::Ws,
+        bind: "127.0.0.1:0".parse().unwrap(),
+        advertise: "127.0.0.1:0".into(),
+    });
+    settings.net.listeners.push(None);
+    settings.net.web.push(Some(web));
 }
 
 /// A hundred ports that nobody else has: no other process of these tests takes from the same block, and the system gives none of

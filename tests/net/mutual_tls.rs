@@ -11,8 +11,8 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use turnpike::base::{Transport, ZoneId};
-use turnpike::edge::settings::{Admit, Trunk, TrunkRules, Verify};
+use turnpike::base::Transport;
+use turnpike::edge::settings::{Admit, Trunk, Verify};
 use turnpike::net::settings::{Certificate, CertificateSource};
 
 use crate::harness::*;
@@ -80,23 +80,9 @@ fn node_for_trunks(authority: &Authority) -> (turnpike::net::Node, tempfile::Tem
         std::fs::write(&file, &ca).unwrap();
         settings.net.listeners[2].as_mut().unwrap().client_ca = Some(file);
         settings.edge.zones[0].admit = Admit::Trunks;
-        let trunk = |name: &str, accept_names: &[&str]| Trunk {
-            name: name.into(),
-            zone: ZoneId(0),
-            hosts: Vec::new(),
-            accept_from: Vec::new(),
-            accept_names: accept_names.iter().map(|name| (*name).into()).collect(),
-            accept_user: None,
-            calls_at_once: None,
-            new_calls: None,
-            media: settings.edge.zones[0].media,
-            rules: TrunkRules::default(),
-            auth: None,
-            register: None,
-            session_timer: None,
-            health: None,
-        };
-        settings.edge.trunks = vec![trunk("acme", &["sip.acme.test"]), trunk("bravo", &["sbc.bravo.test"])];
+        let known_by =
+            |name: &str, shown: &str| Trunk { accept_names: vec![shown.into()], ..trunk(settings, name) };
+        settings.edge.trunks = vec![known_by("acme", "sip.acme.test"), known_by("bravo", "sbc.bravo.test")];
     })
 }
 

@@ -12,10 +12,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use smallvec::SmallVec;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
-use turnpike::base::{ListenerId, Transport, TrunkId, ZoneId};
-use turnpike::edge::settings::{
-    Host, Listener, Party, Route, RouteThen, Target, TlsPeer, Trunk, TrunkRules, Verify,
-};
+use turnpike::base::{ListenerId, Transport, TrunkId};
+use turnpike::edge::settings::{Host, Listener, Party, Route, RouteThen, Target, TlsPeer, Trunk, Verify};
 use turnpike::net::settings::{ListenerWeb, PeerTrust, TurnListener};
 use turnpike::net::{Node, NodeSettings};
 use turnpike::stun::Method;
@@ -234,22 +232,9 @@ fn with_carrier(settings: &mut NodeSettings, carrier: &Carrier) {
         tls: (settings.edge.tls_peers.len() - 1) as u16,
         ways: SmallVec::from_iter([(Transport::Tls, TLS)]),
     };
-    settings.edge.trunks.push(Trunk {
-        name: "acme".into(),
-        zone: ZoneId(0),
-        hosts: vec![host],
-        accept_from: vec![carrier.addr().ip().into()],
-        accept_names: Vec::new(),
-        accept_user: None,
-        calls_at_once: None,
-        new_calls: None,
-        media: settings.edge.zones[0].media,
-        rules: TrunkRules::default(),
-        auth: None,
-        register: None,
-        session_timer: None,
-        health: None,
-    });
+    let accept_from = vec![carrier.addr().ip().into()];
+    let acme = Trunk { hosts: vec![host], accept_from, ..trunk(settings, "acme") };
+    settings.edge.trunks.push(acme);
     settings.edge.routes.insert(
         0,
         Route {
@@ -352,15 +337,7 @@ fn a_browser_that_has_registered_again_is_told_that_the_call_is_over() {
     let at = pbx.addr();
     let node = Restarted::new(|settings| {
         with_pbx(settings, Transport::Udp, at);
-        settings.edge.listeners.push(Listener {
-            name: "ws".into(),
-            zone: ZoneId(0),
-            transport: Transport::Ws,
-            bind: "127.0.0.1:0".parse().unwrap(),
-            advertise: "127.0.0.1:0".into(),
-        });
-        settings.net.listeners.push(None);
-        settings.net.web.push(Some(ListenerWeb { path: "/".into(), origins: Vec::new() }));
+        with_websockets(settings, ListenerWeb { path: "/".into(), origins: Vec::new() });
     });
     pbx.to = node.at("udp");
     let mut phone = Browser::connect(node.at("ws"));

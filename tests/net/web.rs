@@ -7,8 +7,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket};
-use turnpike::base::{Transport, ZoneId};
-use turnpike::edge::settings::Listener;
+use turnpike::base::Transport;
 use turnpike::net::Node;
 use turnpike::net::settings::ListenerWeb;
 
@@ -19,15 +18,7 @@ const OURS: &str = "https://phone.example.com";
 /// A node with a WebSocket listener at `/sip`, for pages of [`OURS`].
 fn web_node() -> (Node, tempfile::TempDir) {
     node(|settings| {
-        settings.edge.listeners.push(Listener {
-            name: "ws".into(),
-            zone: ZoneId(0),
-            transport: Transport::Ws,
-            bind: "127.0.0.1:0".parse().unwrap(),
-            advertise: "127.0.0.1:0".into(),
-        });
-        settings.net.listeners.push(None);
-        settings.net.web.push(Some(ListenerWeb { path: "/sip".into(), origins: vec![OURS.into()] }));
+        with_websockets(settings, ListenerWeb { path: "/sip".into(), origins: vec![OURS.into()] });
     })
 }
 

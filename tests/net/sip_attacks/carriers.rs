@@ -1,7 +1,7 @@
 //! Carriers that say too much, who says that he is one, and calls that lead to expensive ones.
 
-use turnpike::base::{ListenerId, Transport, TrunkId, ZoneId};
-use turnpike::edge::settings::{Admit, Host, Party, Route, RouteThen, Target, Trunk, TrunkRules};
+use turnpike::base::{ListenerId, Transport, TrunkId};
+use turnpike::edge::settings::{Admit, Host, Party, Route, RouteThen, Target, Trunk};
 use turnpike::net::NodeSettings;
 use turnpike::policy::matcher::{Condition, Matcher};
 use turnpike::policy::number::NumberSet;
@@ -29,23 +29,10 @@ fn with_carrier(settings: &mut NodeSettings, host: &Udp) {
         tls: u16::MAX,
         ways: [(Transport::Udp, ListenerId(0))].into_iter().collect(),
     };
+    let accept_from = vec!["127.0.0.77/32".parse().unwrap()];
+    let acme = Trunk { hosts: vec![target], accept_from, ..trunk(settings, "acme") };
     let edge = &mut settings.edge;
-    edge.trunks.push(Trunk {
-        name: "acme".into(),
-        zone: ZoneId(0),
-        hosts: vec![target],
-        accept_from: vec!["127.0.0.77/32".parse().unwrap()],
-        accept_names: Vec::new(),
-        accept_user: None,
-        calls_at_once: None,
-        new_calls: None,
-        media: edge.zones[0].media,
-        rules: TrunkRules::default(),
-        auth: None,
-        register: None,
-        session_timer: None,
-        health: None,
-    });
+    edge.trunks.push(acme);
     let out = Route {
         name: "out".into(),
         to: vec!["+*".into()],
