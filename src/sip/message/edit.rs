@@ -164,8 +164,7 @@ impl<'m> Edit<'m> {
             } else if name.eq_ignore_ascii_case(b"rport") {
                 let text = self.text.len();
                 self.text.extend_from_slice(b"rport=");
-                let (digits, first) = decimal(port.into());
-                self.text.extend_from_slice(digits.get(first..).unwrap_or_default());
+                self.push_decimal(port.into());
                 self.push(Class::Span, at, at + len, Span::new(text, self.text.len()), None);
             }
         }
@@ -228,6 +227,11 @@ impl<'m> Edit<'m> {
         Span { at, end: self.text.len() as u32 }
     }
 
+    fn push_decimal(&mut self, value: u32) {
+        let (digits, first) = decimal(value);
+        self.text.extend_from_slice(digits.get(first..).unwrap_or_default());
+    }
+
     fn push_address(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(address) => {
@@ -235,13 +239,7 @@ impl<'m> Edit<'m> {
                     if number > 0 {
                         self.text.push(b'.');
                     }
-                    if octet >= 100 {
-                        self.text.push(b'0' + octet / 100);
-                    }
-                    if octet >= 10 {
-                        self.text.push(b'0' + octet / 10 % 10);
-                    }
-                    self.text.push(b'0' + octet % 10);
+                    self.push_decimal(octet.into());
                 }
             }
             // Rarer, and its shortest form is better left to the library.
